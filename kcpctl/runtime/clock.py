@@ -1,0 +1,80 @@
+"""Time, behind a seam: whatever waits or asks for the time does it through a :class:`Clock`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+__all__ = ["SYSTEM_CLOCK", "Clock", "SystemClock", "format_micro_time", "format_time", "parse_time"]
+
+
+class Clock(Protocol):
+    """What the rest of kcpctl knows of time. Safe from any thread.
+
+    ``time`` is wall-clock seconds since the epoch and may jump; ``monotonic`` never does and is
+    the only one that durations are measured with.
+    """
+
+    def time(self) -> float:
+        """Return wall-clock seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never jumps."""
+
+    def sleep(self, seconds: float) -> None:
+        """Block this thread; zero or less returns at once."""
+
+    async def asleep(self, seconds: float) -> None:
+        """Suspend this task; cancellable."""
+
+    def wait(self, condition: threading.Condition, timeout_seconds: float | None) -> bool:
+        """Wait on a condition that the caller holds; False when the time was over."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def time(self) -> float:
+        """Return wall-clock seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds of the system's monotonic clock."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Block this thread."""
+        if seconds > 0:
+            time.sleep(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        """Suspend this task."""
+        await asyncio.sleep(max(seconds, 0))
+
+    def wait(self, condition: threading.Condition, timeout_seconds: float | None) -> bool:
+        """Wait on a condition that the caller holds."""
+        return condition.wait(timeout_seconds)
+
+
+SYSTEM_CLOCK: Final[Clock] = SystemClock()
+
+
+def format_time(seconds: float) -> str:
+    """Return RFC 3339 in whole seconds, UTC, as ``metav1.Time`` is written."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def format_micro_time(seconds: float) -> str:
+    """Return RFC 3339 with six decimals, UTC, as ``metav1.MicroTime`` is written."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_time(text: str) -> float:
+    """Return seconds since the epoch of an RFC 3339 time; raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment.timestamp()

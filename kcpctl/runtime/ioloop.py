@@ -1,0 +1,102 @@
+"""The I/O loop: one asyncio loop in one thread that owns every socket of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from kcpctl.runtime.threads import start_thread
+
+__all__ = ["IOLoop"]
+
+T = TypeVar("T")
+
+
+class IOLoop:
+    """An event loop on its own thread (named ``kcpctl-io``), started at construction.
+
+    ``run`` and ``submit`` may be called from any other thread; on the loop's own thread ``run``
+    raises instead of deadlocking. ``close`` cancels what is left, waits for it and joins the
+    thread; it may be called twice. After it ``run`` and ``submit`` raise RuntimeError.
+    """
+
+    def __init__(self, name: str = "kcpctl-io") -> None:
+        self._loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = start_thread(self._main, name=name)
+
+    def _main(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            if left:
+                self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+    @property
+    def on_loop_thread(self) -> bool:
+        """Whether the caller runs on the loop's thread."""
+        return threading.current_thread() is self._thread
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Start ``coroutine`` on the loop; the future's ``cancel`` cancels it there."""
+        with self._lock:
+            if self._closed:
+                coroutine.close()
+                raise RuntimeError("the I/O loop is closed")
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run ``coroutine`` on the loop and wait for it.
+
+        Raises RuntimeError on the loop's own thread, where waiting would be a deadlock. When the
+        waiting thread is interrupted the coroutine is cancelled.
+        """
+        if self.on_loop_thread:
+            coroutine.close()
+            raise RuntimeError(
+                "a blocking call was made on the I/O thread, where it would wait for itself; "
+                "use the async client there"
+            )
+        future = self.submit(coroutine)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def call(self, callback: Callable[[], object]) -> None:
+        """Run ``callback`` on the loop soon; dropped when the loop is closed."""
+        with self._lock:
+            if not self._closed:
+                self._loop.call_soon_threadsafe(callback)
+
+    def close(self) -> None:
+        """Stop the loop, cancel what is left, and join the thread."""
+        with self._lock:
+            first, self._closed = not self._closed, True
+        if first:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        if not self.on_loop_thread:
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
