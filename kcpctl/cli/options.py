@@ -1,0 +1,81 @@
+"""Flags: Go-style durations, an environment variable for each flag, and help in groups."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeVar
+
+import click
+
+__all__ = ["DURATION", "FILE", "DurationType", "GroupedCommand", "flag"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+
+
+class DurationType(click.ParamType[float]):
+    """``90s``, ``1m30s``, ``500ms``; a bare number is seconds. The value is seconds as a float."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        text = str(value).strip()
+        if re.fullmatch(r"\d+(\.\d+)?", text):
+            return float(text)
+        if not text or _DURATION.sub("", text):
+            self.fail(f"{text!r} is not a duration; write for example 30s, 5m or 1h30m", param, ctx)
+        return sum(float(count) * _UNIT_SECONDS[unit] for count, unit in _DURATION.findall(text))
+
+
+DURATION: Final = DurationType()
+FILE: Final = click.Path(dir_okay=False, path_type=Path)
+
+
+class _GroupedOption(click.Option):
+    """An option that knows under which heading the help shows it."""
+
+    def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists its options under headings, in the order of definition."""
+
+    last_group: ClassVar[str] = "Other"
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section for each group."""
+        groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                group = param.group if isinstance(param, _GroupedOption) else self.last_group
+                groups[group].append(record)
+        for group, records in groups.items():
+            with formatter.section(f"{group} flags"):
+                formatter.write_dl(records)
+
+
+def flag(name: str, *aliases: str, group: str, **settings: Any) -> Callable[[F], F]:
+    """Return the decorator of one flag.
+
+    The environment variable of ``--some-flag`` is ``KCPCTL_SOME_FLAG``; the flag wins (decision
+    18). ``settings`` are click's; the default is shown unless there is none.
+    """
+    if not settings.get("is_flag"):
+        settings.setdefault("show_default", settings.get("default") is not None)
+    long = next(part for part in (name, *aliases) if part.startswith("--")).split("/")[0]
+    settings.setdefault("envvar", "KCPCTL_" + long[2:].replace("-", "_").upper())
+    settings.setdefault("show_envvar", False)
+    return click.option(name, *aliases, cls=_GroupedOption, group=group, **settings)

@@ -1,0 +1,139 @@
+"""A control plane in a process of its own, as its parent sees it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock
+from kcpctl.runtime.process import Child
+
+__all__ = ["ControlPlaneProcess", "ControlPlaneStartError"]
+
+_POLL_SECONDS = 0.02
+_LOG_TAIL_BYTES = 2000
+
+
+class ControlPlaneStartError(Exception):
+    """The process ended, or did not serve in time; the message has the last lines of its log."""
+
+
+class ControlPlaneProcess:
+    """``python -m kcpctl control-plane`` as a child that cannot outlive this process.
+
+    Parameters
+    ----------
+    directory: holds the kubeconfig, the keys (so that a restart on the same port is trusted by the
+        kubeconfigs of before) and the log. Created when absent.
+    workspaces: logical clusters under ``/clusters/<name>``; otherwise one ordinary cluster.
+    kubelet: run the Deployments (ordinary mode only).
+    port: the port, or 0 for a free one. A restart uses the port of the first start.
+
+    ``start`` returns at once; ``wait_ready`` returns when it serves. ``close`` may be called
+    more than once. One thread at a time.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        workspaces: bool = True,
+        kubelet: bool = False,
+        port: int = 0,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.directory = directory
+        self.kubeconfig = directory / "kubeconfig"
+        self.log = directory / "log"
+        self._workspaces = workspaces
+        self._kubelet = kubelet
+        self._port = port
+        self._clock = clock
+        self._child: Child | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id; raises RuntimeError when it was not started."""
+        if self._child is None:
+            raise RuntimeError("the control plane was not started")
+        return self._child.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._child is not None and self._child.poll() is None
+
+    def _arguments(self) -> Sequence[str]:
+        arguments = [sys.executable, "-m", "kcpctl", "control-plane"]
+        arguments += ["--write-kubeconfig", str(self.kubeconfig)]
+        arguments += ["--state-dir", str(self.directory / "state"), "--port", str(self._port)]
+        if not self._workspaces:
+            arguments.append("--plain")
+        if self._kubelet:
+            arguments.append("--kubelet")
+        return arguments
+
+    def start(self) -> Self:
+        """Start the process; a second start after its end is a restart on the same port."""
+        if self.running:
+            raise RuntimeError("the control plane runs already")
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.kubeconfig.unlink(missing_ok=True)
+        with self.log.open("ab") as output:
+            self._child = Child(self._arguments(), env=os.environ, output=output)
+        return self
+
+    def wait_ready(self, timeout_seconds: float = 30.0) -> Self:
+        """Wait until it serves; raises ControlPlaneStartError when it does not."""
+        deadline = self._clock.monotonic() + timeout_seconds
+        while not self.kubeconfig.exists():
+            if not self.running:
+                raise ControlPlaneStartError(
+                    f"the control plane ended at its start: {self._tail()}"
+                )
+            if self._clock.monotonic() >= deadline:
+                raise ControlPlaneStartError(
+                    f"the control plane did not serve within {timeout_seconds:.0f}s: {self._tail()}"
+                )
+            self._clock.sleep(_POLL_SECONDS)
+        if not self._port:
+            self._port = self._served_port()
+        return self
+
+    def _served_port(self) -> int:
+        for line in self.kubeconfig.read_text().splitlines():
+            if line.strip().startswith("server:"):
+                return int(line.split("//", 1)[1].split("/", 1)[0].rsplit(":", 1)[1])
+        raise ControlPlaneStartError(f"{self.kubeconfig} names no server")
+
+    def _tail(self) -> str:
+        if not self.log.exists():
+            return "it wrote nothing"
+        return self.log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        if self._child is not None:
+            self._child.signal(signal.SIGKILL)
+            self._child.close()
+
+    def close(self) -> None:
+        """End it as SIGTERM does, by force after 5 s."""
+        if self._child is not None:
+            self._child.close()
+
+    def __enter__(self) -> Self:
+        return self.start().wait_ready()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,30 @@
+"""Test helpers for people who write controllers with kcpctl.
+
+:class:`ControlPlane` is a real API server with workspaces in a process of its own, ready in under
+a second. The pytest plugin (installed with kcpctl) gives the fixtures ``control_plane`` and
+``workspace``. :class:`FakeClock` is a clock that only moves when a test says so, and
+:func:`eventually` waits for something that another process does.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kcpctl.testing.clock import FakeClock
+    from kcpctl.testing.control_plane import ControlPlane, eventually
+
+__all__ = ["ControlPlane", "FakeClock", "eventually"]
+
+_HOMES = {
+    "ControlPlane": "kcpctl.testing.control_plane",
+    "eventually": "kcpctl.testing.control_plane",
+    "FakeClock": "kcpctl.testing.clock",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a helper when it is asked for: pytest loads our plugin in every project."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

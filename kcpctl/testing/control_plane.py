@@ -1,0 +1,141 @@
+"""A control plane for tests."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from kcpctl.apis.resource import WORKSPACES
+from kcpctl.client import AsyncClient, Client, ClientConfig, load_config
+from kcpctl.embedded.process import ControlPlaneProcess
+from kcpctl.runtime.clock import SYSTEM_CLOCK
+from kcpctl.runtime.ioloop import IOLoop
+
+__all__ = ["ControlPlane", "eventually"]
+
+T = TypeVar("T")
+
+
+def eventually(
+    check: Callable[[], T], *, timeout_seconds: float = 15.0, poll_seconds: float = 0.05
+) -> T:
+    """Call ``check`` until it returns something true, and return that.
+
+    An AssertionError, LookupError or kcpctl error of ``check`` counts as "not yet"; the last one
+    is the cause of the AssertionError that comes when the time is over.
+    """
+    deadline = SYSTEM_CLOCK.monotonic() + timeout_seconds
+    while True:
+        error: Exception | None = None
+        result = None
+        try:
+            result = check()
+        except Exception as caught:  # noqa: BLE001 - it is raised as the cause below
+            error = caught
+        if result:
+            return result
+        if SYSTEM_CLOCK.monotonic() >= deadline:
+            raise AssertionError(f"not within {timeout_seconds:g}s: {error or result!r}") from error
+        SYSTEM_CLOCK.sleep(poll_seconds)
+
+
+class ControlPlane:
+    """An embedded control plane in a process of its own, with an admin's client.
+
+    Use it as a context manager, or ``start`` and ``close`` it. With ``workspaces`` (the default)
+    ``workspace()`` makes a fresh logical cluster for each test that wants one; otherwise it is
+    one ordinary cluster, with ``kubelet`` one whose Deployments run.
+    """
+
+    def __init__(self, *, workspaces: bool = True, kubelet: bool = False) -> None:
+        self._directory = Path(tempfile.mkdtemp(prefix="kcpctl-test-"))
+        self.process = ControlPlaneProcess(self._directory, workspaces=workspaces, kubelet=kubelet)
+        self.workspaces = workspaces
+        self._loop: IOLoop | None = None
+        self._client: Client | None = None
+        self._numbers = count(1)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The admin's kubeconfig."""
+        return self.process.kubeconfig
+
+    @property
+    def config(self) -> ClientConfig:
+        """The admin's client configuration."""
+        return load_config(self.kubeconfig)
+
+    @property
+    def loop(self) -> IOLoop:
+        """The I/O loop of ``client``."""
+        if self._loop is None:
+            self._loop = IOLoop("kcpctl-test-io")
+        return self._loop
+
+    @property
+    def client(self) -> Client:
+        """The admin's blocking client: of ``root``, or of the one ordinary cluster."""
+        if self._client is None:
+            config = self.config
+            made = AsyncClient.workspaces(config) if self.workspaces else AsyncClient.plain(config)
+            self._client = Client(made, self.loop)
+        return self._client.cluster("root") if self.workspaces else self._client
+
+    @property
+    def all_clusters(self) -> Client:
+        """The admin's blocking client that is not bound to a logical cluster."""
+        _ = self.client
+        assert self._client is not None
+        return self._client
+
+    def workspace(self, name: str = "") -> Client:
+        """Make a workspace below ``root`` and return a client bound to its logical cluster."""
+        name = name or f"test-{next(self._numbers)}"
+        workspaces = self.client.resource(WORKSPACES)
+        workspaces.create(
+            {"apiVersion": WORKSPACES.api_version, "kind": "Workspace", "metadata": {"name": name}}
+        )
+
+        def ready() -> str:
+            found = workspaces.get(name)
+            phase = found.get("status", {}).get("phase")
+            return found["spec"]["cluster"] if phase == "Ready" else ""
+
+        return self.all_clusters.cluster(eventually(ready))
+
+    def start(self) -> Self:
+        """Start it and wait until it serves."""
+        self.process.start().wait_ready()
+        return self
+
+    def restart(self) -> None:
+        """Kill it as a crash does and start it again, empty, on the same port."""
+        self.process.kill()
+        self.start()
+
+    def close(self) -> None:
+        """Stop it and remove its files."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
+        self.process.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
