@@ -261,10 +261,7 @@ def method_not_allowed() -> StatusError:
 
 def not_acceptable(accepted: Iterable[str]) -> StatusError:
     """406: no representation that the client takes."""
-    message = (
-        "only the following media types are accepted: "
-        f"{', '.join(accepted)}"
-    )
+    message = f"only the following media types are accepted: {', '.join(accepted)}"
     return StatusError(406, "NotAcceptable", message)
 
 

@@ -1,0 +1,1 @@
+"""HTTP: routing, negotiation, lists, watches and writes."""
