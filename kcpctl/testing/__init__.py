@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kcpctl.testing.clock import FakeClock
-    from kcpctl.testing.control_plane import ControlPlane, eventually
+    from kcpctl.testing.control_plane import ControlPlane
+    from kcpctl.testing.waiting import eventually
 
 __all__ = ["ControlPlane", "FakeClock", "eventually"]
 
 _HOMES = {
     "ControlPlane": "kcpctl.testing.control_plane",
-    "eventually": "kcpctl.testing.control_plane",
+    "eventually": "kcpctl.testing.waiting",
     "FakeClock": "kcpctl.testing.clock",
 }
 

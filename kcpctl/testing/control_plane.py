@@ -4,44 +4,18 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from kcpctl.apis.resource import WORKSPACES
 from kcpctl.client import AsyncClient, Client, ClientConfig, load_config
 from kcpctl.embedded.process import ControlPlaneProcess
-from kcpctl.runtime.clock import SYSTEM_CLOCK
 from kcpctl.runtime.ioloop import IOLoop
+from kcpctl.testing.waiting import eventually
 
-__all__ = ["ControlPlane", "eventually"]
-
-T = TypeVar("T")
-
-
-def eventually(
-    check: Callable[[], T], *, timeout_seconds: float = 15.0, poll_seconds: float = 0.05
-) -> T:
-    """Call ``check`` until it returns something true, and return that.
-
-    An AssertionError, LookupError or kcpctl error of ``check`` counts as "not yet"; the last one
-    is the cause of the AssertionError that comes when the time is over.
-    """
-    deadline = SYSTEM_CLOCK.monotonic() + timeout_seconds
-    while True:
-        error: Exception | None = None
-        result = None
-        try:
-            result = check()
-        except Exception as caught:  # noqa: BLE001 - it is raised as the cause below
-            error = caught
-        if result:
-            return result
-        if SYSTEM_CLOCK.monotonic() >= deadline:
-            raise AssertionError(f"not within {timeout_seconds:g}s: {error or result!r}") from error
-        SYSTEM_CLOCK.sleep(poll_seconds)
+__all__ = ["ControlPlane"]
 
 
 class ControlPlane:

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from kcpctl.runtime import IOLoop
+
+
+@pytest.fixture
+def loop() -> Iterator[IOLoop]:
+    with IOLoop("test-io") as made:
+        yield made
+
+
+async def where() -> str:
+    return threading.current_thread().name
+
+
+def test_a_coroutine_runs_on_the_loops_thread(loop: IOLoop) -> None:
+    assert loop.run(where()) == "test-io"
+    assert not loop.on_loop_thread
+
+
+def test_an_error_reaches_the_caller(loop: IOLoop) -> None:
+    async def fail() -> None:
+        raise LookupError("gone")
+
+    with pytest.raises(LookupError, match="gone"):
+        loop.run(fail())
+
+
+def test_blocking_on_the_loops_own_thread_raises_instead_of_deadlocking(loop: IOLoop) -> None:
+    async def block() -> None:
+        loop.run(where())
+
+    with pytest.raises(RuntimeError, match="I/O thread"):
+        loop.run(block())
+
+
+def test_cancelling_the_future_cancels_the_coroutine(loop: IOLoop) -> None:
+    started, cancelled = threading.Event(), threading.Event()
+
+    async def wait() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    future = loop.submit(wait())
+    assert started.wait(5)
+    future.cancel()
+    assert cancelled.wait(5)
+
+
+def test_close_cancels_what_is_left_and_joins_the_thread() -> None:
+    loop = IOLoop("closing-io")
+    ended = threading.Event()
+    started = threading.Event()
+
+    async def wait() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    loop.submit(wait())
+    assert started.wait(5)
+    loop.close()
+    loop.close()
+    assert ended.is_set()
+    assert "closing-io" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_closed_loop_refuses_work() -> None:
+    loop = IOLoop()
+    loop.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        loop.run(where())
+    loop.call(lambda: None)
+
+
+def test_call_runs_a_callback_on_the_loop(loop: IOLoop) -> None:
+    names: list[str] = []
+    done = threading.Event()
+
+    def note() -> None:
+        names.append(threading.current_thread().name)
+        done.set()
+
+    loop.call(note)
+    assert done.wait(5)
+    assert names == ["test-io"]

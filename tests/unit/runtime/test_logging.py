@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from kcpctl.runtime import get_logger, log_fields
+from kcpctl.runtime.logging import configure
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    logger = logging.getLogger("kcpctl")
+    before = (logger.handlers[:], logger.level, logger.propagate)
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before
+
+
+def test_text_has_level_logger_message_and_fields() -> None:
+    out = io.StringIO()
+    configure(stream=out)
+    get_logger("kcpctl.pool").info("State changed", cluster="root|east", state="Ready", why="a b")
+    line = out.getvalue()
+    assert line.startswith("I ")
+    assert line.endswith('kcpctl.pool: State changed cluster=root|east state=Ready why="a b"\n')
+
+
+def test_json_is_one_object_a_line() -> None:
+    out = io.StringIO()
+    configure(style="json", stream=out)
+    get_logger("kcpctl.pool").warning("State changed", state="Gone")
+    entry = json.loads(out.getvalue())
+    assert (entry["level"], entry["msg"], entry["state"]) == ("warning", "State changed", "Gone")
+
+
+def test_fields_of_a_block_are_on_every_line_of_it() -> None:
+    out = io.StringIO()
+    configure(stream=out)
+    with log_fields(controller="synctarget", cluster="root"):
+        get_logger("kcpctl.x").info("One", name="east")
+    get_logger("kcpctl.x").info("Two")
+    one, two = out.getvalue().splitlines()
+    assert one.endswith("One controller=synctarget cluster=root name=east")
+    assert two.endswith("Two")
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_a_traceback_comes_with_verbosity_only(style: str) -> None:
+    for verbosity, expected in ((0, False), (1, True)):
+        out = io.StringIO()
+        configure(style=style, verbosity=verbosity, stream=out)  # type: ignore[arg-type]
+        try:
+            raise ValueError("broken")
+        except ValueError as error:
+            get_logger("kcpctl.x").error("It failed", exc_info=error)
+        assert ("Traceback" in out.getvalue()) is expected
+        assert "ValueError: broken" in out.getvalue()
+
+
+def test_detail_is_shown_with_verbosity_only() -> None:
+    for verbosity, lines in ((0, 0), (1, 1)):
+        out = io.StringIO()
+        configure(verbosity=verbosity, stream=out)
+        get_logger("kcpctl.x").debug("Detail")
+        assert len(out.getvalue().splitlines()) == lines
