@@ -1,0 +1,154 @@
+"""How long a key that failed waits (decision 15: per key, with jitter, no shared bucket)."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Hashable
+from typing import Final, Protocol, TypeVar
+
+from kcpctl.runtime import SYSTEM_RANDOM
+
+__all__ = [
+    "ItemExponential",
+    "ItemFastSlow",
+    "MaxOf",
+    "RateLimiter",
+    "WithMaxWait",
+    "default_limiter",
+]
+
+K = TypeVar("K", bound=Hashable)
+K_contra = TypeVar("K_contra", bound=Hashable, contravariant=True)
+
+# Decision 15: 5 ms x2 to 60 s.
+_BASE_SECONDS: Final = 0.005
+_CAP_SECONDS: Final = 60.0
+# 2.0 ** 64 times any base is above any cap; larger exponents would overflow a float (RL-03).
+_MAX_EXPONENT: Final = 64
+
+
+class RateLimiter(Protocol[K_contra]):
+    """Counts failures by key and turns them into delays (RL-01). Safe from any thread."""
+
+    def when(self, key: K_contra) -> float:
+        """Count one failure and return the seconds to wait."""
+
+    def forget(self, key: K_contra) -> None:
+        """Clear the failures of ``key``."""
+
+    def num_requeues(self, key: K_contra) -> int:
+        """Return the failures counted so far."""
+
+
+class _Failures(RateLimiter[K]):
+    """The failure counts by key. A key that is forgotten leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failures: dict[K, int] = {}
+
+    def _count(self, key: K) -> int:
+        """Count one failure and return how many there were before."""
+        with self._lock:
+            before = self._failures.get(key, 0)
+            self._failures[key] = before + 1
+        return before
+
+    def forget(self, key: K) -> None:
+        """Clear the failures of ``key``."""
+        with self._lock:
+            self._failures.pop(key, None)
+
+    def num_requeues(self, key: K) -> int:
+        """Return the failures counted so far."""
+        with self._lock:
+            return self._failures.get(key, 0)
+
+
+class ItemExponential(_Failures[K]):
+    """A delay drawn evenly from (0, base x 2^failures], the upper end capped (RL-02).
+
+    The full jitter keeps keys that failed together from retrying together (fixes RL-13).
+    """
+
+    def __init__(
+        self,
+        base_seconds: float = _BASE_SECONDS,
+        cap_seconds: float = _CAP_SECONDS,
+        *,
+        rng: random.Random = SYSTEM_RANDOM,
+    ) -> None:
+        super().__init__()
+        if not 0 < base_seconds <= cap_seconds:
+            raise ValueError(f"want 0 < base ({base_seconds}) <= cap ({cap_seconds})")
+        self._base_seconds = base_seconds
+        self._cap_seconds = cap_seconds
+        self._rng = rng
+
+    def when(self, key: K) -> float:
+        """Count one failure and return the seconds to wait."""
+        exponent = min(self._count(key), _MAX_EXPONENT)
+        ceiling = min(self._base_seconds * 2.0**exponent, self._cap_seconds)
+        return ceiling * (1.0 - self._rng.random())
+
+
+class ItemFastSlow(_Failures[K]):
+    """The fast delay for a key's first ``max_fast`` failures, then the slow one (RL-08)."""
+
+    def __init__(self, fast_seconds: float, slow_seconds: float, max_fast: int) -> None:
+        super().__init__()
+        self._fast_seconds = fast_seconds
+        self._slow_seconds = slow_seconds
+        self._max_fast = max_fast
+
+    def when(self, key: K) -> float:
+        """Count one failure and return the seconds to wait."""
+        return self._fast_seconds if self._count(key) < self._max_fast else self._slow_seconds
+
+
+class MaxOf(RateLimiter[K]):
+    """The longest delay of several limiters, each of which is asked every time (RL-09)."""
+
+    def __init__(self, *limiters: RateLimiter[K]) -> None:
+        if not limiters:
+            raise ValueError("MaxOf needs at least one limiter")
+        self._limiters = limiters
+
+    def when(self, key: K) -> float:
+        """Count one failure with every limiter and return the largest of their delays."""
+        return max([limiter.when(key) for limiter in self._limiters])
+
+    def forget(self, key: K) -> None:
+        """Clear the failures of ``key`` everywhere."""
+        for limiter in self._limiters:
+            limiter.forget(key)
+
+    def num_requeues(self, key: K) -> int:
+        """Return the largest of the limiters' counts."""
+        return max(limiter.num_requeues(key) for limiter in self._limiters)
+
+
+class WithMaxWait(RateLimiter[K]):
+    """A limiter whose delays are capped (RL-10)."""
+
+    def __init__(self, limiter: RateLimiter[K], max_seconds: float) -> None:
+        self._limiter = limiter
+        self._max_seconds = max_seconds
+
+    def when(self, key: K) -> float:
+        """Count one failure and return the seconds to wait, at most the cap."""
+        return min(self._limiter.when(key), self._max_seconds)
+
+    def forget(self, key: K) -> None:
+        """Clear the failures of ``key``."""
+        self._limiter.forget(key)
+
+    def num_requeues(self, key: K) -> int:
+        """Return the failures counted so far."""
+        return self._limiter.num_requeues(key)
+
+
+def default_limiter(*, rng: random.Random = SYSTEM_RANDOM) -> RateLimiter[K]:
+    """Return the limiter of reconcile errors: 5 ms x2 to 60 s per key (decision 15)."""
+    return ItemExponential(rng=rng)

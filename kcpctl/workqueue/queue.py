@@ -1,0 +1,274 @@
+"""The work queue: a key is never handed to two workers at once, and no add is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from kcpctl.runtime import SYSTEM_CLOCK, Clock
+from kcpctl.workqueue.errors import ShutDown
+from kcpctl.workqueue.metrics import QueueMetrics
+from kcpctl.workqueue.ordering import Fifo, Ordering
+from kcpctl.workqueue.waiting import WaitingKeys
+
+__all__ = ["QueueSnapshot", "WorkQueue"]
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSnapshot(Generic[K]):
+    """What a queue held at one moment.
+
+    ``queued`` maps each key that is to be handed out to the seconds since its first add (keys that
+    are processed right now and run again afterwards included), ``waiting`` to the seconds until it
+    is due, ``processing`` to the seconds since it was handed out.
+    """
+
+    queued: dict[K, float]
+    waiting: dict[K, float]
+    processing: dict[K, float]
+
+
+class WorkQueue(Generic[K]):
+    """A queue of distinct keys between any producers and any workers.
+
+    Every method may be called from any thread; only ``get`` and ``shut_down_with_drain`` block,
+    so the others are safe on the I/O thread. Invariants, all under one lock:
+
+    1. A key in the ordering is in ``_dirty`` and not in ``_processing`` (WQ-01).
+    2. ``_dirty`` is what still has to run; ``_processing`` what was handed out and is not done.
+    3. A key that is added while it is processed runs exactly once more, after ``done`` (WQ-05).
+    4. Whoever leaves ``get`` while keys are ready, or while keys wait and nobody keeps the time,
+       wakes another getter; so no wake-up is lost to a getter that gave up.
+
+    A worker calls ``done`` in ``finally``: a key that is never done is never handed out again, and
+    holds up a drain (WQ-23). ``forget``-ing and delays are the faces on top of this one structure:
+    :class:`DelayingQueue` and :class:`RateLimitingQueue`.
+
+    Parameters
+    ----------
+    name: for metrics and messages.
+    ordering: which ready key comes next; owned by this queue.
+    metrics: None means that nothing is measured (WQ-21).
+    """
+
+    def __init__(
+        self,
+        name: str = "",
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        ordering: Ordering[K] | None = None,
+        metrics: QueueMetrics | None = None,
+    ) -> None:
+        self.name = name
+        self._clock = clock
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        # Guarded by _lock, all of it.
+        self._getters = threading.Condition(self._lock)
+        self._timekeeper = threading.Condition(self._lock)
+        self._drainers = threading.Condition(self._lock)
+        self._keeping_time = False
+        self._ordering: Ordering[K] = Fifo() if ordering is None else ordering
+        self._dirty: dict[K, float] = {}
+        self._processing: dict[K, float] = {}
+        self._waiting: WaitingKeys[K] = WaitingKeys()
+        self._shutting_down = False
+        self._draining = False
+        if metrics is not None:
+            metrics.bind(
+                depth=self._depth,
+                delayed=self._delayed,
+                unfinished_seconds=lambda: sum(self._ages()),
+                longest_seconds=lambda: max(self._ages(), default=0.0),
+            )
+
+    def add(self, key: K) -> None:
+        """Let ``key`` run soon; a planned later run is cancelled (decision 14, fixes DQ-06).
+
+        Ignored once shutdown has begun (WQ-08).
+        """
+        with self._lock:
+            if not self._shutting_down:
+                self._waiting.cancel(key)
+                self._enqueue(key, self._clock.monotonic())
+
+    def get(self, timeout_seconds: float | None = None) -> K:
+        """Wait for a key and take it; the caller must call :meth:`done` with it.
+
+        Raises :class:`ShutDown` when the queue was shut down and is empty (WQ-09), TimeoutError
+        when nothing came in time.
+        """
+        with self._lock:
+            deadline = None
+            if timeout_seconds is not None:
+                deadline = self._clock.monotonic() + timeout_seconds
+            try:
+                while True:
+                    now = self._clock.monotonic()
+                    due = self._promote(now)
+                    if len(self._ordering):
+                        return self._hand_out(now)
+                    if self._shutting_down:
+                        raise ShutDown(f"work queue {self.name!r} is shut down")
+                    left = None if deadline is None else deadline - now
+                    if left is not None and left <= 0:
+                        raise TimeoutError(f"no key in work queue {self.name!r} in time")
+                    self._wait(None if due is None else due - now, left)
+            finally:
+                self._pass_on()
+
+    def done(self, key: K) -> None:
+        """Give back a key that was handed out; if it was added meanwhile it is queued again, last.
+
+        Raises ValueError for a key that is not handed out (decision 14, fixes WQ-22).
+        """
+        with self._lock:
+            since = self._processing.pop(key, None)
+            if since is None:
+                raise ValueError(f"key {key!r} of work queue {self.name!r} was not handed out")
+            if self._metrics is not None:
+                self._metrics.work_seconds.observe(self._clock.monotonic() - since)
+            if key in self._dirty:
+                self._ordering.push(key)
+                self._wake_getter()
+            elif self._shutting_down:
+                self._check_drained()
+
+    def __len__(self) -> int:
+        """Return how many keys are ready: not processing, not waiting for their time (WQ-17)."""
+        with self._lock:
+            self._promote_and_wake()
+            return len(self._ordering)
+
+    def snapshot(self) -> QueueSnapshot[K]:
+        """Return what is queued, waiting and processing right now."""
+        with self._lock:
+            self._promote_and_wake()
+            now = self._clock.monotonic()
+            return QueueSnapshot(
+                queued={key: now - since for key, since in self._dirty.items()},
+                waiting={key: due - now for key, due in self._waiting.times().items()},
+                processing={key: now - since for key, since in self._processing.items()},
+            )
+
+    @property
+    def shutting_down(self) -> bool:
+        """Whether shutdown has begun."""
+        return self._shutting_down
+
+    def shut_down(self) -> None:
+        """Take no more keys; what is ready is still handed out, what waits is dropped (DQ-11).
+
+        Wakes all getters, does not wait for workers, and releases a blocked drain (WQ-10, WQ-13).
+        """
+        with self._lock:
+            self._draining = False
+            self._begin_shutdown()
+            self._drainers.notify_all()
+
+    def shut_down_with_drain(self, timeout_seconds: float | None = None) -> bool:
+        """Shut down and wait until every ready key was handed out and every worker is done.
+
+        So at least one worker must go on calling ``get``. Returns False when the time was over or
+        :meth:`shut_down` was called meanwhile (decision 14, fixes WQ-11 and WQ-24).
+        """
+        with self._lock:
+            self._draining = True
+            self._begin_shutdown()
+            deadline = None
+            if timeout_seconds is not None:
+                deadline = self._clock.monotonic() + timeout_seconds
+            while self._dirty or self._processing:
+                left = None if deadline is None else deadline - self._clock.monotonic()
+                if not self._draining or (left is not None and left <= 0):
+                    return False
+                self._clock.wait(self._drainers, left)
+            return True
+
+    # Under the lock.
+
+    def _enqueue(self, key: K, now: float) -> None:
+        if key in self._dirty:
+            if key not in self._processing:
+                self._ordering.touch(key)
+            return
+        self._dirty[key] = now
+        if self._metrics is not None:
+            self._metrics.adds.inc()
+        if key not in self._processing:
+            self._ordering.push(key)
+            self._wake_getter()
+
+    def _hand_out(self, now: float) -> K:
+        key = self._ordering.pop()
+        since = self._dirty.pop(key)
+        self._processing[key] = now
+        if self._metrics is not None:
+            self._metrics.queue_seconds.observe(now - since)
+        return key
+
+    def _promote(self, now: float) -> float | None:
+        """Queue the waiting keys that are due; return when the next one is."""
+        waiting = self._waiting
+        if not len(waiting):
+            return None
+        for key in waiting.pop_due(now):
+            self._enqueue(key, now)
+        return waiting.next_due()
+
+    def _promote_and_wake(self) -> None:
+        self._promote(self._clock.monotonic())
+        self._pass_on()
+
+    def _wait(self, due_in: float | None, left: float | None) -> None:
+        """Sleep until woken; one getter, the timekeeper, also until the next key is due."""
+        if due_in is None or self._keeping_time:
+            self._clock.wait(self._getters, left)
+            return
+        self._keeping_time = True
+        try:
+            self._clock.wait(self._timekeeper, due_in if left is None else min(due_in, left))
+        finally:
+            self._keeping_time = False
+
+    def _wake_getter(self) -> None:
+        # The timekeeper may sleep longer than anybody, and passes the role on when it leaves.
+        (self._timekeeper if self._keeping_time else self._getters).notify()
+
+    def _pass_on(self) -> None:
+        if len(self._ordering):
+            self._wake_getter()
+        elif len(self._waiting) and not self._keeping_time:
+            self._getters.notify()
+
+    def _begin_shutdown(self) -> None:
+        if not self._shutting_down:
+            self._promote(self._clock.monotonic())
+            self._waiting.clear()
+            self._shutting_down = True
+        self._getters.notify_all()
+        self._timekeeper.notify_all()
+        self._check_drained()
+
+    def _check_drained(self) -> None:
+        if not self._dirty and not self._processing:
+            self._drainers.notify_all()
+            if self._metrics is not None:
+                self._metrics.unbind()
+
+    # Asked by the metrics, without the lock.
+
+    def _depth(self) -> float:
+        return len(self._dirty)
+
+    def _delayed(self) -> float:
+        return len(self._waiting)
+
+    def _ages(self) -> list[float]:
+        with self._lock:
+            now = self._clock.monotonic()
+            return [now - since for since in self._processing.values()]
