@@ -75,6 +75,8 @@ class WaitingKeys(Generic[K]):
         self._heap.clear()
 
     def _sweep(self) -> None:
-        if len(self._heap) > 2 * len(self._due) + _STALE_ENTRIES_KEPT:
+        if not self._due:
+            self._heap.clear()
+        elif len(self._heap) > 2 * len(self._due) + _STALE_ENTRIES_KEPT:
             self._heap = [(due, order, key) for key, (due, order) in self._due.items()]
             heapq.heapify(self._heap)

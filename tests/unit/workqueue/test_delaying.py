@@ -1,0 +1,208 @@
+"""The delaying queue: DQ of the client-go behaviours, with decision 14."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from kcpctl.runtime import start_thread
+from kcpctl.testing import FakeClock, eventually
+from kcpctl.workqueue import DelayingQueue, ShutDown
+from kcpctl.workqueue.waiting import WaitingKeys
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def queue(clock: FakeClock) -> DelayingQueue[str]:
+    return DelayingQueue("test", clock=clock)
+
+
+def step_until(clock: FakeClock, seconds: float, check: Callable[[], bool]) -> None:
+    """Let time pass until a thread has done something: it may not sleep yet at the first step."""
+
+    def step_and_check() -> bool:
+        clock.step(seconds)
+        return check()
+
+    eventually(step_and_check, poll_seconds=0.01)
+
+
+def ready(queue: DelayingQueue[str]) -> list[str]:
+    keys = []
+    while len(queue):
+        key = queue.get(0)
+        queue.done(key)
+        keys.append(key)
+    return keys
+
+
+def test_a_delayed_key_is_invisible_until_its_time(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """DQ-01, DQ-13."""
+    queue.add_after("a", 5)
+    clock.step(4.9)
+    assert ready(queue) == []
+    clock.step(0.1)
+    assert ready(queue) == ["a"]
+
+
+@pytest.mark.parametrize("seconds", [0, -1])
+def test_no_delay_is_an_immediate_add(queue: DelayingQueue[str], seconds: float) -> None:
+    """DQ-02."""
+    queue.add_after("a", seconds)
+    assert ready(queue) == ["a"]
+
+
+@pytest.mark.parametrize("delays", [(1, 5), (5, 1)])
+def test_of_two_plans_the_earlier_wins_and_the_key_comes_once(
+    queue: DelayingQueue[str], clock: FakeClock, delays: tuple[float, float]
+) -> None:
+    """DQ-03."""
+    for delay in delays:
+        queue.add_after("a", delay)
+    clock.step(1)
+    assert ready(queue) == ["a"]
+    clock.step(10)
+    assert ready(queue) == []
+
+
+def test_a_key_may_be_delayed_again_after_it_fired(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """DQ-04."""
+    queue.add_after("a", 1)
+    clock.step(1)
+    assert ready(queue) == ["a"]
+    queue.add_after("a", 1)
+    assert ready(queue) == []
+    clock.step(1)
+    assert ready(queue) == ["a"]
+
+
+def test_keys_fire_in_order_of_time_and_all_that_are_due(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """DQ-05."""
+    for key, delay in [("c", 3), ("a", 1), ("d", 9), ("b", 2)]:
+        queue.add_after(key, delay)
+    clock.step(3)
+    assert ready(queue) == ["a", "b", "c"]
+
+
+def test_an_immediate_add_cancels_a_waiting_one(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """DQ-06 fixed, decision 14."""
+    queue.add_after("a", 5)
+    queue.add("a")
+    assert ready(queue) == ["a"]
+    clock.step(10)
+    assert ready(queue) == []
+
+
+def test_a_zero_delay_cancels_a_waiting_one_too(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    queue.add_after("a", 5)
+    queue.add_after("a", 0)
+    assert ready(queue) == ["a"]
+    clock.step(10)
+    assert ready(queue) == []
+
+
+def test_a_key_that_falls_due_while_it_is_processed_runs_once_more(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """DQ-01 with WQ-05."""
+    queue.add("a")
+    queue.get(0)
+    queue.add_after("a", 1)
+    clock.step(1)
+    assert len(queue) == 0
+    queue.done("a")
+    assert ready(queue) == ["a"]
+
+
+def test_a_delay_after_shutdown_is_ignored(queue: DelayingQueue[str], clock: FakeClock) -> None:
+    """DQ-10."""
+    queue.shut_down()
+    queue.add_after("a", 1)
+    clock.step(1)
+    assert ready(queue) == []
+
+
+def test_shutdown_drops_what_waits_but_not_what_is_due(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """DQ-11."""
+    queue.add_after("due", 1)
+    queue.add_after("later", 5)
+    clock.step(1)
+    queue.shut_down()
+    assert ready(queue) == ["due"]
+    assert queue.snapshot().waiting == {}
+    with pytest.raises(ShutDown):
+        queue.get(0)
+
+
+def test_a_blocked_getter_gets_a_key_when_it_falls_due(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    got: list[str] = []
+    thread = start_thread(lambda: got.append(queue.get(1000)), name="getter")
+    eventually(lambda: clock.sleepers == 1, poll_seconds=0.002)
+    queue.add_after("a", 5)
+    clock.step(0)
+    eventually(lambda: min(queue.snapshot().waiting.values(), default=0) == 5)
+    eventually(lambda: clock.sleepers == 1, poll_seconds=0.002)
+    # The getter may still sleep on its old deadline; a step wakes whoever is due.
+    step_until(clock, 5, lambda: not thread.is_alive())
+    assert got == ["a"]
+
+
+def test_an_earlier_plan_wakes_the_getter_that_keeps_the_time(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    queue.add_after("late", 500)
+    got: list[str] = []
+    thread = start_thread(lambda: got.append(queue.get()), name="getter")
+    eventually(lambda: clock.sleepers == 1, poll_seconds=0.002)
+    queue.add_after("early", 1)
+    step_until(clock, 0.5, lambda: not thread.is_alive())
+    assert got == ["early"]
+
+
+def test_the_time_is_kept_on_by_another_getter_when_one_leaves(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """Invariant 4 of the queue: a worker that leaves passes the timekeeper's role on."""
+    queue.add_after("planned", 5)
+    got: list[str] = []
+    threads = [
+        start_thread(lambda: got.append(queue.get(1000)), name=f"getter-{n}") for n in range(2)
+    ]
+    eventually(lambda: clock.sleepers == 2, poll_seconds=0.002)
+    queue.add("now")
+    eventually(lambda: got == ["now"])
+    # Only one sleeper is left, and it sleeps until the planned key is due.
+    eventually(lambda: clock.sleepers == 1, poll_seconds=0.002)
+    step_until(clock, 5, lambda: len(got) == 2)
+    for thread in threads:
+        thread.join(5)
+    assert got == ["now", "planned"]
+    assert clock.sleepers == 0
+
+
+def test_stale_entries_do_not_grow_with_the_number_of_cancelled_plans() -> None:
+    waiting: WaitingKeys[int] = WaitingKeys()
+    for index in range(10_000):
+        waiting.schedule(index % 10, float(index))
+        waiting.cancel(index % 10)
+    assert len(waiting) == 0
+    assert len(waiting._heap) <= 64

@@ -1,0 +1,134 @@
+"""The limiters: RL of the client-go behaviours, with decision 15."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kcpctl.workqueue import (
+    ItemExponential,
+    ItemFastSlow,
+    MaxOf,
+    RateLimiter,
+    WithMaxWait,
+    default_limiter,
+)
+
+
+class Longest(random.Random):
+    """Always draws the upper end, which shows the ceilings."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+def exponential(base: float = 0.001, cap: float = 1.0) -> ItemExponential[str]:
+    return ItemExponential(base, cap, rng=Longest())
+
+
+@pytest.mark.parametrize(("base", "cap"), [(0, 1), (-1, 1), (2, 1)])
+def test_nonsense_bounds_are_refused(base: float, cap: float) -> None:
+    with pytest.raises(ValueError, match="want 0 < base"):
+        ItemExponential(base, cap)
+
+
+def test_delays_double_per_key() -> None:
+    """RL-01, RL-02."""
+    limiter = exponential()
+    assert [limiter.when("a") for _ in range(5)] == [0.001, 0.002, 0.004, 0.008, 0.016]
+    assert limiter.num_requeues("a") == 5
+    assert limiter.when("b") == 0.001
+
+
+def test_delays_stop_at_the_cap_and_never_overflow() -> None:
+    """RL-02, RL-03."""
+    limiter = exponential()
+    for _ in range(2000):
+        limiter.when("a")
+    assert limiter.when("a") == 1.0
+
+
+def test_forget_starts_one_key_over() -> None:
+    """RL-04."""
+    limiter = exponential()
+    for key in ["a", "a", "b"]:
+        limiter.when(key)
+    limiter.forget("a")
+    limiter.forget("never seen")
+    assert limiter.num_requeues("a") == 0
+    assert limiter.when("a") == 0.001
+    assert limiter.when("b") == 0.002
+
+
+def test_forgotten_keys_leave_nothing_behind() -> None:
+    """RL-16."""
+    limiter = exponential()
+    for index in range(100):
+        limiter.when(str(index))
+        limiter.forget(str(index))
+    assert limiter._failures == {}
+
+
+@given(seed=st.integers(), failures=st.integers(0, 100))
+def test_jitter_is_full_and_within_the_ceiling(seed: int, failures: int) -> None:
+    """Decision 15, RL-13 fixed."""
+    limiter: ItemExponential[str] = ItemExponential(0.005, 60.0, rng=random.Random(seed))
+    for _ in range(failures):
+        limiter.when("a")
+    assert 0 < limiter.when("a") <= min(0.005 * 2**failures, 60.0)
+
+
+def test_keys_that_fail_together_do_not_retry_together() -> None:
+    """RL-13 fixed."""
+    limiter: RateLimiter[str] = default_limiter(rng=random.Random(1))
+    assert len({limiter.when(str(index)) for index in range(50)}) == 50
+
+
+def test_the_default_is_five_milliseconds_to_a_minute_with_no_shared_bucket() -> None:
+    """Decisions 14 and 15; RL-05 replaced."""
+    limiter: RateLimiter[str] = default_limiter(rng=Longest())
+    assert limiter.when("a") == 0.005
+    for _ in range(20):
+        limiter.when("a")
+    assert limiter.when("a") == 60.0
+    # A storm of other keys does not delay a key's first retry (RL-12 fixed).
+    for index in range(1000):
+        limiter.when(f"other-{index}")
+    assert limiter.when("b") == 0.005
+
+
+def test_fast_slow_turns_slow_after_the_fast_ones() -> None:
+    """RL-08."""
+    limiter: ItemFastSlow[str] = ItemFastSlow(0.005, 10.0, 3)
+    assert [limiter.when("a") for _ in range(5)] == [0.005, 0.005, 0.005, 10.0, 10.0]
+    limiter.forget("a")
+    assert limiter.when("a") == 0.005
+
+
+def test_max_of_asks_every_limiter_and_takes_the_longest() -> None:
+    """RL-09."""
+    slow: ItemFastSlow[str] = ItemFastSlow(0.005, 3.0, 3)
+    growing = exponential(0.001, 1000.0)
+    limiter = MaxOf(slow, growing)
+    assert [limiter.when("a") for _ in range(5)] == [0.005, 0.005, 0.005, 3.0, 3.0]
+    growing.when("a")
+    assert limiter.num_requeues("a") == 6
+    limiter.forget("a")
+    assert (slow.num_requeues("a"), growing.num_requeues("a")) == (0, 0)
+
+
+def test_max_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        MaxOf()
+
+
+def test_with_max_wait_caps_and_passes_the_rest_through() -> None:
+    """RL-10."""
+    limiter = WithMaxWait(exponential(0.001, 1000.0), 0.003)
+    assert [limiter.when("a") for _ in range(3)] == [0.001, 0.002, 0.003]
+    assert limiter.num_requeues("a") == 3
+    limiter.forget("a")
+    assert limiter.num_requeues("a") == 0

@@ -1,0 +1,158 @@
+"""The queue's metrics: WM of the client-go behaviours."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+from kcpctl.runtime import Metrics
+from kcpctl.testing import FakeClock
+from kcpctl.workqueue import QueueMetrics, RateLimitingQueue
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def queue(clock: FakeClock, metrics: Metrics) -> RateLimitingQueue[str]:
+    return RateLimitingQueue("test", clock=clock, metrics=QueueMetrics(metrics, "test"))
+
+
+def value(metrics: Metrics, name: str) -> float | None:
+    return metrics.registry.get_sample_value(name, {"name": "test"})
+
+
+def test_depth_counts_what_still_has_to_run(
+    queue: RateLimitingQueue[str], metrics: Metrics
+) -> None:
+    """WM-01."""
+    queue.add("a")
+    queue.add("b")
+    assert value(metrics, "workqueue_depth") == 2
+    queue.get(0)
+    assert value(metrics, "workqueue_depth") == 1
+    queue.add("a")
+    assert value(metrics, "workqueue_depth") == 2
+
+
+def test_adds_counts_effective_adds(queue: RateLimitingQueue[str], metrics: Metrics) -> None:
+    """WM-02."""
+    queue.add("a")
+    queue.get(0)
+    for _ in range(5):
+        queue.add("a")
+    assert value(metrics, "workqueue_adds_total") == 2
+
+
+def test_queue_duration_runs_from_the_first_add(
+    queue: RateLimitingQueue[str], metrics: Metrics, clock: FakeClock
+) -> None:
+    """WM-03."""
+    queue.add("a")
+    clock.step(2)
+    queue.add("a")
+    clock.step(3)
+    queue.get(0)
+    assert value(metrics, "workqueue_queue_duration_seconds_sum") == 5
+    assert value(metrics, "workqueue_queue_duration_seconds_count") == 1
+
+
+def test_work_duration_runs_until_done(
+    queue: RateLimitingQueue[str], metrics: Metrics, clock: FakeClock
+) -> None:
+    """WM-04."""
+    queue.add("a")
+    queue.get(0)
+    clock.step(4)
+    queue.done("a")
+    assert value(metrics, "workqueue_work_duration_seconds_sum") == 4
+
+
+def test_ages_of_running_keys_are_taken_when_asked(
+    queue: RateLimitingQueue[str], metrics: Metrics, clock: FakeClock
+) -> None:
+    """WM-05, WM-06."""
+    assert value(metrics, "workqueue_longest_running_processor_seconds") == 0
+    queue.add("a")
+    queue.get(0)
+    clock.step(4)
+    queue.add("b")
+    queue.get(0)
+    clock.step(1)
+    assert value(metrics, "workqueue_unfinished_work_seconds") == 6
+    assert value(metrics, "workqueue_longest_running_processor_seconds") == 5
+
+
+def test_retries_counts_every_add_after(
+    queue: RateLimitingQueue[str], metrics: Metrics, clock: FakeClock
+) -> None:
+    """WM-08."""
+    queue.add_after("a", 0)
+    queue.add_after("b", 1)
+    queue.add_rate_limited("c")
+    assert value(metrics, "workqueue_retries_total") == 3
+    queue.shut_down()
+    queue.add_after("d", 0)
+    assert value(metrics, "workqueue_retries_total") == 3
+
+
+def test_delayed_keys_are_counted(queue: RateLimitingQueue[str], metrics: Metrics) -> None:
+    """WM-10 fixed."""
+    queue.add_after("a", 1)
+    queue.add_after("b", 1)
+    assert value(metrics, "workqueue_delayed") == 2
+    assert value(metrics, "workqueue_depth") == 0
+
+
+def test_gauges_end_when_the_last_key_is_done_after_shutdown(
+    queue: RateLimitingQueue[str], metrics: Metrics
+) -> None:
+    """WM-07, WQ-15."""
+    queue.add("a")
+    queue.get(0)
+    queue.shut_down()
+    assert value(metrics, "workqueue_unfinished_work_seconds") is not None
+    queue.done("a")
+    assert value(metrics, "workqueue_unfinished_work_seconds") is None
+    assert value(metrics, "workqueue_depth") is None
+    assert value(metrics, "workqueue_adds_total") == 1
+
+
+def test_metrics_do_not_keep_a_queue_that_was_shut_down_alive(metrics: Metrics) -> None:
+    """WQ-15."""
+    queue: RateLimitingQueue[str] | None = RateLimitingQueue(
+        "test", metrics=QueueMetrics(metrics, "test")
+    )
+    assert queue is not None
+    gone = weakref.ref(queue)
+    queue.shut_down()
+    queue.shut_down()
+    queue = None
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_queue_without_metrics_measures_nothing(metrics: Metrics) -> None:
+    """WQ-21."""
+    queue: RateLimitingQueue[str] = RateLimitingQueue("test")
+    queue.add("a")
+    queue.done(queue.get(0))
+    assert b"workqueue" not in metrics.render()
+
+
+def test_two_queues_of_one_registry_differ_by_name(metrics: Metrics) -> None:
+    for name in ["one", "two"]:
+        queue: RateLimitingQueue[str] = RateLimitingQueue(name, metrics=QueueMetrics(metrics, name))
+        queue.add(name)
+    for name in ["one", "two"]:
+        assert metrics.registry.get_sample_value("workqueue_depth", {"name": name}) in {0, 1}
+        assert metrics.registry.get_sample_value("workqueue_adds_total", {"name": name}) == 1

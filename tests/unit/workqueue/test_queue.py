@@ -1,0 +1,427 @@
+"""The dedupe queue: WQ of the client-go behaviours, with decision 14."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable
+
+import pytest
+
+from kcpctl.runtime import start_thread
+from kcpctl.testing import FakeClock, eventually
+from kcpctl.workqueue import DelayingQueue, ShutDown, WorkQueue
+
+
+class Call:
+    """A blocking call on a thread of its own, with its outcome."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self.result: object = None
+        self.error: BaseException | None = None
+        self._call = call
+        self._thread = start_thread(self._run, name="test-call")
+
+    def _run(self) -> None:
+        try:
+            self.result = self._call()
+        except Exception as error:  # noqa: BLE001 - the outcome is what the test looks at
+            self.error = error
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def join(self) -> Call:
+        self._thread.join(5)
+        assert not self.running, "the call still blocks"
+        return self
+
+
+def ready(queue: WorkQueue[str]) -> list[str]:
+    """Take and finish everything that is ready."""
+    keys = []
+    while len(queue):
+        key = queue.get(0)
+        queue.done(key)
+        keys.append(key)
+    return keys
+
+
+@pytest.fixture
+def queue() -> WorkQueue[str]:
+    return WorkQueue("test")
+
+
+def test_done_of_a_key_never_handed_out_raises_and_changes_nothing(queue: WorkQueue[str]) -> None:
+    """WQ-22 fixed, decision 14."""
+    queue.add("a")
+    with pytest.raises(ValueError, match="'a' of work queue 'test' was not handed out"):
+        queue.done("a")
+    assert ready(queue) == ["a"]
+
+
+def test_done_twice_raises(queue: WorkQueue[str]) -> None:
+    queue.add("a")
+    queue.done(queue.get(0))
+    with pytest.raises(ValueError, match="not handed out"):
+        queue.done("a")
+
+
+def test_get_gives_up_in_time() -> None:
+    clock = FakeClock()
+    queue: WorkQueue[str] = WorkQueue("test", clock=clock)
+    getter = Call(lambda: queue.get(10))
+    eventually(lambda: clock.sleepers == 1, poll_seconds=0.002)
+    clock.step(9.9)
+    assert getter.running
+    clock.step(0.2)
+    assert isinstance(getter.join().error, TimeoutError)
+
+
+def test_get_with_no_time_does_not_block(queue: WorkQueue[str]) -> None:
+    with pytest.raises(TimeoutError, match="'test'"):
+        queue.get(0)
+
+
+def test_an_added_key_is_handed_out(queue: WorkQueue[str]) -> None:
+    """WQ-02."""
+    queue.add("a")
+    assert len(queue) == 1
+    assert queue.get(0) == "a"
+
+
+def test_a_queued_key_that_is_added_again_is_handed_out_once(queue: WorkQueue[str]) -> None:
+    """WQ-03."""
+    queue.add("a")
+    queue.add("a")
+    assert len(queue) == 1
+    assert ready(queue) == ["a"]
+
+
+def test_a_processing_key_is_not_given_to_a_second_worker(queue: WorkQueue[str]) -> None:
+    """WQ-04."""
+    queue.add("a")
+    queue.get(0)
+    queue.add("a")
+    assert len(queue) == 0
+    with pytest.raises(TimeoutError):
+        queue.get(0)
+
+
+def test_adds_while_processing_give_exactly_one_more_run(queue: WorkQueue[str]) -> None:
+    """WQ-05."""
+    queue.add("a")
+    key = queue.get(0)
+    for _ in range(5):
+        queue.add("a")
+    queue.done(key)
+    assert ready(queue) == ["a"]
+
+
+def test_a_key_that_comes_back_goes_to_the_tail(queue: WorkQueue[str]) -> None:
+    """WQ-06."""
+    queue.add("a")
+    queue.get(0)
+    queue.add("b")
+    queue.add("a")
+    queue.done("a")
+    assert ready(queue) == ["b", "a"]
+
+
+def test_an_add_wakes_a_blocked_getter(queue: WorkQueue[str]) -> None:
+    """WQ-07."""
+    getter = Call(queue.get)
+    queue.add("a")
+    assert getter.join().result == "a"
+
+
+def test_every_add_wakes_one_of_several_getters() -> None:
+    """WQ-02: no wake-up is lost when adds come before the woken getter runs."""
+    clock = FakeClock()
+    queue: WorkQueue[str] = WorkQueue(clock=clock)
+    getters = [Call(lambda: queue.get(1000)) for _ in range(4)]
+    eventually(lambda: clock.sleepers == 4, poll_seconds=0.002)
+    for key in "abcd":
+        queue.add(key)
+    assert sorted(str(getter.join().result) for getter in getters) == list("abcd")
+
+
+def test_a_done_key_that_is_dirty_wakes_a_getter(queue: WorkQueue[str]) -> None:
+    """WQ-06."""
+    queue.add("a")
+    queue.get(0)
+    queue.add("a")
+    getter = Call(queue.get)
+    queue.done("a")
+    assert getter.join().result == "a"
+
+
+def test_an_add_after_shutdown_is_ignored(queue: WorkQueue[str]) -> None:
+    """WQ-08."""
+    queue.shut_down()
+    queue.add("a")
+    assert len(queue) == 0
+    assert queue.shutting_down
+
+
+def test_a_shut_down_queue_hands_out_what_it_holds_and_then_ends(queue: WorkQueue[str]) -> None:
+    """WQ-09."""
+    queue.add("a")
+    queue.add("b")
+    queue.shut_down()
+    assert ready(queue) == ["a", "b"]
+    with pytest.raises(ShutDown, match="'test' is shut down"):
+        queue.get()
+
+
+def test_shutdown_wakes_all_getters_and_does_not_wait_for_workers(queue: WorkQueue[str]) -> None:
+    """WQ-10."""
+    queue.add("busy")
+    queue.get(0)
+    getters = [Call(queue.get) for _ in range(3)]
+    queue.shut_down()
+    assert all(isinstance(getter.join().error, ShutDown) for getter in getters)
+
+
+def test_a_key_dirty_at_shutdown_is_still_handed_out_once_more(queue: WorkQueue[str]) -> None:
+    queue.add("a")
+    queue.get(0)
+    queue.add("a")
+    queue.shut_down()
+    queue.done("a")
+    assert ready(queue) == ["a"]
+
+
+def drain(queue: WorkQueue[str], timeout_seconds: float | None = None) -> Call:
+    call = Call(lambda: queue.shut_down_with_drain(timeout_seconds))
+    eventually(lambda: queue.shutting_down)
+    return call
+
+
+def test_a_drain_waits_for_keys_in_flight(queue: WorkQueue[str]) -> None:
+    """WQ-11."""
+    queue.add("a")
+    queue.get(0)
+    draining = drain(queue)
+    assert draining.running
+    queue.done("a")
+    assert draining.join().result is True
+
+
+def test_a_drain_waits_for_queued_keys_too(queue: WorkQueue[str]) -> None:
+    """WQ-11 fixed, decision 14."""
+    queue.add("a")
+    draining = drain(queue)
+    assert draining.running
+    assert ready(queue) == ["a"]
+    assert draining.join().result is True
+
+
+def test_a_drain_hands_out_a_key_that_became_dirty_while_processed(queue: WorkQueue[str]) -> None:
+    """WQ-12, WQ-24: the drain does not end between done and the next get."""
+    queue.add("a")
+    queue.get(0)
+    queue.add("a")
+    draining = drain(queue)
+    queue.done("a")
+    assert queue.get(0) == "a"
+    assert draining.running
+    queue.done("a")
+    assert draining.join().result is True
+
+
+def test_shutdown_releases_a_blocked_drain(queue: WorkQueue[str]) -> None:
+    """WQ-13."""
+    queue.add("a")
+    queue.get(0)
+    draining = drain(queue)
+    queue.shut_down()
+    assert draining.join().result is False
+
+
+def test_a_drain_ends_with_its_time() -> None:
+    clock = FakeClock()
+    queue: WorkQueue[str] = WorkQueue(clock=clock)
+    queue.add("stuck")
+    queue.get(0)
+    draining = drain(queue, 30)
+    eventually(lambda: clock.sleepers == 1, poll_seconds=0.002)
+    clock.step(30)
+    assert draining.join().result is False
+
+
+def test_several_drains_end_together(queue: WorkQueue[str]) -> None:
+    """WQ-24: a separate notify-all for drainers."""
+    queue.add("a")
+    queue.get(0)
+    drains = [drain(queue), drain(queue)]
+    queue.done("a")
+    assert [each.join().result for each in drains] == [True, True]
+
+
+def test_both_shutdowns_may_come_in_any_order_and_often(queue: WorkQueue[str]) -> None:
+    """WQ-14."""
+    assert queue.shut_down_with_drain()
+    queue.shut_down()
+    queue.shut_down()
+    assert queue.shut_down_with_drain()
+
+
+def test_a_queue_does_not_keep_a_finished_key_alive() -> None:
+    """WQ-16."""
+
+    class Key:
+        pass
+
+    queue: DelayingQueue[Key] = DelayingQueue()
+    key = Key()
+    gone = weakref.ref(key)
+    queue.add_after(key, 100)
+    queue.add(key)
+    queue.done(queue.get(0))
+    del key
+    gc.collect()
+    assert gone() is None
+
+
+def test_len_counts_ready_keys_only() -> None:
+    """WQ-17."""
+    queue: DelayingQueue[str] = DelayingQueue()
+    queue.add("processing")
+    queue.get(0)
+    queue.add("processing")
+    queue.add_after("waiting", 10)
+    queue.add("ready")
+    assert len(queue) == 1
+
+
+def test_the_order_is_that_of_the_first_add(queue: WorkQueue[str]) -> None:
+    """WQ-18."""
+    for key in ["c", "a", "b", "a", "c"]:
+        queue.add(key)
+    assert ready(queue) == ["c", "a", "b"]
+
+
+class Latest:
+    """An ordering that hands out what was touched last."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def push(self, key: str) -> None:
+        self.keys.append(key)
+
+    def touch(self, key: str) -> None:
+        self.keys.remove(key)
+        self.keys.append(key)
+
+    def pop(self) -> str:
+        return self.keys.pop()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+def test_another_ordering_decides_and_is_told_of_repeated_adds() -> None:
+    """WQ-19."""
+    queue: WorkQueue[str] = WorkQueue(ordering=Latest())
+    for key in ["a", "b", "c", "a"]:
+        queue.add(key)
+    assert ready(queue) == ["a", "c", "b"]
+
+
+def test_an_ordering_is_not_told_of_a_key_that_it_does_not_hold() -> None:
+    """WQ-19: touch is for queued keys, not for processing ones."""
+    queue: WorkQueue[str] = WorkQueue(ordering=Latest())
+    queue.add("a")
+    queue.get(0)
+    queue.add("a")
+    queue.add("a")
+    queue.done("a")
+    assert ready(queue) == ["a"]
+
+
+def test_keys_are_any_hashable() -> None:
+    """WQ-20."""
+    queue: WorkQueue[tuple[str, int]] = WorkQueue()
+    queue.add(("a", 1))
+    assert queue.get(0) == ("a", 1)
+
+
+def test_the_snapshot_tells_queued_waiting_and_processing_with_their_times() -> None:
+    clock = FakeClock()
+    queue: DelayingQueue[str] = DelayingQueue(clock=clock)
+    queue.add("processing")
+    queue.get(0)
+    clock.step(2)
+    queue.add("queued")
+    queue.add("processing")
+    queue.add_after("waiting", 10)
+    clock.step(3)
+    snapshot = queue.snapshot()
+    assert snapshot.queued == {"queued": 3, "processing": 3}
+    assert snapshot.waiting == {"waiting": 7}
+    assert snapshot.processing == {"processing": 5}
+
+
+def test_no_worker_is_left_waiting_when_another_gives_up() -> None:
+    """A key that was signalled to a getter whose time is over goes to the next one."""
+    clock = FakeClock()
+    queue: WorkQueue[str] = WorkQueue(clock=clock)
+    impatient = Call(lambda: queue.get(1))
+    eventually(lambda: clock.sleepers == 1, poll_seconds=0.002)
+    patient = Call(lambda: queue.get(1000))
+    eventually(lambda: clock.sleepers == 2, poll_seconds=0.002)
+    clock.step(1)
+    queue.add("a")
+    impatient.join()
+    queue.add("b")
+    assert patient.join().result in {"a", "b"}
+
+
+def test_many_threads_never_run_a_key_twice_at_once_and_lose_no_add() -> None:
+    """WQ-01, WQ-05 under stress: every add is followed by a run that starts after it."""
+    queue: WorkQueue[int] = WorkQueue()
+    keys, producers, rounds = 20, 3, 400
+    running = [0] * keys
+    wanted = [0] * keys
+    seen = [0] * keys
+    overlaps: list[int] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        while True:
+            try:
+                key = queue.get()
+            except ShutDown:
+                return
+            with lock:
+                running[key] += 1
+                if running[key] > 1:
+                    overlaps.append(key)
+                seen[key] = wanted[key]
+            with lock:
+                running[key] -= 1
+            queue.done(key)
+
+    def produce(offset: int) -> None:
+        for index in range(rounds):
+            key = (index * 7 + offset) % keys
+            with lock:
+                wanted[key] += 1
+            queue.add(key)
+
+    workers = [start_thread(work, name=f"worker-{n}") for n in range(4)]
+    threads = [
+        start_thread(lambda offset=n: produce(offset), name=f"producer-{n}")  # type: ignore[misc]
+        for n in range(producers)
+    ]
+    for thread in threads:
+        thread.join()
+    assert queue.shut_down_with_drain(10)
+    for thread in workers:
+        thread.join(5)
+    assert overlaps == []
+    assert seen == wanted
