@@ -1,0 +1,82 @@
+"""The flags that name a server, and the client that they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from kcpctl.cli.options import FILE, flag
+from kcpctl.runtime.logging import configure
+
+if TYPE_CHECKING:
+    from kcpctl.client import Client
+
+__all__ = ["connected", "logging_flags", "server_flags"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def server_flags(command: F) -> F:
+    """Add ``--kubeconfig`` and ``--context``."""
+    command = flag(
+        "--context",
+        group="Server",
+        metavar="NAME",
+        help="Context of the kubeconfig instead of its current one.",
+    )(command)
+    return flag(
+        "--kubeconfig",
+        group="Server",
+        type=FILE,
+        help="Kubeconfig of the server. Without it: $KUBECONFIG, ~/.kube/config, then the Pod's "
+        "own service account.",
+    )(command)
+
+
+def logging_flags(command: F) -> F:
+    """Add ``-v`` and ``--logging-format``, which take effect before the command runs."""
+    command = flag(
+        "--logging-format",
+        group="Logging",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        expose_value=False,
+        callback=_set_up_logging,
+        help="Format of the log lines on standard error.",
+    )(command)
+    return flag(
+        "-v",
+        "--verbose",
+        group="Logging",
+        count=True,
+        expose_value=False,
+        callback=_set_up_logging,
+        help="Log detail, and show tracebacks.",
+    )(command)
+
+
+def _set_up_logging(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Configure logging anew with each of the two flags: they come in any order."""
+    settings = ctx.meta.setdefault("kcpctl.logging", {})
+    settings["style" if param.name == "logging_format" else "verbosity"] = value
+    configure(style=settings.get("style", "text"), verbosity=settings.get("verbosity", 0))
+    return value
+
+
+@contextmanager
+def connected(kubeconfig: Path | None, context: str | None) -> Iterator[Client]:
+    """Yield a blocking client of one server for a command that runs and ends."""
+    from kcpctl.client import AsyncClient, Client, load_config
+    from kcpctl.runtime.ioloop import IOLoop
+
+    config = load_config(kubeconfig, context)
+    with IOLoop() as loop:
+        client = Client(AsyncClient.plain(config), loop)
+        try:
+            yield client
+        finally:
+            client.close()

@@ -1,0 +1,126 @@
+"""``kcpctl workload``: what a person does with workloads and SyncTargets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from kcpctl.apis.naming import KEY_LABEL, STATE_LABEL_PREFIX, STATE_SYNC, sync_target_key
+from kcpctl.apis.resource import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    SECRETS,
+    SERVICES,
+    Resource,
+)
+from kcpctl.apis.workload import SYNCTARGETS
+from kcpctl.cli.connect import connected, logging_flags, server_flags
+from kcpctl.cli.options import GroupedCommand, flag
+from kcpctl.errors import KcpctlError, NotFound, UsageError
+from kcpctl.logicalcluster import ROOT, cluster_of
+
+__all__ = ["command", "parse_object"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_KINDS: Final[dict[str, Resource]] = {
+    word: resource
+    for resource, words in (
+        (DEPLOYMENTS, ("deploy", "deployment", "deployments", "deployments.apps")),
+        (CONFIG_MAPS, ("cm", "configmap", "configmaps")),
+        (SECRETS, ("secret", "secrets")),
+        (SERVICES, ("svc", "service", "services")),
+        (NAMESPACES, ("ns", "namespace", "namespaces")),
+    )
+    for word in words
+}
+
+
+def parse_object(text: str) -> tuple[Resource, str]:
+    """Return the resource and name of ``deploy/web``; raises UsageError."""
+    kind, slash, name = text.partition("/")
+    resource = _KINDS.get(kind.lower())
+    if not slash or not name or resource is None:
+        kinds = ", ".join(sorted({r.plural for r in _KINDS.values()}))
+        raise UsageError(f"{text!r} names no object: write KIND/NAME, with a kind of {kinds}")
+    return resource, name
+
+
+@click.group("workload")
+def command() -> None:
+    """Assign workloads to SyncTargets."""
+
+
+def _target_flags(function: F) -> F:
+    for decorate in (
+        logging_flags,
+        flag(
+            "-n",
+            "--namespace",
+            group="Object",
+            metavar="NAME",
+            help="Namespace of the object [default: the context's].",
+        ),
+        flag("--target", group="Object", required=True, metavar="NAME", help="The SyncTarget."),
+        server_flags,
+        click.argument("obj", metavar="KIND/NAME"),
+    ):
+        function = decorate(function)
+    return function
+
+
+@command.command("assign", cls=GroupedCommand)
+@_target_flags
+def assign(obj: str, target: str, **connection: Any) -> None:
+    """Assign an object to a SyncTarget: its syncer carries it to the target's cluster.
+
+    For example: kcpctl workload assign deploy/web --target east
+
+    A namespace stands for everything in it that the syncer carries.
+    """
+    _label(obj, target, STATE_SYNC, **connection)
+
+
+@command.command("unassign", cls=GroupedCommand)
+@_target_flags
+def unassign(obj: str, target: str, **connection: Any) -> None:
+    """Take an object back: it is removed from the target's cluster."""
+    _label(obj, target, None, **connection)
+
+
+def _label(
+    obj: str,
+    target: str,
+    state: str | None,
+    *,
+    kubeconfig: Path | None,
+    context: str | None,
+    namespace: str | None,
+) -> None:
+    resource, name = parse_object(obj)
+    with connected(kubeconfig, context) as client:
+        try:
+            found = client.resource(SYNCTARGETS).get(target)
+        except NotFound as error:
+            raise KcpctlError(
+                f"there is no SyncTarget {target!r} at {client.server}; "
+                "`kubectl get synctargets` lists them"
+            ) from error
+        meta = found["metadata"]
+        cluster = cluster_of(meta.get("annotations"), ROOT)
+        label = meta.get("labels", {}).get(KEY_LABEL) or sync_target_key(cluster, target)
+        where = None
+        if resource.namespaced:
+            where = namespace or client.default_namespace
+        client.resource(resource).patch(
+            name,
+            {"metadata": {"labels": {STATE_LABEL_PREFIX + label: state}}},
+            namespace=where,
+            field_manager="kcpctl",
+        )
+    done = "assigned to" if state else "no longer assigned to"
+    click.echo(f"{resource.kind.lower()}/{name} {done} {target}")

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kcpctl.cli.fleet import merge_kubeconfigs, write_private
+
+
+def kubeconfig(server: str) -> dict[str, Any]:
+    return {
+        "clusters": [
+            {"name": "other", "cluster": {"server": "https://other"}},
+            {"name": "c", "cluster": {"server": server}},
+        ],
+        "users": [{"name": "u", "user": {"token": "t-" + server}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "n"}}],
+        "current-context": "x",
+    }
+
+
+def test_each_part_becomes_a_context_of_its_name() -> None:
+    merged = merge_kubeconfigs(
+        {"root": kubeconfig("https://a"), "east": kubeconfig("https://b")}, "east"
+    )
+    assert merged["current-context"] == "east"
+    assert [c["name"] for c in merged["contexts"]] == ["root", "east"]
+    assert merged["contexts"][1]["context"] == {"cluster": "east", "user": "east", "namespace": "n"}
+    assert merged["clusters"][1] == {"name": "east", "cluster": {"server": "https://b"}}
+    assert merged["users"][0]["user"] == {"token": "t-https://a"}
+
+
+def test_a_kubeconfig_is_written_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "kubeconfig"
+    path.parent.mkdir()
+    path.write_text("old")
+    path.chmod(0o644)
+    write_private(path, {"kind": "Config"})
+    assert yaml.safe_load(path.read_text()) == {"kind": "Config"}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [p.name for p in path.parent.iterdir()] == ["kubeconfig"]

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from kcpctl.cli.options import DURATION, GroupedCommand, flag
+
+
+@click.command(cls=GroupedCommand)
+@flag("--grace", group="Timing", type=DURATION, default="30s", help="How long.")
+@flag("--loud", group="Looks", is_flag=True, help="Shout.")
+def sample(grace: float, loud: bool) -> None:
+    click.echo(f"{grace} {loud}")
+
+
+def run(*args: str, env: dict[str, str] | None = None) -> str:
+    result = CliRunner().invoke(sample, args, env=env, catch_exceptions=False)
+    return result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30s", 30), ("5m", 300), ("1h30m", 5400), ("500ms", 0.5), ("2", 2), ("1.5s", 1.5), ("0", 0)],
+)
+def test_durations_are_written_as_in_go(text: str, seconds: float) -> None:
+    assert run("--grace", text) == f"{float(seconds)} False\n"
+
+
+@pytest.mark.parametrize("text", ["", "soon", "5 parsecs", "-3s", "10x", "s"])
+def test_what_is_no_duration_is_a_usage_error(text: str) -> None:
+    result = CliRunner().invoke(sample, ["--grace", text])
+    assert result.exit_code == 2
+    assert "is not a duration; write for example 30s" in result.output
+
+
+def test_decision_18_a_flag_has_an_environment_variable_and_wins_over_it() -> None:
+    env = {"KCPCTL_GRACE": "1m"}
+    assert run(env=env) == "60.0 False\n"
+    assert run("--grace", "2m", env=env) == "120.0 False\n"
+
+
+def test_the_help_is_grouped() -> None:
+    text = run("--help")
+    assert text.index("Timing flags:") < text.index("--grace")
+    assert text.index("Looks flags:") < text.index("--loud")
+    assert "[default: 30s]" in text
