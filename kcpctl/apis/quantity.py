@@ -1,0 +1,49 @@
+"""Kubernetes quantities: ``500m``, ``1.5Gi``, ``12e6``.
+
+Only syntax is judged here; whether a sign makes sense is a question for whoever asked.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Context, Decimal, InvalidOperation
+from typing import Final
+
+__all__ = ["QUANTITY_PATTERN", "is_valid", "parse"]
+
+QUANTITY_PATTERN: Final = (
+    r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
+)
+"""The syntax as a schema pattern; :func:`is_valid` is the same rule."""
+
+_SYNTAX = re.compile(
+    r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
+    r"(?:(?P<suffix>[KMGTPE]i|[numkMGTPE])|[eE](?P<exponent>[+-]?[0-9]+))?"
+)
+_MULTIPLIERS: Final[dict[str, Decimal]] = {
+    **{letter: Decimal(10) ** (3 * place - 9) for place, letter in enumerate("num")},
+    **{letter: Decimal(10) ** (3 * place + 3) for place, letter in enumerate("kMGTPE")},
+    **{f"{letter}i": Decimal(1024) ** (place + 1) for place, letter in enumerate("KMGTPE")},
+}
+# Exact for every quantity that somebody writes by hand; more digits are rounded.
+_CONTEXT = Context(prec=200)
+
+
+def parse(text: str | int) -> Decimal:
+    """Return the value of a quantity; raises ValueError that quotes what cannot be parsed."""
+    match = _SYNTAX.fullmatch(str(text))
+    if match is None:
+        raise ValueError(f"{str(text)!r} is not a quantity such as 500m, 2 or 1.5Gi")
+    suffix, exponent = match["suffix"], match["exponent"]
+    try:
+        number = Decimal(match["number"])
+        if exponent is not None:
+            return number.scaleb(int(exponent), _CONTEXT)
+        return _CONTEXT.multiply(number, _MULTIPLIERS[suffix]) if suffix else number
+    except InvalidOperation:
+        raise ValueError(f"{str(text)!r} is out of the range of a quantity") from None
+
+
+def is_valid(text: str | int) -> bool:
+    """Whether ``text`` has the syntax of a quantity."""
+    return _SYNTAX.fullmatch(str(text)) is not None
