@@ -1,0 +1,1 @@
+"""Who may do what: the CA, tokens, authentication, RBAC and the reviews."""
