@@ -1,0 +1,70 @@
+"""One side of a syncer: a client and the caches of the types that are synced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES, Resource
+from kcpctl.client import Client
+from kcpctl.informers import CachedObject
+from kcpctl.logicalcluster import key_of
+
+__all__ = ["HAS_STATUS", "NAMESPACE_INDEX", "SYNCED_RESOURCES", "Cache", "Side", "in_namespace"]
+
+SYNCED_RESOURCES: Final = (CONFIG_MAPS, SECRETS, SERVICES, DEPLOYMENTS)
+"""3.15, in the order in which a Pod needs them."""
+HAS_STATUS: Final = frozenset({DEPLOYMENTS, SERVICES})
+NAMESPACE_INDEX: Final = "syncer-namespace"
+
+
+class Cache(Protocol):
+    """What the syncer needs of a lister. Safe from any thread."""
+
+    def cached(self, key: str) -> CachedObject | None:
+        """Return an object as it is cached."""
+
+    def by_index(self, name: str, value: str) -> Iterable[CachedObject]:
+        """Return the cached objects that an index holds under ``value``."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A cluster, its namespaces and its objects of the synced types.
+
+    Upstream it is the workspace, downstream what carries this target's label.
+    """
+
+    client: Client
+    namespaces: Cache
+    objects: Mapping[Resource, Cache]
+
+    @property
+    def cluster(self) -> str:
+        """The name that the keys of this side carry."""
+        return self.client.cluster_name
+
+    def key(self, namespace: str, name: str) -> str:
+        """Return the key of an object of this side."""
+        return key_of(self.cluster, namespace, name)
+
+    def namespace(self, name: str) -> CachedObject | None:
+        """Return a namespace from the cache."""
+        return self.namespaces.cached(self.key("", name))
+
+    def object(self, resource: Resource, namespace: str, name: str) -> CachedObject | None:
+        """Return an object from the cache."""
+        return self.objects[resource].cached(self.key(namespace, name))
+
+    def objects_in(self, resource: Resource, namespace: str) -> Iterable[CachedObject]:
+        """Return the cached objects of a namespace."""
+        return self.objects[resource].by_index(NAMESPACE_INDEX, namespace)
+
+
+def in_namespace(obj: CachedObject) -> Iterable[str]:
+    """Index objects by their namespace."""
+    return (obj.meta.namespace,)
+
+
+IndexFunction = Callable[[CachedObject], Iterable[str]]
