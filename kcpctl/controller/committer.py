@@ -1,0 +1,122 @@
+"""The committer: write what a reconcile changed, and nothing else (KCP-32)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+from kcpctl.apis.convert import to_unstructured
+from kcpctl.apis.meta import ApiObject, Unstructured
+from kcpctl.client import PatchType
+
+__all__ = ["Change", "Patcher", "commit", "difference"]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+# The server owns these; a difference in one of them is never what a reconciler meant.
+_SERVER_OWNED: Final = frozenset(
+    {"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink"}
+)
+
+
+class Patcher(Protocol[T_co]):
+    """What the committer needs of a blocking resource client."""
+
+    def patch(
+        self,
+        name: str,
+        body: Unstructured,
+        *,
+        namespace: str | None = None,
+        type: PatchType = PatchType.MERGE,  # noqa: A002 - the client's word
+        subresource: str = "",
+    ) -> T_co:
+        """Send a patch and return the object as the server has it then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One merge patch: its ``body``, and the ``subresource`` ("" or "status") it goes to."""
+
+    name: str
+    namespace: str
+    body: Unstructured
+    subresource: str
+
+
+def commit(
+    client: Patcher[T], old: ApiObject | Unstructured, new: ApiObject | Unstructured
+) -> T | None:
+    """Write the difference between ``old``, as it was read, and ``new``; None if there is none.
+
+    One merge patch, guarded by the uid and resourceVersion of ``old``: raises
+    :class:`kcpctl.errors.Conflict` when the object changed since it was read. Raises RuntimeError
+    when both status and something else changed: one pass writes one of the two.
+    """
+    change = difference(old, new)
+    if change is None:
+        return None
+    return client.patch(
+        change.name,
+        change.body,
+        namespace=change.namespace or None,
+        type=PatchType.MERGE,
+        subresource=change.subresource,
+    )
+
+
+def difference(old: ApiObject | Unstructured, new: ApiObject | Unstructured) -> Change | None:
+    """Return the patch that turns ``old`` into ``new``, or None; raises as :func:`commit`."""
+    before, after = to_unstructured(old), to_unstructured(new)
+    meta = before.get("metadata") or {}
+    where = f"{before.get('kind')} {meta.get('namespace', '')}/{meta.get('name')}".replace(
+        " /", " "
+    )
+    if _identity(before) != _identity(after):
+        raise RuntimeError(f"{where} was to be committed as another object: {_identity(after)}")
+    body = _merge_patch(before, after)
+    status = body.pop("status", None)
+    metadata = {k: v for k, v in body.pop("metadata", {}).items() if k not in _SERVER_OWNED}
+    if metadata:
+        body["metadata"] = metadata
+    if status is not None or ("status" in before and "status" not in after):
+        if body:
+            raise RuntimeError(
+                f"{where}: status and {', '.join(sorted(body))} changed in one pass; "
+                "write one of them and let the event of that write bring the next pass"
+            )
+        body, subresource = {"status": status}, "status"
+    elif body:
+        subresource = ""
+    else:
+        return None
+    guard = {key: meta[key] for key in ("uid", "resourceVersion") if meta.get(key)}
+    body["metadata"] = {**guard, **body.get("metadata", {})}
+    return Change(meta["name"], meta.get("namespace", ""), body, subresource)
+
+
+def _identity(obj: Unstructured) -> tuple[object, ...]:
+    meta = obj.get("metadata") or {}
+    return (obj.get("kind"), meta.get("namespace") or "", meta.get("name"), meta.get("uid"))
+
+
+def _merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """RFC 7396. None counts as absent on both sides: a merge patch cannot set null."""
+    patch: dict[str, Any] = {}
+    for key in old:
+        if old[key] is not None and new.get(key) is None:
+            patch[key] = None
+    for key, value in new.items():
+        before = old.get(key)
+        if value is None or value == before:
+            continue
+        if isinstance(value, Mapping):
+            inner = _merge_patch(before if isinstance(before, Mapping) else {}, value)
+            # An empty object in place of nothing is a change; equal but for nulls is none.
+            if inner or not isinstance(before, Mapping):
+                patch[key] = inner
+        else:
+            patch[key] = value
+    return patch

@@ -1,0 +1,62 @@
+"""Sources: an informer's events, turned into keys on a queue."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from kcpctl.controller.mapping import MapFunction, own_key
+from kcpctl.controller.predicates import Predicate
+from kcpctl.informers import CachedObject, EventHandler, Registration
+from kcpctl.workqueue import RateLimitingQueue
+
+__all__ = ["EnqueueHandler", "Source"]
+
+
+class Source(Protocol):
+    """What a controller needs of an informer; ``str`` of it names it in messages."""
+
+    def add_handler(self, handler: EventHandler) -> Registration:
+        """Deliver events, beginning with an add for each object that is there already."""
+
+
+class EnqueueHandler:
+    """Adds the keys that an event is about to a queue. Runs on the I/O thread, never blocks."""
+
+    def __init__(
+        self,
+        queue: RateLimitingQueue[str],
+        *,
+        map_to: MapFunction,
+        predicates: tuple[Predicate, ...],
+    ) -> None:
+        self._queue = queue
+        self._map_to = map_to
+        self._predicates = predicates
+
+    def on_add(self, obj: CachedObject, *, is_initial: bool) -> None:
+        """Enqueue for an object that came."""
+        self._enqueue(None, obj)
+
+    def on_update(self, old: CachedObject, new: CachedObject) -> None:
+        """Enqueue for an object that changed.
+
+        A new spec is a new try: the failures of the old one do not delay it.
+        """
+        if self._map_to is own_key and old.meta.generation != new.meta.generation:
+            self._queue.forget(new.key)
+        self._enqueue(old, new)
+
+    def on_delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:
+        """Enqueue for an object that went."""
+        self._enqueue(obj, None)
+
+    def _enqueue(self, old: CachedObject | None, new: CachedObject | None) -> None:
+        if not all(predicate(old, new) for predicate in self._predicates):
+            return
+        keys: dict[str, None] = {}
+        # An object that moved from one owner to another concerns both.
+        for obj in (old, new):
+            if obj is not None:
+                keys.update(dict.fromkeys(self._map_to(obj)))
+        for key in keys:
+            self._queue.add(key)
