@@ -51,7 +51,7 @@ class Condition(ApiStruct):
         doc(
             "How bad a False is: Error stops the object from working, Warning degrades it, Info "
             "says that something is under way. Set only when status is False.",
-            {"enum": ["", ERROR, WARNING, INFO]},
+            {"enum": [ERROR, WARNING, INFO]},
         ),
     ] = ""
     reason: Annotated[

@@ -37,6 +37,8 @@ def to_unstructured(obj: ObjectLike, resource: Resource | None = None) -> Unstru
     if isinstance(obj, ApiObject):
         # omit_defaults leaves out the two that every struct has as defaults.
         result = {"apiVersion": obj.api_version, "kind": obj.kind, **result}
+        if not result.get("status", True):
+            del result["status"]  # a nested struct is written even when nothing in it is set
     if resource is not None:
         result["apiVersion"] = result.get("apiVersion") or resource.api_version
         result["kind"] = result.get("kind") or resource.kind

@@ -74,7 +74,7 @@ class Credentials(ApiStruct):
             "What the Secret holds: a token (key token), a client certificate (keys tls.crt and "
             "tls.key), the token of a ServiceAccount (key token), or a whole kubeconfig (key "
             "kubeconfig, the default).",
-            {"enum": ["", "token", "certificate", "serviceAccount", "kubeconfig"]},
+            {"enum": ["token", "certificate", "serviceAccount", "kubeconfig"]},
         ),
     ] = ""
     secret_ref: Annotated[SecretReference | None, doc("The Secret; every type needs one.")] = None

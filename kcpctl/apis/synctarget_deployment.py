@@ -30,14 +30,14 @@ class Toleration(ApiStruct):
 
     key: Annotated[str, doc("Key of the taint; empty with Exists means every taint.")] = ""
     operator: Annotated[
-        str, doc("How the value is compared; Equal by default.", {"enum": ["", "Equal", "Exists"]})
+        str, doc("How the value is compared; Equal by default.", {"enum": ["Equal", "Exists"]})
     ] = ""
     value: Annotated[str, doc("Value of the taint, for Equal.")] = ""
     effect: Annotated[
         str,
         doc(
             "Effect of the taint; empty means every effect.",
-            {"enum": ["", "NoSchedule", "PreferNoSchedule", "NoExecute"]},
+            {"enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"]},
         ),
     ] = ""
     toleration_seconds: Annotated[
@@ -60,7 +60,7 @@ class Deployment(ApiStruct):
             "Managed: the controller deploys the syncer. External: somebody else does, and the "
             "controller only waits for its heartbeat. Defaults to Managed when cluster, "
             "clusterRef or connection is set.",
-            {"enum": ["", "Managed", "External"]},
+            {"enum": ["Managed", "External"]},
         ),
     ] = ""
     image: Annotated[
@@ -154,7 +154,7 @@ class Syncer(ApiStruct):
         doc(
             "Which way objects go: push brings specs down and status up (the default), pull "
             "brings objects up, bidirectional does both.",
-            {"enum": ["", "push", "pull", "bidirectional"]},
+            {"enum": ["push", "pull", "bidirectional"]},
         ),
     ] = ""
     sync_interval: Annotated[

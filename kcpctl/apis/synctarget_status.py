@@ -119,7 +119,7 @@ class SyncTargetStatus(ApiStruct):
             "A summary in one word. Pending: not looked at, or no heartbeat yet. Deploying: the "
             "syncer is on its way. Ready: workloads can be placed. NotReady: they could be "
             "before. Failed: needs a person. Terminating: being deleted.",
-            {"enum": ["", *PHASES]},
+            {"enum": [*PHASES]},
         ),
     ] = ""
     conditions: Annotated[

@@ -156,7 +156,7 @@ class ClusterRegistrationStatus(ApiStruct):
     ] = 0
     phase: Annotated[
         str,
-        doc("A summary in one word.", {"enum": ["", "Pending", "Registered", "Ready", "Failed"]}),
+        doc("A summary in one word.", {"enum": ["Pending", "Registered", "Ready", "Failed"]}),
     ] = ""
     conditions: Annotated[
         list[Condition],

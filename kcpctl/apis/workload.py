@@ -236,7 +236,7 @@ class SyncTargetSpec(ApiStruct):
         doc(
             "What happens to the workloads on the physical cluster when the SyncTarget is "
             "deleted: Delete (the default) removes them, Orphan leaves them running.",
-            {"enum": ["", DELETE, ORPHAN]},
+            {"enum": [DELETE, ORPHAN]},
         ),
     ] = ""
 

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kcpctl.apis.quantity import QUANTITY_PATTERN, is_valid, parse
+
+SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
+numbers = st.decimals(
+    min_value=-1000, max_value=1000, places=3, allow_nan=False, allow_infinity=False
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "1 ", "m", "4x", "1i", "1.1.M", "0.1mi", "1e", "1e1.5", "--1", "1_000", "١", "1\n"],
+)
+def test_what_is_not_a_quantity_is_refused_with_the_text(text: str) -> None:
+    assert not is_valid(text)
+    with pytest.raises(ValueError, match=re.escape(repr(text))):
+        parse(text)
+
+
+def test_an_exponent_beyond_all_range_is_an_error_and_not_a_crash() -> None:
+    with pytest.raises(ValueError, match="out of the range"):
+        parse("1e99999999999999999999")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("500m", "0.5"),
+        ("1.5Gi", str(3 * 2**29)),
+        ("12e6", "12000000"),
+        ("12E6", "12000000"),
+        ("1E", "1e18"),
+        ("1Ei", str(2**60)),
+        ("-3", "-3"),
+        ("+.5k", "500"),
+        ("1.", "1"),
+        ("100n", "1e-7"),
+        ("5u", "5e-6"),
+        ("7", "7"),
+    ],
+)
+def test_suffixes_have_their_multipliers(text: str, value: str) -> None:
+    assert parse(text) == Decimal(value)
+
+
+def test_an_integer_of_json_is_a_quantity() -> None:
+    assert parse(4) == 4
+
+
+@given(numbers, st.sampled_from(SUFFIXES))
+def test_the_sign_of_a_quantity_is_the_sign_of_its_number(number: Decimal, suffix: str) -> None:
+    value = parse(f"{number:f}{suffix}")
+    assert (value < 0) == (number < 0)
+    assert (value == 0) == (number == 0)
+
+
+@given(numbers, st.sampled_from(["k", "M", "G", "T", "P", "E"]))
+def test_a_decimal_suffix_equals_its_exponent(number: Decimal, suffix: str) -> None:
+    exponent = 3 * ("kMGTPE".index(suffix) + 1)
+    assert parse(f"{number:f}{suffix}") == parse(f"{number:f}e{exponent}")
+
+
+@given(st.text(alphabet="+-.0123456789eEinumkKMGTP", max_size=8))
+def test_the_schema_pattern_and_the_parser_agree(text: str) -> None:
+    assert bool(re.match(QUANTITY_PATTERN, text)) == is_valid(text)
