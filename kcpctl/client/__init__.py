@@ -1,0 +1,30 @@
+"""The client: kubeconfigs, connections, and the verbs of resources, async and blocking."""
+
+from kcpctl.client.blocking import Client, ResourceClient
+from kcpctl.client.client import AsyncClient, ClientOptions
+from kcpctl.client.config import ClientConfig, ExecPlugin, Impersonation
+from kcpctl.client.kubeconfig import config_from_kubeconfig, load_config
+from kcpctl.client.objects import ItemList, PatchType, RawEvent, RawPage, WatchEvent
+from kcpctl.client.resource import AsyncResourceClient
+from kcpctl.client.transport import Call, Response, Transport
+
+__all__ = [
+    "AsyncClient",
+    "AsyncResourceClient",
+    "Call",
+    "Client",
+    "ClientConfig",
+    "ClientOptions",
+    "ExecPlugin",
+    "Impersonation",
+    "ItemList",
+    "PatchType",
+    "RawEvent",
+    "RawPage",
+    "ResourceClient",
+    "Response",
+    "Transport",
+    "WatchEvent",
+    "config_from_kubeconfig",
+    "load_config",
+]

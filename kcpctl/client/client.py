@@ -1,0 +1,231 @@
+"""The async client: one server, one logical cluster, many of them, or all at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Self, TypedDict, TypeVar, Unpack, overload
+
+from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.resource import Resource
+from kcpctl.client.config import ClientConfig
+from kcpctl.client.discovery import parse_version, serves
+from kcpctl.client.http import HttpTransport
+from kcpctl.client.resource import AsyncResourceClient
+from kcpctl.client.transport import Call, Response, Transport
+from kcpctl.errors import CrossWorkspaceAccess, NotFound, UsageError
+from kcpctl.logicalcluster import ROOT, WILDCARD, ClusterName, is_valid_path
+from kcpctl.runtime.clock import Clock
+from kcpctl.runtime.metrics import Metrics
+
+__all__ = ["AsyncClient", "ClientOptions"]
+
+T = TypeVar("T")
+
+
+class ClientOptions(TypedDict, total=False):
+    """Keyword arguments of the constructors; each may be left out.
+
+    qps, burst: a token bucket for everything but watches; without qps there is none (RC-22).
+    metrics: where to count requests. clock: the time. request_timeout_seconds: of one try
+    (default 30).
+    """
+
+    qps: float | None
+    burst: int | None
+    metrics: Metrics | None
+    clock: Clock
+    request_timeout_seconds: float
+
+
+class AsyncClient:
+    """A client bound to one logical cluster or to all of them (``*``), on the I/O loop.
+
+    Make one with :meth:`plain` or :meth:`workspaces`; the second is bound to ``*`` until
+    ``cluster(name)`` binds it. Clients made from one another share the connections, and
+    :meth:`close` of any closes them. No request leaves for another logical cluster than the one
+    the client is bound to; asking for it raises CrossWorkspaceAccess. Constructing does no I/O
+    and may happen on any thread; everything async belongs on one event loop.
+    """
+
+    __slots__ = ("_multi", "_name", "_prefix", "_transport")
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        cluster_name: str,
+        prefix: str = "",
+        multi_cluster: bool = False,
+    ) -> None:
+        self._transport = transport
+        self._name = ClusterName(cluster_name)
+        self._prefix = prefix
+        self._multi = multi_cluster
+
+    @classmethod
+    def plain(
+        cls,
+        config: ClientConfig,
+        *,
+        cluster_name: str | None = None,
+        **options: Unpack[ClientOptions],
+    ) -> Self:
+        """Return a client of one cluster, named ``cluster_name`` in keys.
+
+        The default name is the logical cluster that the configuration's URL ends with, and every
+        request then carries it; without one it is ``root`` and no URL has ``/clusters/``.
+        """
+        if config.cluster == WILDCARD:
+            raise UsageError(
+                f"{config.source or config.server}: the server URL names all logical clusters "
+                "(*), but one is wanted; end it with /clusters/<name>"
+            )
+        prefix = f"/clusters/{config.cluster}" if config.cluster else ""
+        name = cluster_name or config.cluster or ROOT
+        return cls(HttpTransport(config, **options), cluster_name=name, prefix=prefix)
+
+    @classmethod
+    def workspaces(cls, config: ClientConfig, **options: Unpack[ClientOptions]) -> Self:
+        """Return a client of a server with many logical clusters, bound to all of them."""
+        transport = HttpTransport(config, **options)
+        return cls(
+            transport, cluster_name=WILDCARD, prefix=f"/clusters/{WILDCARD}", multi_cluster=True
+        )
+
+    @property
+    def cluster_name(self) -> ClusterName:
+        """The name used in keys; ``*`` when bound to all logical clusters."""
+        return self._name
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether this client is bound to all logical clusters: it can list and watch only."""
+        return self._multi and self._name == WILDCARD
+
+    @property
+    def is_multi_cluster(self) -> bool:
+        """Whether the server has many logical clusters, so that objects name theirs."""
+        return self._multi
+
+    @property
+    def server(self) -> str:
+        """The base URL, without ``/clusters/``."""
+        return self._transport.server
+
+    @property
+    def url(self) -> str:
+        """The URL of what the client is bound to, as a kubeconfig names it."""
+        return self._transport.server + self._prefix
+
+    def cluster(self, name: str) -> AsyncClient:
+        """Return a client bound to the logical cluster of that name or path."""
+        if name == self._name:
+            return self
+        if not self._multi:
+            raise CrossWorkspaceAccess(
+                f"this client reaches {self._name!r} only ({self.url}), not {name!r}"
+            )
+        if name == WILDCARD:
+            return self.wildcard()
+        if not is_valid_path(name):
+            raise UsageError(f"{name!r} is neither a workspace path nor a logical cluster name")
+        return AsyncClient(
+            self._transport, cluster_name=name, prefix=f"/clusters/{name}", multi_cluster=True
+        )
+
+    def wildcard(self) -> AsyncClient:
+        """Return a client bound to all logical clusters."""
+        if not self._multi:
+            raise CrossWorkspaceAccess(
+                f"this client reaches {self._name!r} only ({self.url}), not all logical clusters"
+            )
+        prefix = f"/clusters/{WILDCARD}"
+        return AsyncClient(
+            self._transport, cluster_name=WILDCARD, prefix=prefix, multi_cluster=True
+        )
+
+    @overload
+    def resource(self, resource: Resource) -> AsyncResourceClient[Unstructured]: ...
+
+    @overload
+    def resource(self, resource: Resource, type: type[T]) -> AsyncResourceClient[T]: ...
+
+    def resource(
+        self,
+        resource: Resource,
+        type: type[T] | None = None,  # noqa: A002 - the word for it
+    ) -> AsyncResourceClient[T] | AsyncResourceClient[Unstructured]:
+        """Return the verbs of a resource, with objects as dicts or as ``type``."""
+        if type is None:
+            return AsyncResourceClient(self, resource, dict)
+        return AsyncResourceClient(self, resource, type)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        timeout_seconds: float | None = None,
+        retry: bool = True,
+    ) -> Response:
+        """Send one request to a path of the logical cluster, such as ``/readyz``.
+
+        Raises the tree of :mod:`kcpctl.errors` for everything but an answer below 300. With
+        ``retry=False`` each failure is reported at once, as a probe wants it.
+        """
+        call = Call(
+            method=method,
+            path=self._full_path(path),
+            query=query or {},
+            body=body,
+            content_type=content_type,
+            accept=accept,
+            timeout_seconds=timeout_seconds,
+            retry=retry,
+        )
+        return await self._transport.request(call)
+
+    def stream(
+        self, path: str, *, query: Mapping[str, str] | None = None, timeout_seconds: float
+    ) -> AsyncGenerator[bytes, None]:
+        """GET a path and yield its bytes as they come, for ``timeout_seconds`` at most."""
+        call = Call(
+            "GET", self._full_path(path), query=query or {}, timeout_seconds=timeout_seconds
+        )
+        return self._transport.stream(call)
+
+    def _full_path(self, path: str) -> str:
+        """KCP-27: put the logical cluster in front, once."""
+        if not path.startswith("/"):
+            raise UsageError(f"{path!r} is not a path; it must begin with /")
+        if not path.startswith("/clusters/"):
+            return self._prefix + path
+        if self._prefix and (path + "/").startswith(self._prefix + "/"):
+            return path
+        raise CrossWorkspaceAccess(
+            f"{path} is not below {self.url}, which is all this client reaches"
+        )
+
+    async def server_version(self) -> str:
+        """Return the server's version, such as ``v1.36.0``."""
+        # /clusters/*/version is not served everywhere; the version is the server's anyway.
+        prefix = "" if self.is_wildcard else self._prefix
+        response = await self._transport.request(Call("GET", f"{prefix}/version"))
+        return parse_version(response.body)
+
+    async def has_resource(self, resource: Resource) -> bool:
+        """Whether the server serves this group, version and plural."""
+        group_path = f"/apis/{resource.group}" if resource.group else "/api"
+        try:
+            response = await self.request("GET", f"{group_path}/{resource.version}")
+        except NotFound:
+            return False
+        return serves(response.body, resource.plural)
+
+    async def close(self) -> None:
+        """Close the connections of this client and of all that share them."""
+        await self._transport.close()

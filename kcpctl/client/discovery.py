@@ -1,0 +1,39 @@
+"""What a server serves, as far as the client itself needs to know."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kcpctl.client.objects import excerpt
+from kcpctl.errors import TransportError
+
+__all__ = ["parse_version", "serves"]
+
+
+class _Version(msgspec.Struct, rename="camel"):
+    git_version: str
+
+
+class _ServedResource(msgspec.Struct):
+    name: str
+
+
+class _ResourceList(msgspec.Struct):
+    resources: list[_ServedResource] | None = None
+
+
+def parse_version(body: bytes) -> str:
+    """Return the gitVersion of an answer to ``/version``."""
+    try:
+        return msgspec.json.decode(body, type=_Version).git_version
+    except msgspec.MsgspecError as error:
+        raise TransportError(f"the answer is not a version: {excerpt(body)}") from error
+
+
+def serves(body: bytes, plural: str) -> bool:
+    """Whether an APIResourceList names ``plural``."""
+    try:
+        listed = msgspec.json.decode(body, type=_ResourceList)
+    except msgspec.MsgspecError as error:
+        raise TransportError(f"the answer is not a resource list: {excerpt(body)}") from error
+    return any(resource.name == plural for resource in listed.resources or ())

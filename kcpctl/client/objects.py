@@ -1,0 +1,126 @@
+"""What goes over the wire: pages of lists, watch events, patch types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, TypeVar
+
+import msgspec
+
+from kcpctl.errors import TransportError
+
+__all__ = [
+    "ItemList",
+    "PatchType",
+    "RawEvent",
+    "RawPage",
+    "WatchEvent",
+    "decode_event",
+    "decode_page",
+    "excerpt",
+]
+
+T = TypeVar("T")
+
+
+class PatchType(Enum):
+    """The four ways to patch; the value is the content type."""
+
+    JSON = "application/json-patch+json"
+    MERGE = "application/merge-patch+json"
+    STRATEGIC = "application/strategic-merge-patch+json"
+    APPLY = "application/apply-patch+yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemList(Generic[T]):
+    """All items of a list, whatever the number of pages, and the version they are of."""
+
+    items: list[T]
+    resource_version: str
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class RawPage:
+    """One page of a list with its items left as bytes.
+
+    ``items`` are views of the response: ``bytes(item)`` or ``item.copy()`` frees the rest of it.
+    ``continue_`` is the token of the next page, "" on the last one. Items of built-in kinds come
+    without apiVersion and kind; ``item_api_version`` and ``item_kind`` are what they would be.
+    """
+
+    items: list[msgspec.Raw]
+    resource_version: str
+    continue_: str = ""
+    item_api_version: str = ""
+    item_kind: str = ""
+
+
+class RawEvent(msgspec.Struct, frozen=True, gc=False):
+    """One watch event with its object left as bytes.
+
+    ``type`` is ADDED, MODIFIED, DELETED or BOOKMARK; ERROR events are raised instead.
+    """
+
+    type: str
+    object: msgspec.Raw
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent(Generic[T]):
+    """One watch event with its object decoded; ``type`` as in :class:`RawEvent`."""
+
+    type: str
+    object: T
+
+
+class _ListMeta(msgspec.Struct, rename="camel"):
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class _ListEnvelope(msgspec.Struct, rename="camel"):
+    api_version: str = ""
+    kind: str = ""
+    metadata: _ListMeta = msgspec.field(default_factory=_ListMeta)
+    items: list[msgspec.Raw] | None = None
+
+
+_list_decoder = msgspec.json.Decoder(_ListEnvelope)
+_event_decoder = msgspec.json.Decoder(RawEvent)
+
+
+def excerpt(body: bytes) -> str:
+    """Return the first 200 characters of a body as one line, for a message."""
+    text = " ".join(body[:1000].decode("utf-8", "replace").split())
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+def decode_page(body: bytes) -> RawPage:
+    """Split the JSON of a list into items; raises TransportError for anything else."""
+    try:
+        envelope = _list_decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise TransportError(f"the answer is not a list ({error}): {excerpt(body)}") from error
+    if not envelope.kind.endswith("List"):
+        raise TransportError(f"the answer is not a list: {excerpt(body)}")
+    return RawPage(
+        items=envelope.items or [],
+        resource_version=envelope.metadata.resource_version,
+        continue_=envelope.metadata.continue_,
+        item_api_version=envelope.api_version,
+        item_kind=envelope.kind.removesuffix("List"),
+    )
+
+
+def decode_event(line: bytes) -> RawEvent:
+    """Decode one line of a watch; raises ``msgspec.MsgspecError`` for anything else."""
+    return _event_decoder.decode(line)

@@ -1,0 +1,369 @@
+"""The verbs of one resource, async."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+
+from kcpctl.apis.convert import ObjectLike, decode, to_unstructured
+from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.resource import Resource
+from kcpctl.client.objects import (
+    ItemList,
+    PatchType,
+    RawEvent,
+    RawPage,
+    WatchEvent,
+    decode_page,
+    excerpt,
+)
+from kcpctl.client.paging import list_all
+from kcpctl.client.watch import events
+from kcpctl.errors import CrossWorkspaceAccess, TransportError, UsageError
+from kcpctl.logicalcluster import CLUSTER_ANNOTATION
+
+if TYPE_CHECKING:
+    from kcpctl.client.client import AsyncClient
+
+__all__ = ["DEFAULT_WATCH_SECONDS", "AsyncResourceClient"]
+
+T = TypeVar("T")
+
+DEFAULT_WATCH_SECONDS = 600
+"""How long a watch is asked to last; client-go draws from 5 to 10 minutes."""
+
+_WATCH_GRACE_SECONDS = 30
+"""How long after its requested end a watch counts as dead (pitfall 8)."""
+
+
+class AsyncResourceClient(Generic[T]):
+    """The verbs of one resource in what ``client`` is bound to; objects are dicts or ``T``.
+
+    Objects are given as a dict, a struct or a model of the official client. Everything raises
+    the tree of :mod:`kcpctl.errors`; a call that no server could accept (no name, no namespace,
+    a write through a client of all logical clusters) raises before anything is sent (RC-16).
+    Belongs on the I/O loop; cancelling a call closes its connection.
+    """
+
+    __slots__ = ("_client", "_type", "resource")
+
+    def __init__(self, client: AsyncClient, resource: Resource, type_: type[T]) -> None:
+        self._client = client
+        self._type = type_
+        self.resource = resource
+
+    @property
+    def client(self) -> AsyncClient:
+        """The client whose logical cluster is meant."""
+        return self._client
+
+    async def get(self, name: str, *, namespace: str | None = None) -> T:
+        """Return the object of that name."""
+        path = self._object_path(name, namespace, "get")
+        return self._decoded((await self._client.request("GET", path)).body)
+
+    async def list(
+        self,
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = 500,
+    ) -> ItemList[T]:
+        """Return all objects, read in pages of ``limit`` (0: at once; PG-01, PG-04)."""
+
+        async def page(size: int, token: str) -> RawPage:
+            return await self.list_raw(
+                namespace=namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+                limit=size,
+                continue_=token,
+            )
+
+        raw, resource_version = await list_all(page, limit)
+        return ItemList([self._item(item) for item in raw], resource_version)
+
+    async def list_raw(
+        self,
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = 500,
+        continue_: str = "",
+        resource_version: str | None = None,
+        resource_version_match: str = "",
+    ) -> RawPage:
+        """Return one page with its items left as bytes.
+
+        ``resource_version`` is sent as it is: None asks for the newest, "0" for anything that
+        the server has cached. It does not go together with ``continue_``.
+        """
+        query = _selection(label_selector, field_selector)
+        if limit:
+            query["limit"] = str(limit)
+        if continue_:
+            query["continue"] = continue_
+        elif resource_version is not None:
+            query["resourceVersion"] = resource_version
+            if resource_version_match:
+                query["resourceVersionMatch"] = resource_version_match
+        path = self._path(namespace)
+        return decode_page((await self._client.request("GET", path, query=query)).body)
+
+    async def create(
+        self,
+        obj: ObjectLike,
+        *,
+        namespace: str | None = None,
+        field_manager: str | None = None,
+        dry_run: bool = False,
+        subresource: str = "",
+        name: str = "",
+    ) -> T:
+        """Create an object, or with ``subresource`` and ``name`` what belongs to one (a token)."""
+        data, namespace, _ = self._outgoing(obj, namespace, needs_name=False)
+        if subresource:
+            path = self._object_path(name, namespace, "create", subresource)
+        else:
+            path = self._collection_path(namespace, "create")
+        query = _writing(field_manager)
+        if dry_run:
+            query["dryRun"] = "All"
+        return await self._send("POST", path, query, data)
+
+    async def update(self, obj: ObjectLike, *, field_manager: str | None = None) -> T:
+        """Replace an object; Conflict when its resourceVersion is not the newest."""
+        return await self._replace(obj, "", field_manager)
+
+    async def update_status(self, obj: ObjectLike, *, field_manager: str | None = None) -> T:
+        """Replace the status of an object and nothing else."""
+        return await self._replace(obj, "status", field_manager)
+
+    async def patch(
+        self,
+        name: str,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | bytes,
+        *,
+        namespace: str | None = None,
+        type: PatchType = PatchType.MERGE,  # noqa: A002 - the word for it
+        subresource: str = "",
+        field_manager: str | None = None,
+        force: bool | None = None,
+    ) -> T:
+        """Patch an object; ``force`` is for :attr:`PatchType.APPLY` only."""
+        path = self._object_path(name, namespace, "patch", subresource)
+        query = _writing(field_manager)
+        if force is not None:
+            query["force"] = "true" if force else "false"
+        return await self._send("PATCH", path, query, body, type.value)
+
+    async def apply(
+        self,
+        obj: ObjectLike,
+        *,
+        field_manager: str,
+        force: bool = False,
+        subresource: str = "",
+        namespace: str | None = None,
+    ) -> T:
+        """Apply the fields that ``obj`` has, server-side; Conflict names other managers."""
+        data, namespace, name = self._outgoing(obj, namespace)
+        path = self._object_path(name, namespace, "apply", subresource)
+        query = {"fieldManager": field_manager, "force": "true" if force else "false"}
+        return await self._send("PATCH", path, query, data, PatchType.APPLY.value)
+
+    async def delete(
+        self,
+        name: str,
+        *,
+        namespace: str | None = None,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        propagation: str | None = None,
+    ) -> Unstructured:
+        """Delete an object; return what the server answers: the object, or a Status.
+
+        With ``uid`` or ``resource_version`` only that one is deleted, else Conflict.
+        ``propagation`` is Background, Foreground or Orphan.
+        """
+        path = self._object_path(name, namespace, "delete")
+        options: Unstructured = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        wanted = {"uid": uid, "resourceVersion": resource_version}
+        if preconditions := {key: value for key, value in wanted.items() if value}:
+            options["preconditions"] = preconditions
+        if propagation:
+            options["propagationPolicy"] = propagation
+        response = await self._client.request("DELETE", path, body=msgspec.json.encode(options))
+        return _decoded(response.body, dict)
+
+    async def watch(
+        self,
+        *,
+        namespace: str | None = None,
+        resource_version: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        timeout_seconds: int = DEFAULT_WATCH_SECONDS,
+    ) -> AsyncGenerator[WatchEvent[T], None]:
+        """Yield what changes after ``resource_version``, decoded, without bookmarks.
+
+        Ends as :meth:`watch_raw` does. Close the iterator (``contextlib.aclosing``) to close the
+        connection.
+        """
+        raw = self.watch_raw(
+            namespace=namespace,
+            resource_version=resource_version,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            timeout_seconds=timeout_seconds,
+            bookmarks=False,
+        )
+        async with aclosing(raw):
+            async for event in raw:
+                yield WatchEvent(event.type, self._decoded(bytes(event.object)))
+
+    def watch_raw(
+        self,
+        *,
+        namespace: str | None = None,
+        resource_version: str = "",
+        resource_version_match: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        timeout_seconds: int = DEFAULT_WATCH_SECONDS,
+        bookmarks: bool = True,
+        send_initial_events: bool | None = None,
+    ) -> AsyncGenerator[RawEvent, None]:
+        """Yield events with their objects left as bytes, bookmarks included.
+
+        Ends without an error when the server ended it in order. Raises ApiError for an ERROR
+        event (Gone: list again), TransportTimeout 30 s after the end that was asked for, and
+        TransportError when the connection broke, in the middle of a line or between two. Close
+        the iterator to close the connection.
+        """
+        query = _selection(label_selector, field_selector)
+        query["watch"] = "1"
+        query["timeoutSeconds"] = str(timeout_seconds)
+        if resource_version:
+            query["resourceVersion"] = resource_version
+        if resource_version_match:
+            query["resourceVersionMatch"] = resource_version_match
+        if bookmarks:
+            query["allowWatchBookmarks"] = "true"
+        if send_initial_events is not None:
+            query["sendInitialEvents"] = "true" if send_initial_events else "false"
+        path = self._path(namespace)
+        chunks = self._client.stream(
+            path, query=query, timeout_seconds=timeout_seconds + _WATCH_GRACE_SECONDS
+        )
+        return events(chunks, f"the watch of {self.resource.group_resource}")
+
+    async def _replace(self, obj: ObjectLike, subresource: str, manager: str | None) -> T:
+        data, namespace, name = self._outgoing(obj, None)
+        path = self._object_path(name, namespace, "update", subresource)
+        return await self._send("PUT", path, _writing(manager), data)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | bytes,
+        content_type: str = "application/json",
+    ) -> T:
+        response = await self._client.request(
+            method,
+            path,
+            query=query,
+            body=body if isinstance(body, bytes) else msgspec.json.encode(body),
+            content_type=content_type,
+        )
+        return self._decoded(response.body)
+
+    def _outgoing(
+        self, obj: ObjectLike, namespace: str | None, *, needs_name: bool = True
+    ) -> tuple[Unstructured, str | None, str]:
+        """Return the data, namespace and name of an object to write, all checked."""
+        data = to_unstructured(obj, self.resource)
+        metadata = data.get("metadata") or {}
+        own = metadata.get("namespace") or None
+        name = str(metadata.get("name") or "")
+        if own and namespace and own != namespace:
+            raise UsageError(
+                f"{self.resource.kind} {name!r} is of namespace {own!r}, not {namespace!r}"
+            )
+        if needs_name and not name:
+            raise UsageError(f"the {self.resource.kind} has no metadata.name")
+        self._check_cluster(metadata.get("annotations") or {}, name)
+        return data, own or namespace, name
+
+    def _check_cluster(self, annotations: Mapping[str, str], name: str) -> None:
+        """An object goes back to the logical cluster that it came from and to no other."""
+        origin, bound = annotations.get(CLUSTER_ANNOTATION), self._client.cluster_name
+        # A client bound by a path cannot be compared: the annotation has the cluster's name.
+        if origin and self._client.is_multi_cluster and ":" not in bound and origin != bound:
+            raise CrossWorkspaceAccess(
+                f"{self.resource.kind} {name!r} is of logical cluster {origin!r}, but the client "
+                f"is bound to {bound!r}; use client.cluster({origin!r})"
+            )
+
+    def _object_path(
+        self, name: str, namespace: str | None, verb: str, subresource: str = ""
+    ) -> str:
+        self._check_bound(verb)
+        if self.resource.namespaced and not namespace:
+            raise UsageError(f"{verb} of {self.resource.kind} {name!r} needs a namespace")
+        return self._path(namespace, name, subresource)
+
+    def _collection_path(self, namespace: str | None, verb: str) -> str:
+        self._check_bound(verb)
+        if self.resource.namespaced and not namespace:
+            raise UsageError(f"{verb} of a {self.resource.kind} needs a namespace")
+        return self._path(namespace)
+
+    def _path(self, namespace: str | None, name: str | None = None, subresource: str = "") -> str:
+        try:
+            return self.resource.path(namespace=namespace, name=name, subresource=subresource)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+
+    def _check_bound(self, verb: str) -> None:
+        if self._client.is_wildcard:
+            raise CrossWorkspaceAccess(
+                f"{verb} of {self.resource.plural} needs one logical cluster, and this client is "
+                "bound to all of them; use client.cluster(name)"
+            )
+
+    def _item(self, item: msgspec.Raw) -> T:
+        """Decode an item of a list, which lacks apiVersion and kind for built-in types."""
+        result = self._decoded(bytes(item))
+        if isinstance(result, dict):
+            result.setdefault("apiVersion", self.resource.api_version)
+            result.setdefault("kind", self.resource.kind)
+        return result
+
+    def _decoded(self, body: bytes) -> T:
+        return _decoded(body, self._type)
+
+
+def _decoded(body: bytes, type_: type[T]) -> T:
+    try:
+        return decode(body, type_)
+    except msgspec.MsgspecError as error:
+        raise TransportError(
+            f"the answer is not a {type_.__name__} ({error}): {excerpt(body)}"
+        ) from error
+
+
+def _selection(label_selector: str, field_selector: str) -> dict[str, str]:
+    query = {"labelSelector": label_selector, "fieldSelector": field_selector}
+    return {key: value for key, value in query.items() if value}
+
+
+def _writing(field_manager: str | None) -> dict[str, str]:
+    return {"fieldManager": field_manager} if field_manager else {}
