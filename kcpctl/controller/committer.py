@@ -32,6 +32,7 @@ class Patcher(Protocol[T_co]):
         namespace: str | None = None,
         type: PatchType = PatchType.MERGE,  # noqa: A002 - the client's word
         subresource: str = "",
+        field_manager: str | None = None,
     ) -> T_co:
         """Send a patch and return the object as the server has it then."""
 
@@ -47,7 +48,11 @@ class Change:
 
 
 def commit(
-    client: Patcher[T], old: ApiObject | Unstructured, new: ApiObject | Unstructured
+    client: Patcher[T],
+    old: ApiObject | Unstructured,
+    new: ApiObject | Unstructured,
+    *,
+    field_manager: str | None = None,
 ) -> T | None:
     """Write the difference between ``old``, as it was read, and ``new``; None if there is none.
 
@@ -64,6 +69,7 @@ def commit(
         namespace=change.namespace or None,
         type=PatchType.MERGE,
         subresource=change.subresource,
+        field_manager=field_manager,
     )
 
 

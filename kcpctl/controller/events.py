@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from kcpctl.apis.meta import ApiObject, Unstructured
 from kcpctl.apis.resource import EVENTS
-from kcpctl.client import AsyncClient, PatchType
+from kcpctl.client import Client, PatchType
 from kcpctl.controller.event_series import (
     Correlator,
     ObjectReference,
@@ -27,7 +27,6 @@ from kcpctl.runtime import (
     SYSTEM_RANDOM,
     Backoff,
     Clock,
-    IOLoop,
     Metrics,
     TaskSet,
     format_micro_time,
@@ -68,8 +67,7 @@ class EventRecorder:
 
     def __init__(
         self,
-        client: AsyncClient,
-        io_loop: IOLoop,
+        client: Client,
         component: str,
         *,
         instance: str = "",
@@ -77,8 +75,8 @@ class EventRecorder:
         rng: random.Random = SYSTEM_RANDOM,
         metrics: Metrics | None = None,
     ) -> None:
-        self._client = client
-        self._io_loop = io_loop
+        self._client = client.aio
+        self._io_loop = client.loop
         self._component = component
         self._instance = (instance or f"{component}-{socket.gethostname()}")[:_MAX_FIELD]
         self._clock = clock
@@ -100,6 +98,7 @@ class EventRecorder:
         self._wake = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._names = 0
+        self._ending = False
 
     def event(
         self,
@@ -200,7 +199,7 @@ class EventRecorder:
                     self._spawn_writer(series)
                     await self._writers.acquire()
             self._writers.release()
-            if self._closed:
+            if self._ending:
                 for _ in range(_WRITERS):  # until all writers are done
                     await self._writers.acquire()
                 return
@@ -329,6 +328,7 @@ class EventRecorder:
 
     async def _end(self) -> None:
         await self._finish(everything=True)
+        self._ending = True
         self._wake.set()
         if self._pump is not None:
             await asyncio.wait({self._pump})

@@ -1,0 +1,10 @@
+"""Connections to downstream clusters: states, probes, credentials.
+
+``ClusterPool`` keeps a connection for each kubeconfig it is given, hands out live clients and
+notifies of every change; it knows nothing of SyncTargets.
+"""
+
+from kcpctl.clusters.pool import ClusterPool
+from kcpctl.clusters.status import ConnectionReason, ConnectionState, ConnectionStatus
+
+__all__ = ["ClusterPool", "ConnectionReason", "ConnectionState", "ConnectionStatus"]

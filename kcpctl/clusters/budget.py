@@ -1,0 +1,49 @@
+"""The budget of connects: many clusters at once, and a hanging one holds nobody up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+from kcpctl.runtime import Clock, TaskSet
+
+__all__ = ["ConnectBudget"]
+
+_PATIENCE_SECONDS: Final = 2.0  # decision 16
+
+
+class ConnectBudget:
+    """At most ``size`` connects share the budget at one time.
+
+    A connect that takes longer than 2 s leaves the budget and goes on outside it, so clusters
+    that accept and never answer cost nobody a place for longer. Belongs on the I/O loop.
+    """
+
+    def __init__(self, size: int, *, clock: Clock) -> None:
+        self._places = asyncio.Semaphore(size)
+        self._clock = clock
+
+    @contextlib.asynccontextmanager
+    async def place(self, tasks: TaskSet) -> AsyncIterator[None]:
+        """Hold a place for the block, for 2 s at most; ``tasks`` owns the timer."""
+        await self._places.acquire()
+        held = True
+
+        def leave() -> None:
+            nonlocal held
+            if held:
+                held = False
+                self._places.release()
+
+        async def lose_patience() -> None:
+            await self._clock.asleep(_PATIENCE_SECONDS)
+            leave()
+
+        timer = tasks.spawn(lose_patience(), name="connect budget")
+        try:
+            yield
+        finally:
+            timer.cancel()
+            leave()

@@ -1,0 +1,281 @@
+"""One cluster of the pool: connecting, probing, swapping credentials, ending."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from kcpctl.client import AsyncClient, Client
+from kcpctl.clusters.budget import ConnectBudget
+from kcpctl.clusters.probe import Failure, connect, probe
+from kcpctl.clusters.status import ConnectionReason, ConnectionState, ConnectionStatus
+from kcpctl.errors import NotConnected
+from kcpctl.runtime import Backoff, Clock, IOLoop, TaskSet, get_logger
+
+__all__ = ["Connection", "Environment"]
+
+_log = get_logger(__name__)
+
+# Decision 15.
+_BACKOFF_INITIAL_SECONDS: Final = 1.0
+_BACKOFF_MAX_SECONDS: Final = 30.0
+_HEALTHY_RESET_SECONDS: Final = 120.0
+# Decision 16.
+_JITTER: Final = 0.2
+_FAILURES_TO_DISCONNECT: Final = 5
+# Longer than the client's default timeout: requests that are under way with the old credentials
+# end before their connections close.
+_RETIRE_SECONDS: Final = 35.0
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What all connections of a pool share.
+
+    ``moved`` is called at each change of state with the old and the new status; ``probed`` with
+    the result of each probe.
+    """
+
+    io_loop: IOLoop
+    clock: Clock
+    rng: random.Random
+    budget: ConnectBudget
+    probe_interval_seconds: float
+    probe_timeout_seconds: float
+    connect_timeout_seconds: float
+    moved: Callable[[ConnectionStatus, ConnectionStatus], None]
+    probed: Callable[[bool], None]
+
+
+class Connection:
+    """One cluster of the pool.
+
+    ``status()`` and ``get()`` are O(1) without I/O and safe from any thread; everything else
+    belongs on the I/O loop. At most one attempt is under way at a time. A client is served from
+    the first successful probe until five probes in a row fail or the server refuses the
+    credentials. New credentials replace old ones when they have connected; what the old client has
+    under way may end. After ``close`` no task and no socket is left.
+    """
+
+    def __init__(self, key: str, environment: Environment) -> None:
+        self.key = key
+        self._env = environment
+        self._tasks = TaskSet(f"cluster {key}")
+        self._runner: asyncio.Task[None] | None = None
+        self._backoff = Backoff(
+            _BACKOFF_INITIAL_SECONDS,
+            _BACKOFF_MAX_SECONDS,
+            clock=environment.clock,
+            rng=environment.rng,
+        )
+        # Invariant: _candidate has never connected; _current has, with the newest credentials that
+        # ever did. Only _serving is handed out.
+        self._candidate: AsyncClient | None = None
+        self._current: AsyncClient | None = None
+        self._serving: Client | None = None
+        self._failures = 0
+        self._slow = False
+        self._healthy_since = 0.0
+        self._next_attempt_at: float | None = None
+        self._status = ConnectionStatus(
+            key,
+            ConnectionState.PENDING,
+            environment.clock.time(),
+            ConnectionReason.NOT_CHECKED,
+            "not tried yet",
+        )
+
+    def status(self) -> ConnectionStatus:
+        """Return the status with the time to the next attempt."""
+        at = self._next_attempt_at
+        left = None if at is None else max(at - self._env.clock.monotonic(), 0.0)
+        return replace(self._status, next_attempt_in_seconds=left)
+
+    def get(self) -> Client:
+        """Return the live client; raises NotConnected."""
+        client = self._serving
+        if client is None:
+            status = self.status()
+            raise NotConnected(
+                self.key,
+                state=status.state,
+                since=status.since,
+                last_error=status.message,
+                next_attempt_in_seconds=status.next_attempt_in_seconds,
+            )
+        return client
+
+    # On the I/O loop.
+
+    def use(self, client: AsyncClient) -> None:
+        """Connect with new credentials; the ones in use go on until these have connected."""
+        self._halt()
+        self._discard(self._candidate)
+        self._candidate = client
+        self._slow = False
+        self._backoff.reset()
+        if self._current is None or self._serving is None:
+            self._failures = 0
+        self._runner = self._tasks.spawn(self._run(), name="connection")
+
+    def fail(self, reason: str, message: str) -> None:
+        """Drop the connection: its credentials are gone or unusable, and no attempt makes sense."""
+        self._halt()
+        self._drop_clients()
+        self._move(ConnectionState.DISCONNECTED, reason, message)
+
+    async def close(self) -> None:
+        """End everything; the last change of state is Gone."""
+        self._halt()
+        self._drop_clients()
+        self._move(ConnectionState.GONE, ConnectionReason.NOT_CHECKED, "removed from the pool")
+        await self._tasks.close()
+
+    def _halt(self) -> None:
+        if self._runner is not None:
+            self._runner.cancel()
+        self._runner = None
+        self._next_attempt_at = None
+
+    def _drop_clients(self) -> None:
+        self._serving = None
+        self._discard(self._candidate)
+        self._discard(self._current)
+        self._candidate = self._current = None
+
+    def _discard(self, client: AsyncClient | None, *, after_seconds: float = 0.0) -> None:
+        if client is not None:
+            self._tasks.spawn(self._retire(client, after_seconds), name="retire")
+
+    async def _retire(self, client: AsyncClient, after_seconds: float) -> None:
+        try:
+            await self._env.clock.asleep(after_seconds)
+        finally:
+            await client.close()
+
+    async def _run(self) -> None:
+        clock = self._env.clock
+        while True:
+            began = clock.monotonic()
+            self._next_attempt_at = None
+            try:
+                await self._attempt()
+            except Exception as error:  # noqa: BLE001 - a bug must not leave a cluster unwatched
+                _log.error("Cluster probe failed on a bug", cluster=self.key, exc_info=error)
+                self._failed(Failure(ConnectionReason.CONNECTION_FAILED, f"a bug: {error!r}"))
+            self._slow = clock.monotonic() - began > 2.0 and self._serving is None
+            wait = self._wait_after(began)
+            self._next_attempt_at = clock.monotonic() + wait
+            await clock.asleep(wait)
+
+    def _wait_after(self, began: float) -> float:
+        """Return the seconds to the next attempt.
+
+        Probes keep their period whatever one of them takes. While disconnected whichever comes
+        first counts, the back-off or the probe, so a cluster that is back is seen within 15 s.
+        """
+        env = self._env
+        period = env.probe_interval_seconds * (1 + _JITTER * (2 * env.rng.random() - 1))
+        due = max(began + period - env.clock.monotonic(), 0.0)
+        return due if self._serving is not None else min(due, self._backoff.next())
+
+    async def _attempt(self) -> None:
+        failure = None
+        if self._candidate is not None:
+            failure = await self._connect(self._candidate)
+            if failure is None:
+                return
+        if self._current is None:
+            self._failed(failure or Failure(ConnectionReason.CONNECTION_FAILED, "no credentials"))
+            return
+        probed = await probe(
+            self._current,
+            timeout_seconds=self._env.probe_timeout_seconds,
+            clock=self._env.clock,
+            tasks=self._tasks,
+        )
+        self._env.probed(probed is None)
+        if probed is not None:
+            self._failed(failure or probed, final=probed.final)
+        elif failure is not None:
+            self._serve(self._current, self._status.version, failure)
+        else:
+            self._serve(self._current, self._status.version)
+
+    async def _connect(self, candidate: AsyncClient) -> Failure | None:
+        """Try credentials for the first time, or again after they failed."""
+        if self._slow:
+            # It used its patience up last time: outside the shared budget it delays nobody.
+            result = await self._look(candidate)
+        else:
+            async with self._env.budget.place(self._tasks):
+                if self._status.state is ConnectionState.PENDING:
+                    self._move(
+                        ConnectionState.CONNECTING,
+                        ConnectionReason.NOT_CHECKED,
+                        f"connecting to {candidate.server}",
+                    )
+                result = await self._look(candidate)
+        self._env.probed(isinstance(result, str))
+        if isinstance(result, Failure):
+            return result
+        old, self._current, self._candidate = self._current, candidate, None
+        self._discard(old, after_seconds=_RETIRE_SECONDS)
+        self._serving = None  # so that _serve makes one for the new credentials
+        self._serve(candidate, result)
+        return None
+
+    async def _look(self, candidate: AsyncClient) -> Failure | str:
+        return await connect(
+            candidate,
+            timeout_seconds=self._env.connect_timeout_seconds,
+            clock=self._env.clock,
+            tasks=self._tasks,
+        )
+
+    def _serve(self, client: AsyncClient, version: str, pending: Failure | None = None) -> None:
+        """The last probe succeeded; ``pending`` says why newer credentials did not."""
+        self._failures = 0
+        if self._serving is None:
+            self._serving = Client(client, self._env.io_loop)
+            self._healthy_since = self._env.clock.monotonic()
+        about = f"connected to {client.server}" + (f" ({version})" if version else "")
+        if pending is None:
+            self._move(ConnectionState.READY, ConnectionReason.CONNECTED, about, version=version)
+        else:
+            message = f"the new credentials fail ({pending.message}); the old ones still work"
+            self._move(ConnectionState.DEGRADED, pending.reason, message, version=version)
+
+    def _failed(self, failure: Failure, *, final: bool | None = None) -> None:
+        self._failures += 1
+        final = failure.final if final is None else final
+        if self._serving is not None and not final and self._failures < _FAILURES_TO_DISCONNECT:
+            self._move(ConnectionState.DEGRADED, failure.reason, failure.message)
+            return
+        if self._serving is not None:
+            self._serving = None
+            healthy = self._env.clock.monotonic() - self._healthy_since
+            if healthy >= _HEALTHY_RESET_SECONDS:
+                self._backoff.reset()
+        self._move(ConnectionState.DISCONNECTED, failure.reason, failure.message)
+
+    def _move(
+        self, state: ConnectionState, reason: str, message: str, *, version: str | None = None
+    ) -> None:
+        """Publish a status; a new state or reason is told to everybody, a new message is not."""
+        old = self._status
+        client = self._current or self._candidate
+        self._status = ConnectionStatus(
+            self.key,
+            state,
+            old.since if state is old.state else self._env.clock.time(),
+            reason,
+            message,
+            version=old.version if version is None else version,
+            server=old.server if client is None else client.server,
+        )
+        if (old.state, old.reason) != (state, reason):
+            self._env.moved(old, self._status)

@@ -1,0 +1,207 @@
+"""The connection pool: live clients of many clusters, and what is known of each."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from kcpctl.client import AsyncClient, Client, ClientConfig, config_from_kubeconfig
+from kcpctl.clusters.budget import ConnectBudget
+from kcpctl.clusters.connection import Connection, Environment
+from kcpctl.clusters.status import ConnectionState, ConnectionStatus
+from kcpctl.errors import NotConnected
+from kcpctl.runtime import (
+    SYSTEM_CLOCK,
+    SYSTEM_RANDOM,
+    Clock,
+    IOLoop,
+    Metrics,
+    TaskSet,
+    gather_all,
+    get_logger,
+)
+
+__all__ = ["ClusterPool"]
+
+_log = get_logger(__name__)
+
+_CONNECTS_AT_ONCE: Final = 64
+
+
+class ClusterPool:
+    """Keeps a connection to each cluster that was asked for, and says how it is.
+
+    Promises (peers 3.5): ``client`` and ``status`` are O(1) and do no I/O; nothing one cluster
+    does delays another; each change of state is one log line, one metric (by state, never by
+    cluster) and one notification; ``remove`` leaves no task, socket or entry behind; no message
+    holds a secret.
+
+    Every public method may be called from any thread. ``remove`` and ``close`` wait until all of
+    it has ended, except on the I/O thread, where ``remove`` returns at once and ``close`` must
+    not be called. Subscribers are called on the I/O thread and must not block.
+    """
+
+    def __init__(
+        self,
+        io_loop: IOLoop,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        rng: random.Random = SYSTEM_RANDOM,
+        metrics: Metrics | None = None,
+        probe_interval_seconds: float = 10.0,
+        probe_timeout_seconds: float = 5.0,
+        connect_timeout_seconds: float = 10.0,
+        new_client: Callable[[ClientConfig], AsyncClient] = AsyncClient.plain,
+    ) -> None:
+        metrics = metrics or Metrics()
+        self._io_loop = io_loop
+        self._clock = clock
+        self._new_client = new_client
+        self._by_state = metrics.gauge("kcpctl_clusters", "Clusters of the pool", ("state",))
+        self._moves = metrics.counter(
+            "kcpctl_cluster_transitions_total", "Changes of a cluster's state", ("state",)
+        )
+        self._probes = metrics.counter(
+            "kcpctl_cluster_probes_total", "Probes and connects by result", ("result",)
+        )
+        self._environment = Environment(
+            io_loop=io_loop,
+            clock=clock,
+            rng=rng,
+            budget=ConnectBudget(_CONNECTS_AT_ONCE, clock=clock),
+            probe_interval_seconds=probe_interval_seconds,
+            probe_timeout_seconds=probe_timeout_seconds,
+            connect_timeout_seconds=connect_timeout_seconds,
+            moved=self._moved,
+            probed=lambda fine: self._probes.labels("success" if fine else "failure").inc(),
+        )
+        self._tasks = TaskSet("cluster pool")  # of the I/O thread
+        self._lock = threading.Lock()
+        # Guarded by _lock for writing; single look-ups are atomic.
+        self._connections: dict[str, Connection] = {}
+        self._digests: dict[str, bytes] = {}
+        self._subscribers: list[Callable[[str], None]] = []
+        self._closed = False
+
+    def ensure(self, key: str, kubeconfig: bytes, *, source: str) -> None:
+        """Keep a connection with these credentials under ``key``.
+
+        The same kubeconfig again changes nothing; another one is swapped in place and starts the
+        back-off over. Raises ConfigError, naming ``source``, for one that cannot be used; the
+        connection then stays what it was (see :meth:`fail`).
+        """
+        digest = hashlib.sha256(kubeconfig).digest()
+        if self._digests.get(key) == digest:
+            return
+        client = self._new_client(config_from_kubeconfig(kubeconfig, source=source))
+        with self._lock:
+            connection = self._entry(key)
+            self._digests[key] = digest
+            self._io_loop.call(partial(connection.use, client))
+
+    def fail(self, key: str, reason: str, message: str) -> None:
+        """Say that there are no usable credentials for ``key``: its Secret is gone or garbage.
+
+        A connection there is is dropped, and nothing is tried until :meth:`ensure`.
+        """
+        with self._lock:
+            connection = self._entry(key)
+            self._digests.pop(key, None)
+            self._io_loop.call(partial(connection.fail, reason, message))
+
+    def remove(self, key: str) -> None:
+        """End the connection and forget all about it; nothing happens for an unknown key."""
+        with self._lock:
+            connection = self._connections.pop(key, None)
+            self._digests.pop(key, None)
+        if connection is None:
+            return
+        if self._io_loop.on_loop_thread:
+            self._tasks.spawn(connection.close(), name=f"remove {key}")
+        else:
+            self._io_loop.run(connection.close())
+
+    def client(self, key: str) -> Client:
+        """Return the live client of a cluster; raises NotConnected, never waits."""
+        connection = self._connections.get(key)
+        if connection is None:
+            raise NotConnected(
+                key,
+                state=ConnectionState.GONE,
+                since=self._clock.time(),
+                last_error="the pool does not know this cluster",
+            )
+        return connection.get()
+
+    def status(self, key: str) -> ConnectionStatus | None:
+        """Return what is known of a cluster; None for one the pool does not know."""
+        connection = self._connections.get(key)
+        return None if connection is None else connection.status()
+
+    def statuses(self) -> list[ConnectionStatus]:
+        """Return what is known of every cluster."""
+        with self._lock:
+            connections = list(self._connections.values())
+        return [connection.status() for connection in connections]
+
+    def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call ``callback`` with the key at every change of state; returns how to end that."""
+        with self._lock:
+            self._subscribers.append(callback)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                if callback in self._subscribers:
+                    self._subscribers.remove(callback)
+
+        return unsubscribe
+
+    def close(self) -> None:
+        """End every connection. May be called twice; afterwards ``ensure`` raises RuntimeError."""
+        with self._lock:
+            first, self._closed = not self._closed, True
+            connections = list(self._connections.values())
+            self._connections.clear()
+            self._digests.clear()
+        if first:
+            self._io_loop.run(self._close(connections))
+
+    async def _close(self, connections: list[Connection]) -> None:
+        await gather_all(*(connection.close() for connection in connections))
+        await self._tasks.close()
+
+    def _entry(self, key: str) -> Connection:
+        if self._closed:
+            raise RuntimeError("the cluster pool is closed")
+        connection = self._connections.get(key)
+        if connection is None:
+            connection = self._connections[key] = Connection(key, self._environment)
+            self._by_state.labels(ConnectionState.PENDING).inc()
+        return connection
+
+    def _moved(self, old: ConnectionStatus, new: ConnectionStatus) -> None:
+        """Tell a change of state: one log line, one metric, one notification."""
+        if old.state is not new.state:
+            self._by_state.labels(old.state).dec()
+            if new.state is not ConnectionState.GONE:
+                self._by_state.labels(new.state).inc()
+        self._moves.labels(new.state).inc()
+        _log.info(
+            "Cluster connection changed",
+            cluster=new.key,
+            state=new.state,
+            was=old.state,
+            reason=new.reason,
+            message=new.message,
+        )
+        with self._lock:
+            subscribers = list(self._subscribers)
+        for callback in subscribers:
+            try:
+                callback(new.key)
+            except Exception as error:  # noqa: BLE001 - one subscriber must not stop the others
+                _log.error("A pool subscriber failed", cluster=new.key, exc_info=error)

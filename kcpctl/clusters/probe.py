@@ -1,0 +1,116 @@
+"""One look at a cluster: does it answer, and does it know us?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final, NamedTuple
+
+from kcpctl.client import AsyncClient
+from kcpctl.clusters.status import ConnectionReason
+from kcpctl.errors import (
+    CertificateInvalid,
+    Forbidden,
+    KcpctlError,
+    NotFound,
+    TooManyRequests,
+    TransportTimeout,
+    Unauthorized,
+)
+from kcpctl.runtime import Clock, TaskSet
+
+__all__ = ["Failure", "connect", "probe"]
+
+_MAX_MESSAGE: Final = 300
+
+
+class Failure(NamedTuple):
+    """Why a cluster cannot be used: a reason for the condition, and one line for people."""
+
+    reason: ConnectionReason
+    message: str
+
+    @property
+    def final(self) -> bool:
+        """Whether the same credentials will fail again: no use in waiting for more failures."""
+        return self.reason is not ConnectionReason.CONNECTION_FAILED
+
+
+async def probe(
+    client: AsyncClient, *, timeout_seconds: float, clock: Clock, tasks: TaskSet
+) -> Failure | None:
+    """GET /readyz, or /version where that is not served (decision 16); None is health.
+
+    An answer of 403 or 429 is health too: the server is there and knows who asks.
+    """
+    return await _judge(_ask(client, timeout_seconds), client, timeout_seconds, clock, tasks)
+
+
+async def connect(
+    client: AsyncClient, *, timeout_seconds: float, clock: Clock, tasks: TaskSet
+) -> Failure | str:
+    """Probe for the first time; return the server's version ("" if we may not read it)."""
+    version = ""
+
+    async def ask() -> None:
+        nonlocal version
+        await _ask(client, timeout_seconds)
+        try:
+            # Also tells an API server from anything else that answers 200.
+            version = await client.server_version()
+        except (Forbidden, NotFound, TooManyRequests):
+            version = ""
+
+    failure = await _judge(ask(), client, timeout_seconds, clock, tasks)
+    return version if failure is None else failure
+
+
+async def _ask(client: AsyncClient, timeout_seconds: float) -> None:
+    try:
+        await client.request("GET", "/readyz", timeout_seconds=timeout_seconds, retry=False)
+    except NotFound:
+        await client.request("GET", "/version", timeout_seconds=timeout_seconds, retry=False)
+    except (Forbidden, TooManyRequests):
+        return
+
+
+async def _judge(
+    work: Coroutine[Any, Any, None],
+    client: AsyncClient,
+    timeout_seconds: float,
+    clock: Clock,
+    tasks: TaskSet,
+) -> Failure | None:
+    """Run ``work`` for ``timeout_seconds`` at most, whatever it hangs on, and say how it went."""
+
+    async def outcome() -> KcpctlError | None:
+        try:
+            await work
+        except KcpctlError as error:
+            return error
+        return None
+
+    running = tasks.spawn(outcome(), name="probe")
+    timer = tasks.spawn(clock.asleep(timeout_seconds), name="probe deadline")
+    try:
+        await asyncio.wait({running, timer}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            error = running.result()
+        else:
+            error = TransportTimeout(f"{client.server} did not answer in {timeout_seconds:g}s")
+    finally:
+        running.cancel()
+        timer.cancel()
+    return None if error is None else _failure(error)
+
+
+def _failure(error: KcpctlError) -> Failure:
+    reason = ConnectionReason.CONNECTION_FAILED
+    if isinstance(error, Unauthorized):
+        reason = ConnectionReason.UNAUTHORIZED
+    elif isinstance(error, CertificateInvalid):
+        reason = ConnectionReason.CERTIFICATE_INVALID
+    message = " ".join(str(error).split())
+    if len(message) > _MAX_MESSAGE:
+        message = message[:_MAX_MESSAGE] + "..."
+    return Failure(reason, message)
