@@ -1,0 +1,186 @@
+"""ReplicaSets: as many Pods as they want, and their status."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from kcpctl.embedded.controllers.event_writer import EventWriter
+from kcpctl.embedded.controllers.keyed import KeyedLoop
+from kcpctl.embedded.controllers.rollout import desired
+from kcpctl.embedded.registry import Event, Registry
+from kcpctl.embedded.status import StatusError
+from kcpctl.runtime import SYSTEM_CLOCK, Clock, parse_time
+
+__all__ = ["ReplicaSetController", "controlled_by"]
+
+Json = dict[str, Any]
+_Key = tuple[str, str, str]  # cluster, namespace, name
+_FINISHED: Final = ("Succeeded", "Failed")
+
+
+class ReplicaSetController:
+    """Creates and deletes the Pods that a ReplicaSet controls. It adopts no others.
+
+    Event loop's thread only.
+    """
+
+    def __init__(
+        self, registry: Registry, events: EventWriter, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._registry = registry
+        self._events = events
+        self._clock = clock
+        self._loop: KeyedLoop[_Key] = KeyedLoop("replicasets", self.reconcile, clock=clock)
+        registry.subscribe(self._changed)
+
+    def start(self) -> None:
+        """Begin."""
+        self._loop.start()
+
+    async def close(self) -> None:
+        """Stop."""
+        await self._loop.close()
+
+    def _changed(self, event: Event) -> None:
+        if event.info.storage_key == "replicasets.apps":
+            self._loop.add((event.cluster, event.namespace, event.name))
+        elif event.info.storage_key == "pods":
+            owner = _controller(event.object)
+            if owner is not None and owner["kind"] == "ReplicaSet":
+                self._loop.add((event.cluster, event.namespace, owner["name"]))
+
+    def reconcile(self, key: _Key) -> float | None:
+        """Bring one ReplicaSet to the number of Pods that it wants."""
+        cluster, namespace, name = key
+        try:
+            info = self._registry.info(cluster, "apps", "v1", "replicasets")
+        except StatusError:
+            return None
+        replica_set = self._registry.find(info, cluster, namespace, name)
+        if replica_set is None:
+            return None
+        pods = self._registry.info(cluster, "", "v1", "pods")
+        owned = [
+            pod
+            for pod in self._registry.list(pods, cluster, namespace)
+            if controlled_by(pod, replica_set)
+        ]
+        if not replica_set["metadata"].get("deletionTimestamp"):
+            self._scale(cluster, replica_set, owned)
+            owned = [
+                pod
+                for pod in self._registry.list(pods, cluster, namespace)
+                if controlled_by(pod, replica_set)
+            ]
+        status, again = self._status(replica_set, owned)
+        if status != replica_set.get("status"):
+            changed = {**replica_set, "status": status}
+            self._registry.update(info, cluster, changed, subresource="status")
+        return again
+
+    def _scale(self, cluster: str, replica_set: Json, owned: list[Json]) -> None:
+        active = [pod for pod in owned if _active(pod)]
+        missing = desired(replica_set) - len(active)
+        info = self._registry.info(cluster, "", "v1", "pods")
+        namespace = replica_set["metadata"]["namespace"]
+        for _ in range(missing):
+            pod = self._registry.create(info, cluster, namespace, _new_pod(replica_set))
+            name = pod["metadata"]["name"]
+            self._events.event(cluster, replica_set, "SuccessfulCreate", f"Created pod: {name}")
+        for pod in sorted(active, key=_deletion_rank)[: max(-missing, 0)]:
+            name = pod["metadata"]["name"]
+            self._registry.delete(info, cluster, namespace, name)
+            self._events.event(cluster, replica_set, "SuccessfulDelete", f"Deleted pod: {name}")
+
+    def _status(self, replica_set: Json, owned: list[Json]) -> tuple[Json, float | None]:
+        """Return the status, and when it may change without any event (minReadySeconds)."""
+        active = [pod for pod in owned if _active(pod)]
+        ready = [pod for pod in active if _ready_since(pod) is not None]
+        minimum = float(replica_set["spec"].get("minReadySeconds") or 0)
+        now = self._clock.time()
+        ages = [now - (_ready_since(pod) or 0.0) for pod in ready]
+        available = sum(1 for age in ages if age >= minimum)
+        labels = (replica_set["spec"]["template"].get("metadata") or {}).get("labels") or {}
+        labelled = sum(
+            1 for pod in active if labels.items() <= (pod["metadata"].get("labels") or {}).items()
+        )
+        status = {
+            "replicas": len(active),
+            "fullyLabeledReplicas": labelled,
+            "readyReplicas": len(ready),
+            "availableReplicas": available,
+            "observedGeneration": replica_set["metadata"].get("generation", 1),
+        }
+        status = {key: value for key, value in status.items() if value or key == "replicas"}
+        status["terminatingReplicas"] = sum(
+            1 for pod in owned if pod["metadata"].get("deletionTimestamp")
+        )
+        waiting = [minimum - age for age in ages if age < minimum]
+        return status, min(waiting) if waiting else None
+
+
+def _controller(obj: Json) -> Json | None:
+    """Return the reference to the owner that controls an object."""
+    for owner in obj["metadata"].get("ownerReferences") or ():
+        if owner.get("controller"):
+            found: Json = owner
+            return found
+    return None
+
+
+def controlled_by(obj: Json, owner: Json) -> bool:
+    """Whether ``owner`` is the controller of ``obj``."""
+    reference = _controller(obj)
+    return reference is not None and bool(reference["uid"] == owner["metadata"]["uid"])
+
+
+def _active(pod: Json) -> bool:
+    phase = (pod.get("status") or {}).get("phase")
+    return phase not in _FINISHED and not pod["metadata"].get("deletionTimestamp")
+
+
+def _ready_since(pod: Json) -> float | None:
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "Ready" and condition["status"] == "True":
+            return parse_time(condition["lastTransitionTime"])
+    return None
+
+
+def _deletion_rank(pod: Json) -> tuple[bool, bool, list[int]]:
+    """Order for scaling down: unscheduled first, then not ready, then the youngest."""
+    created = parse_time(pod["metadata"]["creationTimestamp"])
+    return (
+        bool(pod["spec"].get("nodeName")),
+        _ready_since(pod) is not None,
+        [-int(created)],
+    )
+
+
+def _new_pod(replica_set: Json) -> Json:
+    template = replica_set["spec"]["template"]
+    metadata = template.get("metadata") or {}
+    owner = replica_set["metadata"]
+    pod_metadata: Json = {
+        "generateName": f"{owner['name']}-",
+        "namespace": owner["namespace"],
+        "labels": {**(metadata.get("labels") or {})},
+        "ownerReferences": [
+            {
+                "apiVersion": "apps/v1",
+                "kind": "ReplicaSet",
+                "name": owner["name"],
+                "uid": owner["uid"],
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }
+    for field in ("annotations", "finalizers"):
+        if metadata.get(field):
+            pod_metadata[field] = metadata[field]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": pod_metadata,
+        "spec": template["spec"],
+    }
