@@ -68,8 +68,8 @@ def _set_up_logging(ctx: click.Context, param: click.Parameter, value: Any) -> A
 
 
 @contextmanager
-def connected(kubeconfig: Path | None, context: str | None) -> Iterator[Client]:
-    """Yield a blocking client of one server for a command that runs and ends."""
+def connected(kubeconfig: Path | None, context: str | None) -> Iterator[tuple[Client, str]]:
+    """Yield a blocking client of one server, and the context's namespace, for one command."""
     from kcpctl.client import AsyncClient, Client, load_config
     from kcpctl.runtime.ioloop import IOLoop
 
@@ -77,6 +77,6 @@ def connected(kubeconfig: Path | None, context: str | None) -> Iterator[Client]:
     with IOLoop() as loop:
         client = Client(AsyncClient.plain(config), loop)
         try:
-            yield client
+            yield client, config.default_namespace
         finally:
             client.close()

@@ -102,12 +102,12 @@ def _label(
     namespace: str | None,
 ) -> None:
     resource, name = parse_object(obj)
-    with connected(kubeconfig, context) as client:
+    with connected(kubeconfig, context) as (client, default_namespace):
         try:
             found = client.resource(SYNCTARGETS).get(target)
         except NotFound as error:
             raise KcpctlError(
-                f"there is no SyncTarget {target!r} at {client.server}; "
+                f"there is no SyncTarget {target!r} at {client.url}; "
                 "`kubectl get synctargets` lists them"
             ) from error
         meta = found["metadata"]
@@ -115,7 +115,7 @@ def _label(
         label = meta.get("labels", {}).get(KEY_LABEL) or sync_target_key(cluster, target)
         where = None
         if resource.namespaced:
-            where = namespace or client.default_namespace
+            where = namespace or default_namespace
         client.resource(resource).patch(
             name,
             {"metadata": {"labels": {STATE_LABEL_PREFIX + label: state}}},
