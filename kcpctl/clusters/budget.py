@@ -9,9 +9,9 @@ from typing import Final
 
 from kcpctl.runtime import Clock, TaskSet
 
-__all__ = ["ConnectBudget"]
+__all__ = ["PATIENCE_SECONDS", "ConnectBudget"]
 
-_PATIENCE_SECONDS: Final = 2.0  # decision 16
+PATIENCE_SECONDS: Final = 2.0  # decision 16
 
 
 class ConnectBudget:
@@ -38,7 +38,7 @@ class ConnectBudget:
                 self._places.release()
 
         async def lose_patience() -> None:
-            await self._clock.asleep(_PATIENCE_SECONDS)
+            await self._clock.asleep(PATIENCE_SECONDS)
             leave()
 
         timer = tasks.spawn(lose_patience(), name="connect budget")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from kcpctl.client import AsyncClient, Client
-from kcpctl.clusters.budget import ConnectBudget
+from kcpctl.clusters.budget import PATIENCE_SECONDS, ConnectBudget
 from kcpctl.clusters.probe import Failure, connect, probe
 from kcpctl.clusters.status import ConnectionReason, ConnectionState, ConnectionStatus
 from kcpctl.errors import NotConnected
@@ -131,8 +131,8 @@ class Connection:
         """End everything; the last change of state is Gone."""
         self._halt()
         self._drop_clients()
-        self._move(ConnectionState.GONE, ConnectionReason.NOT_CHECKED, "removed from the pool")
         await self._tasks.close()
+        self._move(ConnectionState.GONE, ConnectionReason.NOT_CHECKED, "removed from the pool")
 
     def _halt(self) -> None:
         if self._runner is not None:
@@ -166,7 +166,6 @@ class Connection:
             except Exception as error:  # noqa: BLE001 - a bug must not leave a cluster unwatched
                 _log.error("Cluster probe failed on a bug", cluster=self.key, exc_info=error)
                 self._failed(Failure(ConnectionReason.CONNECTION_FAILED, f"a bug: {error!r}"))
-            self._slow = clock.monotonic() - began > 2.0 and self._serving is None
             wait = self._wait_after(began)
             self._next_attempt_at = clock.monotonic() + wait
             await clock.asleep(wait)
@@ -229,12 +228,15 @@ class Connection:
         return None
 
     async def _look(self, candidate: AsyncClient) -> Failure | str:
-        return await connect(
+        began = self._env.clock.monotonic()
+        result = await connect(
             candidate,
             timeout_seconds=self._env.connect_timeout_seconds,
             clock=self._env.clock,
             tasks=self._tasks,
         )
+        self._slow = self._env.clock.monotonic() - began > PATIENCE_SECONDS
+        return result
 
     def _serve(self, client: AsyncClient, version: str, pending: Failure | None = None) -> None:
         """The last probe succeeded; ``pending`` says why newer credentials did not."""

@@ -196,7 +196,7 @@ class ClusterPool:
             state=new.state,
             was=old.state,
             reason=new.reason,
-            message=new.message,
+            detail=new.message,
         )
         with self._lock:
             subscribers = list(self._subscribers)

@@ -1,0 +1,11 @@
+"""One process: informers, controllers, health, metrics and signals.
+
+``Manager`` starts and stops them in order; ``install`` turns SIGTERM and SIGINT into the event
+that ``Manager.run`` waits for.
+"""
+
+from kcpctl.manager.endpoint import Endpoint
+from kcpctl.manager.manager import Factory, Manager
+from kcpctl.manager.signals import install
+
+__all__ = ["Endpoint", "Factory", "Manager", "install"]

@@ -1,0 +1,316 @@
+"""The manager: one process's informers, controllers and endpoints, started and stopped in order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+from kcpctl.client import AsyncClient, Client, load_config
+from kcpctl.controller import Controller, EventRecorder
+from kcpctl.informers import InformerFactory
+from kcpctl.manager.endpoint import Endpoint, HttpServer
+from kcpctl.manager.health import Check, report
+from kcpctl.runtime import SYSTEM_CLOCK, Clock, IOLoop, Metrics, get_logger, start_thread
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+__all__ = ["Factory", "Manager"]
+
+_log = get_logger(__name__)
+
+_SYNC_POLL_SECONDS: Final = 0.02
+_SYNC_NOTICE_SECONDS: Final = 5.0
+
+
+class Factory(Protocol):
+    """What the manager needs of an informer factory."""
+
+    def start(self) -> None:
+        """Start what was registered; may be called again for what came later."""
+
+    @property
+    def waiting_for(self) -> list[str]:
+        """The informers that have no complete initial list yet."""
+
+    def close(self) -> None:
+        """Stop everything."""
+
+
+class Manager:
+    """Runs controllers.
+
+    ``start`` brings up the endpoints, the runnables and the factories, waits until every informer
+    has synced, then starts the controllers. A slow informer is waited for as long as it takes;
+    one log line says which. ``stop`` undoes it in reverse: the controllers finish what is queued,
+    all within ``graceful_shutdown_timeout_seconds``; what has not ended by then is named in a
+    warning and left behind. A manager runs once. ``add`` and its sisters belong before ``start``;
+    none of it may be called on the I/O thread.
+
+    Parameters
+    ----------
+    client: of the API server; the manager runs on its I/O loop and does not close either, except
+        when it was made by :meth:`connect`.
+    health: serves /healthz, /livez and /readyz (each with ``?verbose``); metrics_endpoint:
+        serves /metrics. None is off.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        metrics: Metrics | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        health: Endpoint | None = None,
+        metrics_endpoint: Endpoint | None = None,
+        graceful_shutdown_timeout_seconds: float = 30.0,
+    ) -> None:
+        self.client = client
+        self.io_loop = client.loop
+        self.metrics = metrics or Metrics()
+        self.clock = clock
+        self._timeout_seconds = graceful_shutdown_timeout_seconds
+        self._controllers: list[Controller] = []
+        self._factories: list[Factory] = []
+        self._informers: InformerFactory | None = None
+        self._undo: list[tuple[str, Callable[[], object]]] = []
+        self._runnables: list[tuple[str, Callable[[], object], Callable[[], object]]] = []
+        self._at_close: list[Callable[[], None]] = []
+        self._checks: dict[str, Check] = {
+            "informers": self._check_informers,
+            "controllers": self._check_controllers,
+        }
+        self._started = False
+        self._running = False
+        off = Endpoint("0", "")
+        self._health = HttpServer(
+            health or off,
+            dict.fromkeys(("/healthz", "/livez", "/readyz"), self._answer_health),
+        )
+        self._metrics_server = HttpServer(
+            metrics_endpoint or off, {"/metrics": self._answer_metrics}
+        )
+
+    @classmethod
+    def connect(
+        cls,
+        kubeconfig: str | Path | None = None,
+        *,
+        context: str | None = None,
+        health: Endpoint | None = None,
+        metrics_endpoint: Endpoint | None = None,
+    ) -> Self:
+        """Return a manager for the server of a kubeconfig, with an I/O loop and client of its own.
+
+        Without a path: $KUBECONFIG, ~/.kube/config, then the Pod's service account. Use it as a
+        context manager, which closes both at the end.
+        """
+        metrics = Metrics()
+        config = load_config(kubeconfig, context)
+        io_loop = IOLoop()
+        client = Client(AsyncClient.plain(config, metrics=metrics), io_loop)
+        made = cls(client, metrics=metrics, health=health, metrics_endpoint=metrics_endpoint)
+        made._at_close += [client.close, io_loop.close]
+        return made
+
+    @property
+    def informers(self) -> InformerFactory:
+        """The manager's own informer factory, over everything its client is bound to."""
+        if self._informers is None:
+            self._informers = InformerFactory(
+                self.client.aio, self.io_loop, clock=self.clock, metrics=self.metrics
+            )
+            self.add_factory(self._informers)
+        return self._informers
+
+    def recorder(self, component: str) -> EventRecorder:
+        """Return an event recorder that is closed, after a short flush, when the manager stops."""
+        recorder = EventRecorder(self.client, component, clock=self.clock, metrics=self.metrics)
+        self.add_runnable(lambda: None, recorder.close, name=f"events of {component}")
+        return recorder
+
+    def add(self, controller: Controller) -> None:
+        """Run a controller. Raises ValueError for a second one of the same name."""
+        if any(other.name == controller.name for other in self._controllers):
+            raise ValueError(f"there is a controller named {controller.name!r} already")
+        self._controllers.append(controller)
+
+    def add_factory(self, factory: Factory) -> None:
+        """Start and stop an informer factory with the manager."""
+        self._factories.append(factory)
+
+    def add_runnable(
+        self, start: Callable[[], object], stop: Callable[[], object], *, name: str
+    ) -> None:
+        """Start something before the informers, and stop it after them."""
+        self._runnables.append((name, start, stop))
+
+    def add_ready_check(self, name: str, check: Check) -> None:
+        """Make /readyz depend on one more thing."""
+        self._checks[name] = check
+
+    @property
+    def health_address(self) -> str:
+        """``host:port`` of the health endpoint, "" when it is off."""
+        return self._health.address
+
+    @property
+    def metrics_address(self) -> str:
+        """``host:port`` of the metrics endpoint, "" when it is off."""
+        return self._metrics_server.address
+
+    def run(self, stop: threading.Event) -> None:
+        """Run until ``stop`` is set (see :func:`kcpctl.manager.install`), then stop in order."""
+        try:
+            if self.start(stop):
+                stop.wait()
+        finally:
+            self.stop()
+
+    def start(self, stop: threading.Event | None = None) -> bool:
+        """Start everything; return False if ``stop`` was set while informers were waited for.
+
+        When a part fails to start, those that run are stopped and its error is raised.
+        """
+        if self._started:
+            raise RuntimeError("the manager was started already")
+        self._started = True
+        try:
+            for server in (self._metrics_server, self._health):
+                self._begin(
+                    "endpoint",
+                    partial(self._on_loop, server.start),
+                    partial(self._on_loop, server.close),
+                )
+            for name, begin, end in self._runnables:
+                self._begin(name, begin, end)
+            for factory in self._factories:
+                self._begin("informers", factory.start, factory.close)
+            if not self._wait_for_sync(stop or threading.Event()):
+                return False
+            for controller in self._controllers:
+                controller.start()
+            self._running = True
+        except BaseException:
+            self.stop()
+            raise
+        names = ",".join(controller.name for controller in self._controllers)
+        _log.info("Controllers started", controllers=names)
+        return True
+
+    def stop(self) -> bool:
+        """Stop in reverse order; return whether all ended in time. May be called twice."""
+        self._running = False
+        deadline = self.clock.monotonic() + self._timeout_seconds
+        clean = self._stop_controllers(deadline)
+        while self._undo:
+            name, end = self._undo.pop()
+            clean = self._within(deadline, name, end) and clean
+        return clean
+
+    def close(self) -> None:
+        """Stop, and close what :meth:`connect` made."""
+        self.stop()
+        while self._at_close:
+            self._at_close.pop(0)()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _on_loop(self, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self.io_loop.run(make())
+
+    def _begin(self, name: str, begin: Callable[[], object], end: Callable[[], object]) -> None:
+        self._undo.append((name, end))
+        begin()
+
+    def _waiting_for(self) -> list[str]:
+        names = [name for factory in self._factories for name in factory.waiting_for]
+        names += [name for controller in self._controllers for name in controller.waiting_for]
+        return list(dict.fromkeys(names))
+
+    def _wait_for_sync(self, stop: threading.Event) -> bool:
+        """Wait as long as it takes: one slow API is no reason to start over (pitfall 10)."""
+        told_at = self.clock.monotonic() + _SYNC_NOTICE_SECONDS
+        told = False
+        while not stop.is_set():
+            waiting = self._waiting_for()
+            if not waiting:
+                return True
+            if not told and self.clock.monotonic() >= told_at:
+                told = True
+                _log.info("Waiting for the initial lists", waiting_for=", ".join(waiting))
+            self.clock.sleep(_SYNC_POLL_SECONDS)
+        return False
+
+    def _stop_controllers(self, deadline: float) -> bool:
+        """Stop the controllers side by side: one that hangs must not use up the others' time."""
+        left = max(deadline - self.clock.monotonic(), 0.0)
+        results: list[bool] = []
+
+        def end(controller: Controller) -> None:
+            results.append(controller.stop(left))
+
+        threads = [
+            start_thread(partial(end, controller), name=f"stop {controller.name}")
+            for controller in self._controllers
+        ]
+        for thread in threads:
+            thread.join()
+        return all(results)
+
+    def _within(self, deadline: float, name: str, end: Callable[[], object]) -> bool:
+        """Run ``end``; go on without it when it has not returned at the deadline."""
+
+        def run() -> None:
+            try:
+                end()
+            except Exception as error:  # noqa: BLE001 - the other parts must stop all the same
+                _log.error("A part did not stop cleanly", part=name, exc_info=error)
+
+        thread = start_thread(run, name=f"stop {name}", daemon=True)
+        thread.join(max(deadline - self.clock.monotonic(), 1.0))
+        if thread.is_alive():
+            _log.warning("A part did not stop in time", part=name)
+        return not thread.is_alive()
+
+    # On the I/O thread.
+
+    def _check_informers(self) -> str:
+        waiting = self._waiting_for()
+        return f"waiting for {', '.join(waiting)}" if waiting else ""
+
+    def _check_controllers(self) -> str:
+        stopped = [one.name for one in self._controllers if not one.running]
+        if stopped:
+            return f"not running: {', '.join(stopped)}"
+        return "" if self._running else "not started"
+
+    async def _answer_health(self, request: web.Request) -> web.Response:
+        from aiohttp import web
+
+        checks: dict[str, Check] = {"ping": lambda: ""}
+        if request.path == "/readyz":
+            checks |= self._checks
+        healthy, text = report(request.path, checks, verbose="verbose" in request.query)
+        return web.Response(text=text, status=200 if healthy else 500)
+
+    async def _answer_metrics(self, request: web.Request) -> web.Response:
+        from aiohttp import web
+
+        return web.Response(
+            body=self.metrics.render(),
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+        )
