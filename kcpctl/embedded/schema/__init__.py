@@ -14,7 +14,8 @@ from kcpctl.embedded.schema.builtin import Schema, schema_for
 from kcpctl.embedded.schema.builtin_defaults import default_builtin
 from kcpctl.embedded.schema.builtin_validation import validate_builtin
 from kcpctl.embedded.schema.custom import root_schema, validate_crd
-from kcpctl.embedded.schema.decoding import Decoded, check_types, decode, strict_error
+from kcpctl.embedded.schema.decoding import Decoded, decode, strict_error
+from kcpctl.embedded.schema.go_types import check_types
 from kcpctl.embedded.schema.structural import apply_defaults, prune, unknown_fields
 from kcpctl.embedded.schema.validation import validate
 

@@ -241,7 +241,7 @@ ENUMS: Final = {
     "V1PortStatus": "protocol=SCTP|TCP|UDP",
     "V1PriorityClass": "preemptionPolicy=Never|PreemptLowerPriority",
     "V1RuleWithOperations": "scope=*|Cluster|Namespaced",
-    "V1ScopedResourceSelectorRequirement": "operator=DoesNotExist|Exists|In|NotIn scopeName=BestEffort|CrossNamespacePodAffinity "
+    "V1ScopedResourceSelectorRequirement": "operator=DoesNotExist|Exists|In|NotIn scopeName=BestEffort|CrossNamespacePodAffinity"
     "|NotBestEffort|NotTerminating|PriorityClass|Terminating|VolumeAttributesClass",
     "V1SeccompProfile": "type=Localhost|RuntimeDefault|Unconfined",
     "V1SecurityContext": "procMount=Default|Unmasked",

@@ -1,0 +1,234 @@
+"""CEL rules of custom resources (``x-kubernetes-validations``), by Google's CEL library.
+
+The library is loaded when the first schema with a rule is met. What it does not know are the
+functions that Kubernetes adds to CEL (``url()``, ``quantity()``, ``isSorted()``, ...); a rule that
+uses one does not compile and is skipped, with one warning. Without the library no rule is
+evaluated, with one warning too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+from kcpctl.embedded.schema.builtin import Schema
+from kcpctl.embedded.schema.structural import child_schema
+from kcpctl.embedded.status import Cause
+from kcpctl.runtime.logging import get_logger
+
+__all__ = ["compile_error", "has_rules", "validate"]
+
+_log = get_logger(__name__)
+_RULES: Final = "x-kubernetes-validations"
+_DESCRIPTIVE: Final = ("properties", "additionalProperties", "items")
+
+
+class _Program(Protocol):
+    def eval(self, *, data: dict[str, Any]) -> Any: ...
+
+
+def has_rules(schema: Schema) -> bool:
+    """Whether a schema has a rule anywhere. Cached by identity."""
+    return _has_rules(_ById(schema))
+
+
+class _ById:
+    """Makes a dict a cache key; the cache keeps it alive, so the identity stays unique."""
+
+    __slots__ = ("schema",)
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+
+    def __hash__(self) -> int:
+        return id(self.schema)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and other.schema is self.schema
+
+
+@lru_cache(maxsize=4096)
+def _has_rules(key: _ById) -> bool:
+    schema = key.schema
+    # Types that contain themselves are built in and have no rules.
+    if "x-kcpctl-type" in schema:
+        return False
+    if schema.get(_RULES):
+        return True
+    children = [
+        *schema.get("properties", {}).values(),
+        schema.get("additionalProperties"),
+        schema.get("items"),
+    ]
+    return any(isinstance(child, dict) and has_rules(child) for child in children)
+
+
+def validate(obj: Any, schema: Schema, old: Any = None) -> Iterator[Cause]:
+    """Yield what the rules say about ``obj``; rules with ``oldSelf`` run only on updates."""
+    if has_rules(schema):
+        yield from _walk(obj, schema, old, "")
+
+
+def _walk(value: Any, schema: Schema, old: Any, path: str) -> Iterator[Cause]:
+    if value is None or not has_rules(schema):
+        return
+    for rule in schema.get(_RULES, ()):
+        cause = _evaluate(rule, value, old, path, schema)
+        if cause is not None:
+            yield cause
+    if isinstance(value, dict):
+        for key, item in value.items():
+            child = child_schema(schema, key)
+            if child is not None:
+                before = old.get(key) if isinstance(old, dict) else None
+                yield from _walk(item, child, before, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and isinstance(items := schema.get("items"), dict):
+        for index, item in enumerate(value):
+            yield from _walk(item, items, _counterpart(item, old, schema), f"{path}[{index}]")
+
+
+def _counterpart(item: Any, old: Any, schema: Schema) -> Any:
+    """Return the element of the old list that an element replaces; lists by index have none."""
+    if not isinstance(old, list) or schema.get("x-kubernetes-list-type") != "map":
+        return None
+    keys = schema.get("x-kubernetes-list-map-keys", ())
+    wanted = [item.get(key) for key in keys]
+    return next((other for other in old if [other.get(key) for key in keys] == wanted), None)
+
+
+def _evaluate(
+    rule: dict[str, Any], value: Any, old: Any, path: str, schema: Schema
+) -> Cause | None:
+    expression = rule["rule"]
+    transition = "oldSelf" in expression
+    if transition and old is None and not rule.get("optionalOldSelf"):
+        return None
+    program = _program(expression)
+    if program is None:
+        return None
+    data = {"self": _typed(value, schema), "oldSelf": _typed(old, schema)}
+    outcome, error = _run(program, data)
+    if outcome is True:
+        return None
+    where = _field_path(path, rule.get("fieldPath", ""))
+    if error:
+        text = f'Invalid value: "{_kind(value)}": {error} evaluating rule: {_message(rule, data)}'
+        return Cause("FieldValueInvalid", text, where)
+    return _refusal(rule, value, where, _message(rule, data))
+
+
+def _kind(value: Any) -> str:
+    return "object" if isinstance(value, dict) else "array" if isinstance(value, list) else "value"
+
+
+def _refusal(rule: dict[str, Any], value: Any, where: str, message: str) -> Cause:
+    reason = rule.get("reason") or "FieldValueInvalid"
+    if reason == "FieldValueForbidden":
+        return Cause.forbidden(where, message)
+    if reason == "FieldValueRequired":
+        return Cause.required(where, message)
+    if reason == "FieldValueDuplicate":
+        return Cause.duplicate(where, value)
+    if isinstance(value, (dict, list)):
+        return Cause("FieldValueInvalid", f"Invalid value: {message}", where)
+    return Cause.invalid(where, value, message)
+
+
+def _message(rule: dict[str, Any], data: dict[str, Any]) -> str:
+    if rule.get("messageExpression"):
+        program = _program(rule["messageExpression"])
+        if program is not None:
+            text, _ = _run(program, data)
+            if isinstance(text, str) and text.strip():
+                return text
+    return str(rule.get("message") or f"failed rule: {rule['rule']}")
+
+
+def _field_path(path: str, relative: str) -> str:
+    return f"{path}{relative}" if path else relative.lstrip(".")
+
+
+def _typed(value: Any, schema: Schema) -> Any:
+    """Make whole numbers of ``number`` fields doubles, as CEL compares only equal types."""
+    if isinstance(value, dict):
+        return {
+            _escaped(key): _typed(item, child_schema(schema, key) or {})
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        items = schema.get("items")
+        return [_typed(item, items if isinstance(items, dict) else {}) for item in value]
+    if schema.get("type") == "number" and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+_RESERVED: Final = frozenset(
+    "true false null in as break const continue else for function if import let loop package "
+    "namespace return var void while".split()
+)
+
+
+def _escaped(name: str) -> str:
+    """Return a field's name as rules spell it."""
+    if name in _RESERVED:
+        return f"__{name}__"
+    if name.isidentifier():
+        return name
+    escapes = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/": "__slash__"}
+    for text, escape in escapes.items():
+        name = name.replace(text, escape)
+    return name
+
+
+def _run(program: _Program, data: dict[str, Any]) -> tuple[Any, str]:
+    """Return the value, or an error text."""
+    result = program.eval(data=data)
+    kind = str(getattr(result.type(), "name", result.type)())
+    if kind == "ERROR":
+        return None, _error_text(str(result.value()))
+    return result.value(), ""
+
+
+def _error_text(text: str) -> str:
+    if "Key not found in map" in text:
+        return f"no such key: {text.rpartition(': ')[2].strip(chr(34))}"
+    return text.partition(": ")[2] or text
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Any:
+    try:
+        from cel_expr_python import cel
+    except ImportError:
+        _log.warning("CEL rules are not evaluated: the package cel-expr-python is not installed")
+        return None
+    return cel.NewEnv(variables={"self": cel.Type.DYN, "oldSelf": cel.Type.DYN})
+
+
+@lru_cache(maxsize=4096)
+def _program(expression: str) -> _Program | None:
+    environment = _environment()
+    if environment is None:
+        return None
+    try:
+        program: _Program = environment.compile(expression)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        _log.warning("A CEL rule is not evaluated", rule=expression, reason=reason)
+        return None
+    return program
+
+
+def compile_error(expression: str) -> str:
+    """Return why an expression does not parse, "" when it does (or cannot be checked)."""
+    environment = _environment()
+    if environment is None:
+        return ""
+    try:
+        environment.compile(expression)
+    except RuntimeError as error:
+        text = str(error).removeprefix("INVALID_ARGUMENT: ").removesuffix(" [INVALID_ARGUMENT]")
+        return text if "Syntax error" in text else ""
+    return ""
