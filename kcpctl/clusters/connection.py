@@ -76,6 +76,7 @@ class Connection:
         self._candidate: AsyncClient | None = None
         self._current: AsyncClient | None = None
         self._serving: Client | None = None
+        self._retiring: set[AsyncClient] = set()
         self._failures = 0
         self._slow = False
         self._healthy_since = 0.0
@@ -132,6 +133,9 @@ class Connection:
         self._halt()
         self._drop_clients()
         await self._tasks.close()
+        for client in self._retiring:  # their tasks may not even have begun
+            await client.close()
+        self._retiring.clear()
         self._move(ConnectionState.GONE, ConnectionReason.NOT_CHECKED, "removed from the pool")
 
     def _halt(self) -> None:
@@ -148,13 +152,13 @@ class Connection:
 
     def _discard(self, client: AsyncClient | None, *, after_seconds: float = 0.0) -> None:
         if client is not None:
+            self._retiring.add(client)
             self._tasks.spawn(self._retire(client, after_seconds), name="retire")
 
     async def _retire(self, client: AsyncClient, after_seconds: float) -> None:
-        try:
-            await self._env.clock.asleep(after_seconds)
-        finally:
-            await client.close()
+        await self._env.clock.asleep(after_seconds)
+        await client.close()
+        self._retiring.discard(client)
 
     async def _run(self) -> None:
         clock = self._env.clock

@@ -162,15 +162,15 @@ class ClusterPool:
 
     def close(self) -> None:
         """End every connection. May be called twice; afterwards ``ensure`` raises RuntimeError."""
+        self._io_loop.run(self.aclose())
+
+    async def aclose(self) -> None:
+        """Do what :meth:`close` does, on the I/O loop."""
         with self._lock:
-            first, self._closed = not self._closed, True
+            self._closed = True
             connections = list(self._connections.values())
             self._connections.clear()
             self._digests.clear()
-        if first:
-            self._io_loop.run(self._close(connections))
-
-    async def _close(self, connections: list[Connection]) -> None:
         await gather_all(*(connection.close() for connection in connections))
         await self._tasks.close()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from kcpctl.client import AsyncClient
@@ -43,7 +44,8 @@ async def probe(
 
     An answer of 403 or 429 is health too: the server is there and knows who asks.
     """
-    return await _judge(_ask(client, timeout_seconds), client, timeout_seconds, clock, tasks)
+    ask = partial(_ask, client, timeout_seconds)
+    return await _judge(ask, client, timeout_seconds, clock, tasks)
 
 
 async def connect(
@@ -61,7 +63,7 @@ async def connect(
         except (Forbidden, NotFound, TooManyRequests):
             version = ""
 
-    failure = await _judge(ask(), client, timeout_seconds, clock, tasks)
+    failure = await _judge(ask, client, timeout_seconds, clock, tasks)
     return version if failure is None else failure
 
 
@@ -75,7 +77,7 @@ async def _ask(client: AsyncClient, timeout_seconds: float) -> None:
 
 
 async def _judge(
-    work: Coroutine[Any, Any, None],
+    work: Callable[[], Coroutine[Any, Any, None]],
     client: AsyncClient,
     timeout_seconds: float,
     clock: Clock,
@@ -85,7 +87,7 @@ async def _judge(
 
     async def outcome() -> KcpctlError | None:
         try:
-            await work
+            await work()
         except KcpctlError as error:
             return error
         return None

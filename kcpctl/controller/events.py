@@ -151,9 +151,9 @@ class EventRecorder:
 
     def _reference(self, obj: ApiObject | Mapping[str, Any]) -> ObjectReference:
         if isinstance(obj, ApiObject):
-            meta, default = obj.metadata, self._client.cluster_name
+            meta = obj.metadata
             return ObjectReference(
-                cluster_of(meta.annotations, default),
+                self._cluster_of(meta.annotations),
                 obj.api_version,
                 obj.kind,
                 meta.namespace,
@@ -163,7 +163,7 @@ class EventRecorder:
             )
         data = obj["metadata"]
         return ObjectReference(
-            cluster_of(data.get("annotations"), self._client.cluster_name),
+            self._cluster_of(data.get("annotations")),
             obj["apiVersion"],
             obj["kind"],
             data.get("namespace", ""),
@@ -171,6 +171,11 @@ class EventRecorder:
             data.get("uid", ""),
             data.get("resourceVersion", ""),
         )
+
+    def _cluster_of(self, annotations: Mapping[str, str] | None) -> str:
+        """As informers do it: what a client of one cluster reads is of that cluster."""
+        default = self._client.cluster_name
+        return cluster_of(annotations, default) if self._client.is_multi_cluster else default
 
     def _drop(self, reason: str) -> None:
         self._dropped.labels(reason).inc()

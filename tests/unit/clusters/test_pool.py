@@ -1,0 +1,501 @@
+"""The promises of the pool (peers 3.5), under a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kcpctl.clusters import ConnectionReason, ConnectionState
+from kcpctl.errors import (
+    CertificateInvalid,
+    ConfigError,
+    ConnectionRefused,
+    Forbidden,
+    NotConnected,
+    NotFound,
+    ServiceUnavailable,
+    TooManyRequests,
+    TransportError,
+    Unauthorized,
+)
+
+if TYPE_CHECKING:
+    from tests.unit.clusters.conftest import World
+
+REFUSED = ConnectionRefused("connection refused: nothing listens there")
+
+
+# Credentials that cannot be used.
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\xff\xfe", b"[1, 2]", b"just text", b"{}"])
+async def test_a_kubeconfig_that_is_garbage_raises_and_names_its_source(
+    world: World, garbage: bytes
+) -> None:
+    with pytest.raises(ConfigError, match="Secret of east"):
+        world.pool.ensure("east", garbage, source="Secret of east")
+    assert world.pool.status("east") is None
+
+
+async def test_garbage_leaves_a_live_connection_alone(world: World) -> None:
+    await world.ensure()
+    with pytest.raises(ConfigError):
+        world.pool.ensure("east", b"garbage", source="Secret of east")
+    assert world.status().state is ConnectionState.READY
+
+
+async def test_fail_drops_the_connection_and_plans_nothing(world: World) -> None:
+    await world.ensure()
+    world.pool.fail("east", "SecretMissing", "Secret kcpctl-system/east-kubeconfig is gone")
+    await world.settle()
+    status = world.status()
+    assert (status.state, status.reason) == (ConnectionState.DISCONNECTED, "SecretMissing")
+    assert status.next_attempt_in_seconds is None
+    assert world.transports[0].closed
+    with pytest.raises(NotConnected, match=r"is gone.*no attempt is planned"):
+        world.pool.client("east")
+
+
+async def test_fail_for_an_unknown_cluster_makes_it_known(world: World) -> None:
+    world.pool.fail("west", "SecretMissing", "no Secret")
+    await world.settle()
+    assert world.status("west").reason == "SecretMissing"
+    assert world.notified == ["west"]
+
+
+async def test_fail_twice_with_the_same_reason_notifies_once(world: World) -> None:
+    for _ in range(2):
+        world.pool.fail("west", "SecretMissing", "no Secret")
+        await world.settle()
+    assert world.notified == ["west"]
+
+
+async def test_the_same_credentials_connect_again_after_fail(world: World) -> None:
+    await world.ensure()
+    world.pool.fail("east", "SecretMissing", "no Secret")
+    await world.settle()
+    await world.ensure()
+    assert world.status().state is ConnectionState.READY
+
+
+# Connecting.
+
+
+async def test_an_unknown_cluster_is_not_connected(world: World) -> None:
+    with pytest.raises(NotConnected, match="does not know this cluster"):
+        world.pool.client("nowhere")
+    assert world.pool.status("nowhere") is None
+
+
+async def test_a_new_cluster_is_pending_at_once_and_costs_no_io(world: World) -> None:
+    world.pool.ensure("east", world.config(), source="s")
+    assert world.status().state is ConnectionState.PENDING
+    assert world.transports[0].calls == []
+
+
+async def test_a_healthy_cluster_becomes_ready_with_its_version(world: World) -> None:
+    await world.ensure()
+    status = world.status()
+    assert (status.state, status.reason) == (ConnectionState.READY, ConnectionReason.CONNECTED)
+    assert status.version == "v1.36.0"
+    assert status.server == "https://east:6443"
+    assert world.seen == [ConnectionState.CONNECTING, ConnectionState.READY]
+    assert world.pool.client("east").server == "https://east:6443"
+
+
+async def test_the_same_kubeconfig_again_changes_nothing(world: World) -> None:
+    await world.ensure()
+    await world.ensure()
+    assert len(world.transports) == 1
+    assert world.notified == ["east", "east"]
+
+
+async def test_a_server_without_readyz_is_probed_by_its_version(world: World) -> None:
+    world.breaks(NotFound("no"))
+    await world.ensure()
+    assert world.status().state is ConnectionState.READY
+
+
+@pytest.mark.parametrize("error", [Forbidden("no"), TooManyRequests("slow down")])
+async def test_an_answer_that_is_only_unwilling_is_health(world: World, error: Exception) -> None:
+    world.breaks(error)
+    world.breaks(error, "/version")
+    await world.ensure()
+    assert world.status().state is ConnectionState.READY
+    assert world.status().version == ""
+
+
+async def test_something_that_is_no_api_server_is_not_connected(world: World) -> None:
+    world.breaks(TransportError("the answer is not JSON: <html>"), "/version")
+    await world.ensure()
+    assert world.status().state is ConnectionState.DISCONNECTED
+    assert "<html>" in world.status().message
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (REFUSED, ConnectionReason.CONNECTION_FAILED),
+        (ServiceUnavailable("not ready"), ConnectionReason.CONNECTION_FAILED),
+        (Unauthorized("no"), ConnectionReason.UNAUTHORIZED),
+        (CertificateInvalid("unknown CA"), ConnectionReason.CERTIFICATE_INVALID),
+    ],
+)
+async def test_a_failed_connect_says_why(
+    world: World, error: Exception, reason: ConnectionReason
+) -> None:
+    world.breaks(error)
+    await world.ensure()
+    status = world.status()
+    assert (status.state, status.reason) == (ConnectionState.DISCONNECTED, reason)
+    with pytest.raises(NotConnected) as caught:
+        world.pool.client("east")
+    assert caught.value.last_error == status.message
+    assert 0 < (caught.value.next_attempt_in_seconds or 0) <= 1
+
+
+async def test_reconnects_back_off_but_look_at_least_every_12_seconds(world: World) -> None:
+    world.breaks(REFUSED)
+    await world.ensure()
+    for _ in range(40):
+        before = len(world.transports[0].calls)
+        wait = world.status().next_attempt_in_seconds
+        assert wait is not None
+        assert wait <= 12
+        await world.step(wait, by=wait)
+        assert len(world.transports[0].calls) == before + 1
+
+
+async def test_a_cluster_that_is_back_is_seen_within_15_seconds(world: World) -> None:
+    world.breaks(REFUSED)
+    await world.ensure()
+    await world.step(300, by=2)
+    world.heals()
+    await world.step(15, by=0.5)
+    assert world.status().state is ConnectionState.READY
+
+
+async def test_a_cluster_that_stops_hanging_is_seen_within_15_seconds(world: World) -> None:
+    world.breaks("hang")
+    await world.ensure()
+    await world.step(100, by=0.5)
+    assert "did not answer in 10s" in world.status().message
+    world.heals()
+    await world.step(15, by=0.5)
+    assert world.status().state is ConnectionState.READY
+
+
+# Probing.
+
+
+async def test_probes_come_every_10_seconds_give_or_take_a_fifth(world: World) -> None:
+    await world.ensure()
+    waits = set()
+    for _ in range(20):
+        wait = world.status().next_attempt_in_seconds
+        assert wait is not None
+        assert 8 <= wait <= 12
+        waits.add(round(wait, 3))
+        await world.step(wait, by=wait)
+    assert len(waits) > 10
+    assert world.transports[0].calls.count("/readyz") == 21
+
+
+async def test_a_failing_probe_degrades_and_the_client_is_still_served(world: World) -> None:
+    await world.ensure()
+    world.breaks(REFUSED)
+    await world.step(13)
+    assert world.status().state is ConnectionState.DEGRADED
+    assert world.pool.client("east")
+
+
+async def test_five_failures_in_a_row_disconnect(world: World) -> None:
+    await world.ensure()
+    world.breaks(REFUSED)
+    while world.metric("kcpctl_cluster_probes_total", result="failure") < 4:
+        await world.step(1)
+    assert world.status().state is ConnectionState.DEGRADED
+    await world.step(13)
+    assert world.status().state is ConnectionState.DISCONNECTED
+
+
+async def test_a_success_in_between_starts_the_count_over(world: World) -> None:
+    await world.ensure()
+    for _ in range(3):
+        world.breaks(REFUSED)
+        await world.step(37)
+        world.heals()
+        await world.step(13)
+        assert world.status().state is ConnectionState.READY
+    assert ConnectionState.DISCONNECTED not in world.seen
+
+
+async def test_a_probe_that_hangs_counts_as_failed_after_5_seconds(world: World) -> None:
+    await world.ensure()
+    world.breaks("hang")
+    await world.step(12 + 5.5, by=0.5)
+    assert world.status().state is ConnectionState.DEGRADED
+    assert "did not answer in 5s" in world.status().message
+
+
+@pytest.mark.parametrize("error", [Unauthorized("expired"), CertificateInvalid("changed CA")])
+async def test_refused_credentials_disconnect_at_once(world: World, error: Exception) -> None:
+    await world.ensure()
+    world.breaks(error)
+    await world.step(12.5)
+    assert world.status().state is ConnectionState.DISCONNECTED
+    assert world.seen[-1] is ConnectionState.DISCONNECTED
+    assert ConnectionState.DEGRADED not in world.seen
+
+
+async def test_a_reason_that_changes_while_disconnected_is_told(world: World) -> None:
+    world.breaks(REFUSED)
+    await world.ensure()
+    told = len(world.notified)
+    world.breaks(Unauthorized("no"))
+    await world.step(13)
+    assert world.status().reason == ConnectionReason.UNAUTHORIZED
+    assert len(world.notified) == told + 1
+
+
+async def test_two_healthy_minutes_start_the_back_off_over(world: World) -> None:
+    world.breaks(REFUSED)
+    await world.ensure()
+    await world.step(200, by=2)
+    world.heals()
+    await world.step(13 + 121, by=1)
+    world.breaks(Unauthorized("no"))
+    while world.status().state is not ConnectionState.DISCONNECTED:
+        await world.step(0.01, by=0.01)
+        if world.status().state is ConnectionState.READY:
+            await world.step(1)
+    assert (world.status().next_attempt_in_seconds or 0) <= 1
+
+
+async def test_since_moves_with_the_state_only(world: World) -> None:
+    await world.ensure()
+    since = world.status().since
+    await world.step(60)
+    assert world.status().since == since
+    world.breaks(Unauthorized("no"))
+    await world.step(13)
+    moved = world.status().since
+    assert moved > since
+    world.breaks(REFUSED)
+    await world.step(13)
+    assert world.status().since == moved
+
+
+# New credentials.
+
+
+async def test_new_credentials_are_published_when_they_have_connected(world: World) -> None:
+    await world.ensure()
+    old = world.pool.client("east")
+    world.breaks("hang", on="second")
+    world.behaviour.pop(("https://east:6443", "/readyz"), None)
+    await world.ensure(token="second")
+    assert world.pool.client("east") is old
+    world.heals()
+    await world.step(14, by=0.5)
+    new = world.pool.client("east")
+    assert new is not old
+    assert world.status().state is ConnectionState.READY
+
+
+async def test_the_old_client_may_end_what_it_has_under_way(world: World) -> None:
+    await world.ensure()
+    await world.ensure(token="second")
+    first, second = world.transports
+    assert not first.closed
+    await world.step(36)
+    assert first.closed
+    assert not second.closed
+
+
+async def test_a_swap_that_works_is_no_change_of_state(world: World) -> None:
+    await world.ensure()
+    told = len(world.notified)
+    await world.ensure(token="second")
+    assert len(world.notified) == told
+
+
+async def test_new_credentials_that_fail_leave_the_old_ones_serving(world: World) -> None:
+    await world.ensure()
+    old = world.pool.client("east")
+    world.breaks(Unauthorized("who?"), on="second")
+    await world.ensure(token="second")
+    status = world.status()
+    assert (status.state, status.reason) == (
+        ConnectionState.DEGRADED,
+        ConnectionReason.UNAUTHORIZED,
+    )
+    assert "the old ones still work" in status.message
+    assert world.pool.client("east") is old
+
+
+async def test_new_credentials_end_the_back_off_of_the_old_ones(world: World) -> None:
+    world.breaks(Unauthorized("no"), on="first")
+    await world.ensure()
+    await world.step(100, by=2)
+    await world.ensure(token="second")
+    assert world.status().state is ConnectionState.READY
+
+
+async def test_two_rotations_in_a_row_use_the_last_one(world: World) -> None:
+    world.breaks("hang", on="first")
+    await world.ensure()
+    world.breaks("hang", on="second")
+    await world.ensure(token="second")
+    await world.ensure(token="third")
+    await world.settle()
+    assert [transport.closed for transport in world.transports] == [True, True, False]
+    assert world.status().state is ConnectionState.READY
+
+
+# Isolation.
+
+
+async def test_hanging_clusters_do_not_hold_up_a_healthy_one(world: World) -> None:
+    """Decision 16: 200 clusters that never answer leave the shared budget after 2 s."""
+    for number in range(200):
+        world.breaks("hang", on=f"https://h{number}")
+        world.pool.ensure(f"h{number}", world.config(f"https://h{number}"), source="s")
+    await world.settle()
+    await world.ensure("good", server="https://good:6443")
+    assert world.status("good").state is ConnectionState.PENDING
+    await world.step(8, by=1)
+    assert world.status("good").state is ConnectionState.READY
+
+
+async def test_clusters_that_hang_again_and_again_take_no_place_from_others(world: World) -> None:
+    for number in range(200):
+        world.breaks("hang", on=f"https://h{number}")
+        world.pool.ensure(f"h{number}", world.config(f"https://h{number}"), source="s")
+    await world.step(60, by=1)
+    await world.ensure("good", server="https://good:6443")
+    assert world.status("good").state is ConnectionState.READY
+
+
+async def test_a_subscriber_that_raises_does_not_stop_the_others(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(key: str) -> None:
+        raise RuntimeError("a bug")
+
+    heard: list[str] = []
+    world.pool.subscribe(broken)
+    world.pool.subscribe(heard.append)
+    await world.ensure()
+    assert heard == ["east", "east"]
+    assert "A pool subscriber failed" in caplog.text
+
+
+async def test_who_unsubscribed_hears_no_more(world: World) -> None:
+    heard: list[str] = []
+    unsubscribe = world.pool.subscribe(heard.append)
+    unsubscribe()
+    unsubscribe()
+    await world.ensure()
+    assert heard == []
+
+
+async def test_a_bug_in_a_probe_does_not_leave_the_cluster_unwatched(world: World) -> None:
+    world.breaks(RuntimeError("a bug"))
+    await world.ensure()
+    assert world.status().state is ConnectionState.DISCONNECTED
+    world.heals()
+    await world.step(13)
+    assert world.status().state is ConnectionState.READY
+
+
+# Removal.
+
+
+async def test_remove_ends_everything(world: World) -> None:
+    await world.ensure()
+    await world.ensure(token="second")
+    world.pool.remove("east")
+    await world.settle()
+    assert world.pool.status("east") is None
+    assert all(transport.closed for transport in world.transports)
+    assert world.tasks() == []
+    assert world.clock.sleepers == 0
+    states = [str(state) for state in ConnectionState]
+    assert sum(world.metric("kcpctl_clusters", state=state) for state in states) == 0
+    assert world.notified[-1] == "east"
+
+
+@pytest.mark.parametrize("behaviour", ["hang", REFUSED])
+async def test_remove_ends_a_connect_under_way(world: World, behaviour: Exception | str) -> None:
+    world.breaks(behaviour)
+    await world.ensure()
+    world.pool.remove("east")
+    await world.settle()
+    assert world.clock.sleepers == 0
+    assert world.transports[0].closed
+
+
+async def test_500_connects_and_removes_leave_nothing_behind(world: World) -> None:
+    for number in range(500):
+        world.pool.ensure(f"c{number}", world.config(f"https://c{number}"), source="s")
+        if number % 3 == 0:
+            await asyncio.sleep(0)
+        world.pool.remove(f"c{number}")
+    await world.settle()
+    assert world.tasks() == []
+    assert all(transport.closed for transport in world.transports)
+    assert world.pool.statuses() == []
+
+
+async def test_a_removed_cluster_can_come_back(world: World) -> None:
+    await world.ensure()
+    world.pool.remove("east")
+    await world.ensure()
+    assert world.status().state is ConnectionState.READY
+
+
+async def test_removing_an_unknown_cluster_does_nothing(world: World) -> None:
+    world.pool.remove("nowhere")
+    assert world.notified == []
+
+
+async def test_a_closed_pool_takes_no_more_clusters(world: World) -> None:
+    await world.pool.aclose()
+    with pytest.raises(RuntimeError, match="closed"):
+        world.pool.ensure("east", world.config("https://east:6443"), source="s")
+
+
+# Telling.
+
+
+async def test_each_change_is_one_log_line_one_metric_one_notification(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "kcpctl.clusters")
+    await world.ensure()
+    world.breaks(Unauthorized("no"))
+    await world.step(13)
+    states = [record.__dict__["fields"]["state"] for record in caplog.records]
+    assert states == ["Connecting", "Ready", "Disconnected"]
+    assert world.notified == ["east"] * 3
+    for state in states:
+        assert world.metric("kcpctl_cluster_transitions_total", state=state) == 1
+    assert world.metric("kcpctl_clusters", state="Disconnected") == 1
+    assert world.metric("kcpctl_clusters", state="Ready") == 0
+
+
+async def test_no_metric_names_a_cluster(world: World) -> None:
+    await world.ensure("east-of-eden")
+    assert b"east-of-eden" not in world.metrics.render()
+
+
+async def test_no_message_shows_a_token(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "kcpctl")
+    world.breaks(Unauthorized("no"))
+    await world.ensure(token="s3cr3t")
+    assert "s3cr3t" not in repr(world.status())
+    assert not any("s3cr3t" in str(record.__dict__) for record in caplog.records)
