@@ -10,7 +10,7 @@ from kcpctl.apis.meta import Unstructured
 from kcpctl.errors import KcpctlError, NotFound
 from kcpctl.syncer.target import Target
 
-__all__ = ["Gate", "GateClosed", "Getter", "Verdict", "judge"]
+__all__ = ["Gate", "GateClosed", "Getter", "Verdict", "judge", "judge_metadata"]
 
 
 class GateClosed(KcpctlError):
@@ -31,9 +31,14 @@ def judge(sync_target: Mapping[str, Any] | None, uid: str) -> Verdict:
     if sync_target is None:
         return Verdict.GONE
     metadata = sync_target.get("metadata") or {}
-    if metadata.get("uid") != uid:
+    return judge_metadata(metadata.get("uid"), metadata.get("deletionTimestamp"), uid)
+
+
+def judge_metadata(found_uid: str | None, deletion_timestamp: str | None, uid: str) -> Verdict:
+    """Return the same for a SyncTarget of which only this is known."""
+    if found_uid != uid:
         return Verdict.REPLACED
-    return Verdict.DELETING if metadata.get("deletionTimestamp") else Verdict.ACTIVE
+    return Verdict.DELETING if deletion_timestamp else Verdict.ACTIVE
 
 
 class Getter(Protocol):

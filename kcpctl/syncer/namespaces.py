@@ -89,10 +89,13 @@ class NamespaceMapper:
     def upstream_of(self, name: str) -> str | None:
         """Return the upstream namespace that a downstream one stands for; None: not ours (3.6)."""
         found = self._downstream.namespace(name)
-        locator = None if found is None else locator_of(found.meta.annotations)
-        if locator is None or not self._target.owns(locator):
-            return None
-        return locator.namespace
+        return None if found is None else self.named_by(found)
+
+    def named_by(self, copy: CachedObject) -> str | None:
+        """Return the upstream namespace that a downstream one names; None: not ours."""
+        locator = locator_of(copy.meta.annotations)
+        owned = locator is not None and self._target.owns(locator)
+        return locator.namespace if locator is not None and owned else None
 
     def ensure(self, namespace: str) -> str:
         """Return the name of the downstream namespace, made or mended if need be.

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES, Resource
 from kcpctl.client import Client
-from kcpctl.informers import CachedObject
+from kcpctl.informers import CLUSTER_AND_NAMESPACE_INDEX, CachedObject, cluster_and_namespace
 from kcpctl.logicalcluster import key_of
 
-__all__ = ["HAS_STATUS", "NAMESPACE_INDEX", "SYNCED_RESOURCES", "Cache", "Side", "in_namespace"]
+__all__ = ["HAS_STATUS", "SYNCED_RESOURCES", "Cache", "Side"]
 
 SYNCED_RESOURCES: Final = (CONFIG_MAPS, SECRETS, SERVICES, DEPLOYMENTS)
 """3.15, in the order in which a Pod needs them."""
 HAS_STATUS: Final = frozenset({DEPLOYMENTS, SERVICES})
-NAMESPACE_INDEX: Final = "syncer-namespace"
 
 
 class Cache(Protocol):
@@ -59,12 +58,5 @@ class Side:
 
     def objects_in(self, resource: Resource, namespace: str) -> Iterable[CachedObject]:
         """Return the cached objects of a namespace."""
-        return self.objects[resource].by_index(NAMESPACE_INDEX, namespace)
-
-
-def in_namespace(obj: CachedObject) -> Iterable[str]:
-    """Index objects by their namespace."""
-    return (obj.meta.namespace,)
-
-
-IndexFunction = Callable[[CachedObject], Iterable[str]]
+        value = cluster_and_namespace(self.cluster, namespace)
+        return self.objects[resource].by_index(CLUSTER_AND_NAMESPACE_INDEX, value)

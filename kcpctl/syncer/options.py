@@ -1,0 +1,49 @@
+"""What a syncer is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kcpctl.errors import UsageError
+
+__all__ = ["SyncerOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncerOptions:
+    """The settings of one syncer; the defaults are those of decision 4 and 3.1.
+
+    Parameters
+    ----------
+    sync_target_name, sync_target_uid: whom it works for. Another uid is another SyncTarget.
+    from_cluster: the upstream logical cluster, by name or path; "" or ``root`` on a plain server.
+    heartbeat_interval_seconds: between two heartbeats.
+    workers: of each controller; there is one for each synced type and one for namespaces.
+    namespace_clean_delay_seconds: how long a downstream namespace is left after its last object.
+    health_bind_address: ``host:port`` of /healthz and /readyz; "" serves none.
+    syncer_namespace: the namespace that the syncer runs in; nothing in it is ever synced.
+    once_timeout_seconds: how long a single pass may take to settle.
+    """
+
+    sync_target_name: str
+    sync_target_uid: str
+    from_cluster: str = ""
+    heartbeat_interval_seconds: float = 20.0
+    workers: int = 2
+    namespace_clean_delay_seconds: float = 30.0
+    health_bind_address: str = ""
+    syncer_namespace: str = ""
+    once_timeout_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.sync_target_name:
+            raise UsageError("a syncer needs --sync-target-name")
+        if not self.sync_target_uid:
+            raise UsageError(
+                "a syncer needs --sync-target-uid: kubectl get synctarget "
+                f"{self.sync_target_name} -o jsonpath={{.metadata.uid}}"
+            )
+        if self.heartbeat_interval_seconds <= 0:
+            raise UsageError("--heartbeat-interval must be above zero")
+        if self.workers < 1:
+            raise UsageError("--workers must be at least 1")

@@ -1,0 +1,119 @@
+"""The syncer as a program: from two kubeconfigs to a running agent."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from kcpctl.client import AsyncClient, Client, ClientConfig, Transport, load_config
+from kcpctl.client.http import HttpTransport
+from kcpctl.errors import UsageError
+from kcpctl.logicalcluster import ROOT, WILDCARD, is_valid_path
+from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, IOLoop, Metrics
+from kcpctl.syncer.options import SyncerOptions
+from kcpctl.syncer.reloading import ReloadingTransport
+from kcpctl.syncer.syncer import Syncer
+from kcpctl.syncer.target import FIELD_MANAGER
+
+__all__ = ["run_syncer"]
+
+# Appendix A: what the original's generated manifests give a syncer.
+_QPS: Final = 20.0
+_BURST: Final = 30
+
+
+def run_syncer(
+    options: SyncerOptions,
+    *,
+    from_kubeconfig: Path,
+    to_kubeconfig: Path | None,
+    stop: threading.Event,
+    once: bool = False,
+    qps: float | None = _QPS,
+    burst: int | None = _BURST,
+    clock: Clock = SYSTEM_CLOCK,
+    rng: random.Random = SYSTEM_RANDOM,
+    metrics: Metrics | None = None,
+) -> None:
+    """Run a syncer until ``stop`` is set, or make a single pass with ``once``.
+
+    Both files are read again while it runs, so credentials may be renewed in place. Without
+    ``to_kubeconfig`` the cluster is the one that kubectl would use, or that the Pod runs in.
+    Raises the tree of :mod:`kcpctl.errors`; with ``once`` also for whatever was not synced.
+    """
+
+    def make(config: ClientConfig) -> Transport:
+        return HttpTransport(config, qps=qps, burst=burst, clock=clock, metrics=metrics)
+
+    upstream_config = _load(from_kubeconfig)
+    downstream_config = _load(to_kubeconfig)
+    prefix, name = _upstream_cluster(upstream_config, options.from_cluster)
+    with IOLoop("kcpctl-io") as loop:
+        up = loop.run(_transport(from_kubeconfig, upstream_config, make, clock))
+        down = loop.run(_transport(to_kubeconfig, downstream_config, make, clock))
+        upstream = Client(AsyncClient(up, cluster_name=name, prefix=prefix), loop)
+        downstream = Client(_downstream(down, downstream_config), loop)
+        try:
+            syncer = Syncer(
+                options,
+                upstream=upstream,
+                downstream=downstream,
+                clock=clock,
+                rng=rng,
+                metrics=metrics,
+            )
+            if once:
+                syncer.run_once()
+            else:
+                syncer.run(stop)
+        finally:
+            upstream.close()
+            downstream.close()
+
+
+def _load(path: Path | None) -> ClientConfig:
+    # API servers take the field manager of a patch from the user agent (decision 13).
+    return replace(load_config(path), user_agent=FIELD_MANAGER)
+
+
+async def _transport(
+    path: Path | None,
+    config: ClientConfig,
+    make: Callable[[ClientConfig], Transport],
+    clock: Clock,
+) -> Transport:
+    """In-cluster files are followed by the client itself; a kubeconfig is followed here."""
+    if path is None:
+        return make(config)
+    return ReloadingTransport(path, config, load=_load, make=make, clock=clock)
+
+
+def _upstream_cluster(config: ClientConfig, from_cluster: str) -> tuple[str, str]:
+    """Return the URL prefix of the upstream logical cluster and its name in keys.
+
+    The URL in the kubeconfig wins: it may hold the name where the flag has the path, and a client
+    has no way to tell whether the two are the same workspace.
+    """
+    if config.cluster == WILDCARD or from_cluster == WILDCARD:
+        raise UsageError("a syncer serves one logical cluster; --from-cluster cannot be *")
+    if config.cluster:
+        return f"/clusters/{config.cluster}", config.cluster
+    if from_cluster and from_cluster != ROOT:
+        if not is_valid_path(from_cluster):
+            raise UsageError(
+                f"--from-cluster {from_cluster!r} is neither a workspace path nor the name of a "
+                "logical cluster; write for example root:demo"
+            )
+        return f"/clusters/{from_cluster}", from_cluster
+    return "", ROOT
+
+
+def _downstream(transport: Transport, config: ClientConfig) -> AsyncClient:
+    if config.cluster == WILDCARD:
+        raise UsageError(f"{config.source}: a syncer writes to one cluster, not to all (*)")
+    prefix = f"/clusters/{config.cluster}" if config.cluster else ""
+    return AsyncClient(transport, cluster_name=config.cluster or ROOT, prefix=prefix)

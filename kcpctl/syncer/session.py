@@ -1,0 +1,238 @@
+"""A session: everything that runs while one SyncTarget is served."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from kcpctl.apis.resource import NAMESPACES, Resource
+from kcpctl.apis.workload import SYNCTARGETS
+from kcpctl.client import Client
+from kcpctl.controller import Controller
+from kcpctl.informers import CachedObject, InformerFactory, SharedInformer
+from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, TaskSet, get_logger
+from kcpctl.syncer.cleaner import NamespaceCleaner
+from kcpctl.syncer.gate import Gate
+from kcpctl.syncer.namespaces import LOCATOR_INDEX, NamespaceMapper, by_locator
+from kcpctl.syncer.objects import ObjectSyncer
+from kcpctl.syncer.options import SyncerOptions
+from kcpctl.syncer.progress import Progress, Tracked
+from kcpctl.syncer.side import SYNCED_RESOURCES, Side
+from kcpctl.syncer.status_reporter import StatusReporter
+from kcpctl.syncer.transform import same_apart_from_status
+
+__all__ = ["Session"]
+
+_log = get_logger(__name__)
+
+_SYNC_POLL_SECONDS: Final = 0.05
+_STOP_SECONDS: Final = 10.0
+# A key that waits longer than this has failed about ten times (5 ms doubled), or was refused.
+_LONG_WAIT_SECONDS: Final = 5.0
+
+
+class _Informers:
+    """The informers of one side: its namespaces and the synced types, not started yet."""
+
+    def __init__(self, client: Client, selector: str, *, clock: Clock, rng: random.Random) -> None:
+        self.factory = InformerFactory(client.aio, client.loop, clock=clock, rng=rng)
+        self.namespaces = self.factory.informer(NAMESPACES, label_selector=selector)
+        self.objects: Mapping[Resource, SharedInformer] = {
+            resource: self.factory.informer(resource, label_selector=selector)
+            for resource in SYNCED_RESOURCES
+        }
+        self.side = Side(
+            client,
+            self.namespaces.lister,
+            {resource: informer.lister for resource, informer in self.objects.items()},
+        )
+
+
+class Session:
+    """Informers of both sides, the controllers between them, and the heartbeat.
+
+    ``start`` returns when all informers have synced and the work has begun, or False when
+    ``wanted`` said no before. ``stop`` ends everything and may be called at any time, once or
+    more, also after a failed start. Both block, on the thread that supervises the syncer.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        options: SyncerOptions,
+        *,
+        upstream: Client,
+        downstream: Client,
+        identity: str,
+        clock: Clock = SYSTEM_CLOCK,
+        rng: random.Random = SYSTEM_RANDOM,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.gate = gate
+        self.progress = Progress()
+        self._options = options
+        self._loop = upstream.loop
+        self._clock = clock
+        self._rng = rng
+        self._metrics = metrics
+        self._up = _Informers(upstream, "", clock=clock, rng=rng)
+        selector = gate.target.downstream_selector
+        self._down = _Informers(downstream, selector, clock=clock, rng=rng)
+        self._down.namespaces.add_index(LOCATOR_INDEX, by_locator)
+        self._namespaces = NamespaceMapper(gate.target, gate, self._down.side)
+        self.reporter = StatusReporter(
+            gate,
+            upstream.aio.resource(SYNCTARGETS),
+            self.progress,
+            identity=identity,
+            interval_seconds=options.heartbeat_interval_seconds,
+            clock=clock,
+        )
+        self._controllers = [
+            *(self._object_controller(resource) for resource in SYNCED_RESOURCES),
+            self._namespace_controller(),
+        ]
+        self._tasks: TaskSet | None = None
+        self._stopped = False
+
+    def _object_controller(self, resource: Resource) -> Controller:
+        syncer = ObjectSyncer(
+            resource,
+            gate=self.gate,
+            upstream=self._up.side,
+            downstream=self._down.side,
+            namespaces=self._namespaces,
+            syncer_namespace=self._options.syncer_namespace,
+        )
+        return (
+            self._controller(f"syncer-{resource.plural}", syncer)
+            .watches(
+                self._up.objects[resource],
+                map_to=syncer.keys_of,
+                predicates=(_apart_from_status,),
+            )
+            .watches(self._down.objects[resource], map_to=syncer.keys_of_copy)
+            .watches(self._up.namespaces, map_to=syncer.keys_in, predicates=(_apart_from_status,))
+            .watches(self._down.namespaces, map_to=syncer.keys_in_copy)
+        )
+
+    def _namespace_controller(self) -> Controller:
+        cleaner = NamespaceCleaner(
+            gate=self.gate,
+            upstream=self._up.side,
+            downstream=self._down.side,
+            namespaces=self._namespaces,
+            resources=SYNCED_RESOURCES,
+            delay_seconds=self._options.namespace_clean_delay_seconds,
+            clock=self._clock,
+        )
+        controller = self._controller("syncer-namespaces", cleaner)
+        controller.watches(self._up.namespaces, predicates=(_apart_from_status,))
+        controller.watches(self._down.namespaces, map_to=cleaner.keys_of_copy)
+        for resource in SYNCED_RESOURCES:
+            controller.watches(
+                self._down.objects[resource],
+                map_to=cleaner.keys_around_copy,
+                predicates=(_went,),
+            )
+            controller.watches(
+                self._up.objects[resource],
+                map_to=cleaner.keys_around,
+                predicates=(self._lost_finalizer,),
+            )
+        return controller
+
+    def _controller(self, name: str, step: ObjectSyncer | NamespaceCleaner) -> Controller:
+        return Controller(
+            name,
+            Tracked(name, step, self.progress),
+            workers=self._options.workers,
+            clock=self._clock,
+            rng=self._rng,
+            metrics=self._metrics,
+        )
+
+    def _lost_finalizer(self, old: CachedObject | None, new: CachedObject | None) -> bool:
+        mine = self.gate.target.finalizer
+        had = old is not None and mine in old.meta.finalizers
+        return had and (new is None or mine not in new.meta.finalizers)
+
+    def start(self, wanted: Callable[[], bool], *, heartbeat: bool = True) -> bool:
+        """Start the informers, wait until all have synced, then start work and heartbeat."""
+        self._up.factory.start()
+        self._down.factory.start()
+        while not all(controller.synced for controller in self._controllers):
+            if not wanted() or not self.gate.is_open:
+                return False
+            self._clock.sleep(_SYNC_POLL_SECONDS)
+        for controller in self._controllers:
+            controller.start()
+        if heartbeat:
+            self._loop.run(self._spawn_heartbeat())
+        _log.info(
+            "Serving the SyncTarget",
+            cluster=self.gate.target.cluster,
+            name=self.gate.target.name,
+            key=self.gate.target.key,
+        )
+        return True
+
+    async def _spawn_heartbeat(self) -> None:
+        self._tasks = TaskSet("syncer")
+        self._tasks.spawn(self.reporter.run(), name="heartbeat")
+
+    def beat(self) -> None:
+        """Write one heartbeat now."""
+        self._loop.run(self.reporter.beat())
+
+    @property
+    def waiting_for(self) -> list[str]:
+        """The informers that have not synced yet."""
+        return sorted({name for each in self._controllers for name in each.waiting_for})
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is nothing to do, nothing awaited and no problem."""
+        return not self._is_busy() and not self.progress.unsettled and not self.progress.problems
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether problems are left that trying again did not mend, and nothing else."""
+        if self._is_busy() or not self.progress.problems:
+            return False
+        waits = [
+            seconds
+            for controller in self._controllers
+            for seconds in controller.queue.snapshot().waiting.values()
+        ]
+        return all(seconds > _LONG_WAIT_SECONDS for seconds in waits)
+
+    def _is_busy(self) -> bool:
+        snapshots = [controller.queue.snapshot() for controller in self._controllers]
+        return any(snapshot.queued or snapshot.processing for snapshot in snapshots)
+
+    def stop(self) -> None:
+        """End the heartbeat, let the workers finish what they can in a few seconds, end all."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._tasks is not None:
+            self._loop.run(self._tasks.close())
+        deadline = self._clock.monotonic() + _STOP_SECONDS
+        for controller in self._controllers:
+            controller.stop(max(deadline - self._clock.monotonic(), 0.1))
+        self.gate.close("is not served any more: the syncer stops")
+        self._up.factory.close()
+        self._down.factory.close()
+
+
+def _apart_from_status(old: CachedObject | None, new: CachedObject | None) -> bool:
+    """Row 30: our own status writes, and those of others, are no news."""
+    if old is None or new is None:
+        return True
+    return not same_apart_from_status(old.decode(), new.decode())
+
+
+def _went(old: CachedObject | None, new: CachedObject | None) -> bool:
+    return old is not None and new is None

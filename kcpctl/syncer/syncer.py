@@ -1,0 +1,239 @@
+"""The syncer agent: serves one SyncTarget for as long as it is the one it was started for."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+from collections.abc import Mapping
+from typing import Final
+
+from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.workload import SYNCTARGETS
+from kcpctl.client import Client
+from kcpctl.errors import KcpctlError, NotFound
+from kcpctl.informers import InformerFactory
+from kcpctl.logicalcluster import cluster_of
+from kcpctl.runtime import (
+    SYSTEM_CLOCK,
+    SYSTEM_RANDOM,
+    Clock,
+    Metrics,
+    get_logger,
+    random_suffix,
+)
+from kcpctl.syncer.gate import Gate, GateClosed, Verdict, judge
+from kcpctl.syncer.health import health_server
+from kcpctl.syncer.options import SyncerOptions
+from kcpctl.syncer.session import Session
+from kcpctl.syncer.target import Target
+from kcpctl.syncer.watch import TargetWatch
+
+__all__ = ["SyncFailed", "Syncer"]
+
+_log = get_logger(__name__)
+
+_LOOK_SECONDS: Final = 0.5
+# A heartbeat may wait for a server that hangs (30 s for one request, more with its retries)
+# before its loop goes round again; beyond this it is the loop that hangs.
+_ALIVE_SLACK_SECONDS: Final = 330.0
+_PROBLEMS_SHOWN: Final = 5
+
+
+class SyncFailed(KcpctlError):
+    """A single pass left something that is not synced; the message says what."""
+
+
+class Syncer:
+    """Brings what is assigned to a SyncTarget to a cluster, and its status back.
+
+    Parameters
+    ----------
+    upstream: a client bound to the SyncTarget's logical cluster.
+    downstream: a client of the cluster; the syncer owns neither and closes neither.
+
+    ``run`` blocks until ``stop`` is set. While the SyncTarget is gone, being deleted or has
+    another uid than the options say, it stays alive and touches nothing downstream (decision
+    10); while the upstream server does not answer, what is downstream stays as it is. ``run_once``
+    makes a single pass and raises what kept it from being complete. Neither may be called on the
+    I/O thread, nor both at once.
+    """
+
+    def __init__(
+        self,
+        options: SyncerOptions,
+        *,
+        upstream: Client,
+        downstream: Client,
+        clock: Clock = SYSTEM_CLOCK,
+        rng: random.Random = SYSTEM_RANDOM,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._options = options
+        self._upstream = upstream
+        self._downstream = downstream
+        self._clock = clock
+        self._rng = rng
+        self._metrics = metrics
+        self._identity = f"{socket.gethostname()}_{random_suffix(5, rng)}"
+        self._sync_targets = upstream.resource(SYNCTARGETS)
+        self._session: Session | None = None
+        self._changed = threading.Condition()
+        self._ticked_at = clock.monotonic()
+        self.health_address = ""
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until ``stop`` is set. Raises ConfigError if the health port cannot be had."""
+        loop = self._upstream.loop
+        health = None
+        if self._options.health_bind_address:
+            address = self._options.health_bind_address
+            health = health_server(address, live=self._live, ready=self._ready)
+        factory = InformerFactory(
+            self._upstream.aio, loop, clock=self._clock, rng=self._rng, metrics=self._metrics
+        )
+        try:
+            if health is not None:
+                loop.run(health.start())
+                self.health_address = health.address
+            self._supervise(factory, stop)
+        finally:
+            self._end_session()
+            factory.close()
+            if health is not None:
+                loop.run(health.close())
+
+    def _supervise(self, factory: InformerFactory, stop: threading.Event) -> None:
+        """Begin and end sessions as the SyncTarget comes and goes."""
+        name = self._options.sync_target_name
+        watch = TargetWatch(name, self._options.sync_target_uid, self._on_verdict)
+        informer = factory.informer(SYNCTARGETS, field_selector=f"metadata.name={name}")
+        registration = informer.add_handler(watch)
+        factory.start()
+        while not stop.is_set():
+            self._ticked_at = self._clock.monotonic()
+            if registration.synced:
+                watch.synced_without()
+            serve = watch.verdict is Verdict.ACTIVE
+            if self._session is not None and not (serve and self._session.gate.is_open):
+                self._end_session()
+            elif self._session is None and serve:
+                self._begin_session(
+                    Target(watch.cluster, name, self._options.sync_target_uid), stop
+                )
+            else:
+                with self._changed:
+                    self._clock.wait(self._changed, _LOOK_SECONDS)
+
+    def _on_verdict(self, verdict: Verdict) -> None:
+        """Close the gate at once; the supervisor does the rest. Runs on the I/O thread."""
+        session = self._session
+        if verdict is not Verdict.ACTIVE:
+            if session is not None:
+                session.gate.close(verdict.value)
+            _log.warning(
+                "The SyncTarget is not served; nothing is touched downstream",
+                name=self._options.sync_target_name,
+                reason=verdict.value,
+            )
+        with self._changed:
+            self._changed.notify_all()
+
+    def _new_session(self, target: Target) -> Session:
+        return Session(
+            Gate(target, self._sync_targets),
+            self._options,
+            upstream=self._upstream,
+            downstream=self._downstream,
+            identity=self._identity,
+            clock=self._clock,
+            rng=self._rng,
+            metrics=self._metrics,
+        )
+
+    def _begin_session(self, watch: TargetWatch, stop: threading.Event) -> None:
+        options = self._options
+        target = Target(watch.cluster, options.sync_target_name, options.sync_target_uid)
+        session = self._session = self._new_session(target)
+        # The watch sets its verdict before it looks for a session; so one of the two sees it.
+        if watch.verdict is not Verdict.ACTIVE:
+            session.gate.close("is not served any more")
+
+        def wanted() -> bool:
+            self._ticked_at = self._clock.monotonic()
+            return not stop.is_set()
+
+        if not session.start(wanted):
+            self._end_session()
+
+    def _end_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.stop()
+
+    def run_once(self) -> None:
+        """Sync everything that is assigned, bring the statuses up, and write one heartbeat.
+
+        Raises SyncFailed naming what could not be synced, GateClosed when the SyncTarget is not
+        the one, and what kept the servers from answering.
+        """
+        target = self._read_target()
+        deadline = self._clock.monotonic() + self._options.once_timeout_seconds
+        session = self._session = self._new_session(target)
+        try:
+            if not session.start(lambda: self._clock.monotonic() < deadline, heartbeat=False):
+                session.gate.require()
+                raise SyncFailed(
+                    f"not synced in {self._options.once_timeout_seconds:g}s: waiting for "
+                    f"{', '.join(session.waiting_for)}"
+                )
+            self._settle(session, deadline)
+            session.beat()
+        finally:
+            self._end_session()
+
+    def _read_target(self) -> Target:
+        name, uid = self._options.sync_target_name, self._options.sync_target_uid
+        try:
+            found: Unstructured | None = self._sync_targets.get(name)
+        except NotFound:
+            found = None
+        verdict = judge(found, uid)
+        if found is None or verdict is not Verdict.ACTIVE:
+            raise GateClosed(
+                f"SyncTarget {name!r} in {self._upstream.url} {verdict.value}; "
+                "nothing was touched downstream"
+            )
+        cluster = cluster_of(found["metadata"].get("annotations"), self._upstream.cluster_name)
+        return Target(cluster, name, uid)
+
+    def _settle(self, session: Session, deadline: float) -> None:
+        while not session.is_settled:
+            session.gate.require()
+            if session.is_stuck or self._clock.monotonic() >= deadline:
+                raise SyncFailed(_remainder(session.progress.problems, session.progress.unsettled))
+            self._clock.sleep(_LOOK_SECONDS / 10)
+
+    def _live(self) -> str:
+        """Whether the supervisor and the heartbeat go round. Called on the I/O thread."""
+        now = self._clock.monotonic()
+        if now - self._ticked_at > _ALIVE_SLACK_SECONDS:
+            return "the supervisor hangs"
+        session = self._session
+        beats_at = session.reporter.ticked_at if session is not None else now
+        if now - beats_at > _ALIVE_SLACK_SECONDS + self._options.heartbeat_interval_seconds:
+            return "the heartbeat hangs"
+        return ""
+
+    def _ready(self) -> str:
+        session = self._session
+        if session is None or not session.gate.is_open:
+            return f"SyncTarget {self._options.sync_target_name!r} is not served"
+        return "" if session.reporter.beats else "no heartbeat was written yet"
+
+
+def _remainder(problems: Mapping[str, str], unsettled: list[str]) -> str:
+    lines = [f"{what}: {why}" for what, why in sorted(problems.items())]
+    lines += [f"{what}: not done in time" for what in unsettled if what not in problems]
+    more = f"; and {len(lines) - _PROBLEMS_SHOWN} more" if len(lines) > _PROBLEMS_SHOWN else ""
+    return "not everything could be synced: " + "; ".join(lines[:_PROBLEMS_SHOWN]) + more

@@ -1,0 +1,55 @@
+"""The watch of the one SyncTarget that a syncer works for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kcpctl.informers import CachedObject
+from kcpctl.logicalcluster import cluster_of
+from kcpctl.syncer.gate import Verdict, judge_metadata
+
+__all__ = ["TargetWatch"]
+
+
+class TargetWatch:
+    """An event handler that keeps the latest verdict about the SyncTarget.
+
+    ``on_change`` is called on the I/O thread with each new verdict, before anything else learns
+    of it, so that a gate closes at once. ``verdict`` is None until the SyncTarget was seen or
+    :meth:`synced_without` said that there is none.
+    """
+
+    def __init__(self, name: str, uid: str, on_change: Callable[[Verdict], None]) -> None:
+        self._name = name
+        self._uid = uid
+        self._on_change = on_change
+        self.verdict: Verdict | None = None
+        self.cluster = ""
+
+    def on_add(self, obj: CachedObject, *, is_initial: bool) -> None:
+        """Judge what is there."""
+        self._see(obj)
+
+    def on_update(self, old: CachedObject, new: CachedObject) -> None:
+        """Judge what it has become."""
+        self._see(new)
+
+    def on_delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:
+        """It is gone."""
+        if obj.meta.name == self._name:
+            self._set(Verdict.GONE)
+
+    def synced_without(self) -> None:
+        """The whole list came, and it was not in it."""
+        if self.verdict is None:
+            self._set(Verdict.GONE)
+
+    def _see(self, obj: CachedObject) -> None:
+        if obj.meta.name == self._name:
+            self.cluster = cluster_of(obj.meta.annotations, obj.cluster)
+            self._set(judge_metadata(obj.meta.uid, obj.meta.deletion_timestamp, self._uid))
+
+    def _set(self, verdict: Verdict) -> None:
+        if verdict is not self.verdict:
+            self.verdict = verdict
+            self._on_change(verdict)
