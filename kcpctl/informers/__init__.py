@@ -1,0 +1,28 @@
+"""Informers: a local copy of what an API server holds, and news of its changes."""
+
+from kcpctl.informers.factory import InformerFactory
+from kcpctl.informers.handlers import EventHandler, HandlerFuncs, Registration
+from kcpctl.informers.indexes import CLUSTER_AND_NAMESPACE_INDEX, CLUSTER_INDEX, IndexFunction
+from kcpctl.informers.informer import SharedInformer
+from kcpctl.informers.lister import ClusterLister, Lister, NamespaceLister
+from kcpctl.informers.objects import BadObject, CachedObject, ObjectMetadata
+from kcpctl.informers.source import ClientSource, ListerWatcher
+
+__all__ = [
+    "CLUSTER_AND_NAMESPACE_INDEX",
+    "CLUSTER_INDEX",
+    "BadObject",
+    "CachedObject",
+    "ClientSource",
+    "ClusterLister",
+    "EventHandler",
+    "HandlerFuncs",
+    "IndexFunction",
+    "InformerFactory",
+    "Lister",
+    "ListerWatcher",
+    "NamespaceLister",
+    "ObjectMetadata",
+    "Registration",
+    "SharedInformer",
+]

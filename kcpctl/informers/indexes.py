@@ -1,0 +1,136 @@
+"""Indexes: from a value to the keys of the objects that have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from kcpctl.informers.objects import CachedObject
+from kcpctl.runtime import get_logger
+
+__all__ = [
+    "CLUSTER_AND_NAMESPACE_INDEX",
+    "CLUSTER_INDEX",
+    "FunctionIndex",
+    "Index",
+    "IndexFunction",
+    "KeyIndex",
+    "cluster_and_namespace",
+]
+
+CLUSTER_INDEX: Final = "cluster"
+CLUSTER_AND_NAMESPACE_INDEX: Final = "cluster-and-namespace"
+
+IndexFunction = Callable[[CachedObject], Iterable[str]]
+"""Returns the values under which an object is found. Pure, and it does not call the store."""
+
+_log = get_logger(__name__)
+
+
+def cluster_and_namespace(cluster: str, namespace: str) -> str:
+    """Return the value of the second built-in index; cluster-scoped objects have ``cluster/``."""
+    return f"{cluster}/{namespace}"
+
+
+class Index(Protocol):
+    """One index of a store. The store serialises the writes."""
+
+    def put(self, old: CachedObject | None, new: CachedObject | None) -> None:
+        """Replace what ``old`` added by what ``new`` adds; they have the same key."""
+
+    def keys(self, value: str) -> Iterable[str]:
+        """Return the keys of the objects that have the value."""
+
+    def values(self) -> list[str]:
+        """Return the values in use (IDX-20)."""
+
+    def empty(self) -> Index:
+        """Return a new index of the same kind without content."""
+
+
+class _KeySets:
+    """Values with their sets of keys. An empty set is dropped (IDX-16)."""
+
+    def __init__(self) -> None:
+        self._sets: dict[str, dict[str, None]] = {}
+
+    def keys(self, value: str) -> Iterable[str]:
+        """Return the keys of the objects that have the value."""
+        return self._sets.get(value, ())
+
+    def values(self) -> list[str]:
+        """Return the values in use (IDX-20)."""
+        return list(self._sets)
+
+    def _add(self, value: str, key: str) -> None:
+        keys = self._sets.get(value)
+        if keys is None:
+            keys = self._sets[value] = {}
+        keys[key] = None
+
+    def _remove(self, value: str, key: str) -> None:
+        keys = self._sets[value]
+        del keys[key]
+        if not keys:
+            del self._sets[value]
+
+
+class KeyIndex(_KeySets):
+    """A built-in index, whose value follows from the object's key, so that an update is nothing."""
+
+    def __init__(self, value_of: Callable[[CachedObject], str]) -> None:
+        super().__init__()
+        self._value_of = value_of
+
+    def put(self, old: CachedObject | None, new: CachedObject | None) -> None:
+        """Replace what ``old`` added by what ``new`` adds."""
+        if old is None and new is not None:
+            self._add(self._value_of(new), new.key)
+        elif new is None and old is not None:
+            self._remove(self._value_of(old), old.key)
+
+    def empty(self) -> KeyIndex:
+        """Return a new index of the same kind without content."""
+        return KeyIndex(self._value_of)
+
+
+class FunctionIndex(_KeySets):
+    """An index by a function of the program.
+
+    When the function raises, the object is found under no value, and that is logged and counted
+    through ``on_error`` (fixes IDX-22). The values of each object are remembered, so a function
+    that answers differently the second time leaves nothing behind.
+    """
+
+    def __init__(self, name: str, function: IndexFunction, on_error: Callable[[], None]) -> None:
+        super().__init__()
+        self._name = name
+        self._function = function
+        self._on_error = on_error
+        self._by_key: dict[str, frozenset[str]] = {}
+
+    def put(self, old: CachedObject | None, new: CachedObject | None) -> None:
+        """Replace what ``old`` added by what ``new`` adds."""
+        obj = new or old
+        if obj is None:
+            return
+        before = self._by_key.pop(obj.key, frozenset())
+        after = frozenset() if new is None else self._values_of(new)
+        for value in before - after:
+            self._remove(value, obj.key)
+        for value in after - before:
+            self._add(value, obj.key)
+        if after:
+            self._by_key[obj.key] = after
+
+    def empty(self) -> FunctionIndex:
+        """Return a new index of the same kind without content."""
+        return FunctionIndex(self._name, self._function, self._on_error)
+
+    def _values_of(self, obj: CachedObject) -> frozenset[str]:
+        try:
+            return frozenset(self._function(obj))
+        except Exception as error:  # noqa: BLE001 - a bug in one function must not end the informer
+            _log.error("Index function failed", index=self._name, key=obj.key, exc_info=error)
+            self._on_error()
+            return frozenset()

@@ -1,0 +1,315 @@
+"""The shared informer: one list and watch, one store, any number of handlers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Callable
+from enum import Enum
+from typing import Generic, TypeVar
+
+from kcpctl.apis.resource import Resource
+from kcpctl.client import AsyncClient
+from kcpctl.informers.handlers import EventHandler, Registration
+from kcpctl.informers.indexes import IndexFunction
+from kcpctl.informers.lister import Lister
+from kcpctl.informers.metrics import InformerMetrics
+from kcpctl.informers.objects import CachedObject, ObjectDecoder
+from kcpctl.informers.reflector import Reflector
+from kcpctl.informers.source import ClientSource, ListerWatcher
+from kcpctl.informers.store import Store
+from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, get_logger
+
+__all__ = ["SharedInformer"]
+
+T = TypeVar("T")
+_log = get_logger(__name__)
+
+
+class _State(Enum):
+    NEW = "new"
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+class _Registration:
+    """See :class:`Registration`. ``live`` is guarded by the informer's delivery lock."""
+
+    def __init__(self, handler: EventHandler, remove: Callable[[_Registration], None]) -> None:
+        self.handler = handler
+        self.live = True
+        self.synced = False
+        self._remove = remove
+
+    def remove(self) -> None:
+        self._remove(self)
+
+
+class SharedInformer(Generic[T]):
+    """A local copy of one collection, and news of its changes.
+
+    ``type`` is what the lister returns: a struct type, or ``dict``. :meth:`run` is a coroutine of
+    the I/O loop, best left to the factory; everything else may be called from any thread. The store
+    is written by the reflector and nobody else (INF-40).
+
+    For each change the store comes first and handlers second. Handlers run inline on the I/O
+    thread; the queue behind them is the buffer. An update with the version that is stored already
+    is not delivered (INF-39), and an event older than what is stored is not applied: only a full
+    list may go back in time (pitfall 7).
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        resource: Resource,
+        type: type[T],  # noqa: A002 - the word for it
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+        name: str = "",
+        clock: Clock = SYSTEM_CLOCK,
+        rng: random.Random = SYSTEM_RANDOM,
+        metrics: Metrics | None = None,
+        page_size: int | None = None,
+        source: ListerWatcher | None = None,
+    ) -> None:
+        self.resource = resource
+        scope = ",".join(part for part in (namespace, label_selector, field_selector) if part)
+        self.description = f"{resource.group_resource} of {client.cluster_name}" + (
+            f" ({scope})" if scope else ""
+        )
+        self._metrics = InformerMetrics(metrics, name, resource.group_resource, scope)
+        self._store = Store(
+            on_index_error=lambda: self._metrics.count("informer_index_errors_total")
+        )
+        self.lister: Lister[T] = Lister(self._store, resource, type)
+        self._reflector = Reflector(
+            source
+            or ClientSource(
+                client,
+                resource,
+                namespace=namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+            ),
+            ObjectDecoder(
+                resource, cluster=client.cluster_name, multi_cluster=client.is_multi_cluster
+            ),
+            self,
+            description=self.description,
+            clock=clock,
+            rng=rng,
+            metrics=self._metrics,
+            page_size=page_size,
+        )
+        self._synced = asyncio.Event()
+        self._delivery = threading.RLock()
+        """Held over each delivery and each change of what follows."""
+        self._registrations: tuple[_Registration, ...] = ()
+        self._state = _State.NEW
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: int | None = None
+
+    # Any thread.
+
+    @property
+    def synced(self) -> bool:
+        """Whether the first full state is stored and every handler there was has seen it.
+
+        Once true it stays true (INF-24).
+        """
+        return self._synced.is_set()
+
+    @property
+    def last_error(self) -> Exception | None:
+        """Why lists or watches fail right now, or None while they work."""
+        return self._reflector.last_error
+
+    def add_index(self, name: str, function: IndexFunction) -> None:
+        """Add an index, before the start or after it; raises ValueError for a name in use."""
+        self._store.add_index(name, function)
+
+    def add_handler(self, handler: EventHandler) -> Registration:
+        """Let ``handler`` hear of every change from now on.
+
+        Added after the start it gets an add for each object that is stored, then what changes;
+        nothing is missed and nothing comes twice (INF-08). That replay happens on the I/O thread,
+        so from another thread it may come after this returns. Raises RuntimeError when the informer
+        has ended (INF-09).
+        """
+        registration = _Registration(handler, self._remove)
+        with self._delivery:
+            if self._state is _State.STOPPED:
+                raise RuntimeError(f"the informer of {self.description} has ended")
+            if self._loop is None:
+                self._registrations += (registration,)
+            elif threading.get_ident() == self._thread:
+                self._join(registration)
+            else:
+                self._loop.call_soon_threadsafe(self._join, registration)
+        return registration
+
+    def _remove(self, registration: _Registration) -> None:
+        with self._delivery:
+            registration.live = False
+            self._registrations = tuple(
+                other for other in self._registrations if other is not registration
+            )
+
+    # The I/O thread.
+
+    async def wait_for_sync(self) -> None:
+        """Return when :attr:`synced`."""
+        await self._synced.wait()
+
+    async def run(self) -> None:
+        """List and watch until cancelled.
+
+        A second call while it runs is a warning and returns at once; after the end it raises
+        RuntimeError (INF-25).
+        """
+        with self._delivery:
+            if self._state is _State.RUNNING:
+                _log.warning("Informer runs already", informer=self.description)
+                return
+            if self._state is _State.STOPPED:
+                raise RuntimeError(f"the informer of {self.description} has ended")
+            self._state = _State.RUNNING
+            self._loop = asyncio.get_running_loop()
+            self._thread = threading.get_ident()
+        self._metrics.bind(
+            synced=lambda: float(self.synced),
+            objects=lambda: len(self._store),
+            silence_seconds=lambda: self._reflector.silence_seconds,
+        )
+        try:
+            await self._reflector.run()
+        finally:
+            with self._delivery:
+                self._state = _State.STOPPED
+                self._registrations = ()
+            self._metrics.unbind()
+
+    def replace(self, objects: list[CachedObject]) -> None:
+        """Take a full list: for the reflector only.
+
+        FIFO-20, FIFO-21: the store is swapped, then deletions are told, then the rest in the order
+        of the list; so handlers see the complete new state from the first call on.
+        """
+        after = {obj.key: obj for obj in objects}
+        before = self._store.replace(after)
+        initial = not self.synced
+        with self._delivery:
+            there = self._registrations
+            for key, obj in before.items():
+                if key not in after:
+                    self._notify_delete(there, obj, unknown=True)
+            for key, obj in after.items():
+                old = before.get(key)
+                if old is None:
+                    self._notify_add(there, obj, initial=initial)
+                elif not _same(old, obj):
+                    self._notify_update(there, old, obj)
+            for registration in there:
+                registration.synced = True
+            self._synced.set()
+
+    def apply(self, event_type: str, obj: CachedObject) -> None:
+        """Take one event: for the reflector only.
+
+        Whether it is an add or an update is for the store to say, not for the type (FIFO-35).
+        """
+        old = self._store.get(obj.key)
+        if old is not None and _is_stale(obj, old):
+            return
+        if event_type == "DELETED":
+            if old is None:
+                return
+            self._store.remove(obj.key)
+            with self._delivery:
+                self._notify_delete(self._registrations, obj, unknown=False)
+            return
+        if old is not None and _same(old, obj):
+            return
+        self._store.put(obj)
+        with self._delivery:
+            if old is None:
+                self._notify_add(self._registrations, obj, initial=False)
+            else:
+                self._notify_update(self._registrations, old, obj)
+
+    # The I/O thread, with the delivery lock.
+
+    def _join(self, registration: _Registration) -> None:
+        with self._delivery:
+            if not registration.live or self._state is _State.STOPPED:
+                return
+            # What a handler changes while it is told belongs to nobody's second telling.
+            self._registrations += (registration,)
+            if self.synced:
+                for obj in self._store.all():
+                    self._notify_add((registration,), obj, initial=True)
+                registration.synced = True
+
+    def _notify_add(
+        self, there: tuple[_Registration, ...], obj: CachedObject, *, initial: bool
+    ) -> None:
+        for registration in there:
+            if registration.live:
+                try:
+                    registration.handler.on_add(obj, is_initial=initial)
+                except Exception as error:  # noqa: BLE001 - see _handler_failed
+                    self._handler_failed(registration, obj, error)
+
+    def _notify_update(
+        self, there: tuple[_Registration, ...], old: CachedObject, new: CachedObject
+    ) -> None:
+        for registration in there:
+            if registration.live:
+                try:
+                    registration.handler.on_update(old, new)
+                except Exception as error:  # noqa: BLE001 - see _handler_failed
+                    self._handler_failed(registration, new, error)
+
+    def _notify_delete(
+        self, there: tuple[_Registration, ...], obj: CachedObject, *, unknown: bool
+    ) -> None:
+        for registration in there:
+            if registration.live:
+                try:
+                    registration.handler.on_delete(obj, final_state_unknown=unknown)
+                except Exception as error:  # noqa: BLE001 - see _handler_failed
+                    self._handler_failed(registration, obj, error)
+
+    def _handler_failed(
+        self, registration: _Registration, obj: CachedObject, error: Exception
+    ) -> None:
+        """A handler that raises hurts nobody else, and does not stay unsynced (fixes INF-16)."""
+        self._metrics.count("informer_handler_errors_total")
+        _log.error(
+            "Event handler failed",
+            informer=self.description,
+            handler=type(registration.handler).__name__,
+            key=obj.key,
+            exc_info=error,
+        )
+
+
+def _same(one: CachedObject, other: CachedObject) -> bool:
+    return (
+        one.meta.resource_version == other.meta.resource_version and one.meta.uid == other.meta.uid
+    )
+
+
+def _is_stale(obj: CachedObject, stored: CachedObject) -> bool:
+    """Whether an event is older than what is stored (pitfall 7).
+
+    It may be of a predecessor with another uid: that must neither remove nor replace its successor
+    when it comes a second time. Versions that are no numbers cannot be compared.
+    """
+    try:
+        return int(obj.meta.resource_version) < int(stored.meta.resource_version)
+    except ValueError:
+        return False

@@ -1,0 +1,75 @@
+"""What informers measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from kcpctl.runtime import Metrics
+
+__all__ = ["InformerMetrics"]
+
+_LABELS: Final = ("name", "resource", "scope")
+_GAUGES: Final = {
+    "informer_synced": "1 when the first full state was received, stored and handed on",
+    "informer_objects": "Objects in the store",
+    "informer_seconds_since_last_event": "Time since the server last showed a sign of life",
+}
+_COUNTERS: Final = {
+    "reflector_lists_total": "Full lists that were read",
+    "reflector_watches_total": "Watches that were started",
+    "reflector_short_watches_total": "Watches that ended in under a second without an event",
+    "informer_skipped_objects_total": "Objects and events that could not be used",
+    "informer_handler_errors_total": "Exceptions of event handlers",
+    "informer_index_errors_total": "Exceptions of index functions",
+}
+_RELISTS: Final = "reflector_relists_total"
+
+
+class InformerMetrics:
+    """The metrics of one informer; with no registry it does nothing. Safe from any thread.
+
+    ``name`` tells factories apart, ``scope`` informers of the same resource. Gauges are asked at
+    scrape time and are removed when the informer ends; counters stay.
+    """
+
+    def __init__(self, metrics: Metrics | None, name: str, resource: str, scope: str) -> None:
+        self._metrics = metrics
+        self._labels = (name, resource, scope)
+        self._bound = False
+
+    def bind(
+        self,
+        *,
+        synced: Callable[[], float],
+        objects: Callable[[], float],
+        silence_seconds: Callable[[], float],
+    ) -> None:
+        """Ask for these whenever the metrics are rendered."""
+        if self._metrics is None:
+            return
+        for (name, help_text), ask in zip(
+            _GAUGES.items(), (synced, objects, silence_seconds), strict=True
+        ):
+            self._metrics.gauge(name, help_text, _LABELS).labels(*self._labels).set_function(ask)
+        self._bound = True
+
+    def unbind(self) -> None:
+        """Remove the gauges. May be called twice."""
+        if self._metrics is not None and self._bound:
+            self._bound = False
+            for name, help_text in _GAUGES.items():
+                self._metrics.gauge(name, help_text, _LABELS).remove(*self._labels)
+
+    def count(self, name: str) -> None:
+        """Add one to a counter of this module."""
+        if self._metrics is not None:
+            self._metrics.counter(name, _COUNTERS[name], _LABELS).labels(*self._labels).inc()
+
+    def count_relist(self, cause: str) -> None:
+        """Note why the next list is needed: expired, too_large, very_short_watch or error."""
+        if self._metrics is not None:
+            counter = self._metrics.counter(
+                _RELISTS, "Ends of list and watch cycles, by cause", (*_LABELS, "cause")
+            )
+            counter.labels(*self._labels, cause).inc()

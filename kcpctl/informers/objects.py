@@ -1,0 +1,169 @@
+"""Cached objects: raw bytes and the metadata, decoded once.
+
+Measured on objects of 2.1 KB (3.2 KB with managedFields), CPython 3.11, msgspec 0.22, microseconds
+for each item of a page of 500, best of 9: metadata and a copy of the bytes alone 2.2 (4.7); the
+same with managedFields cut out of the bytes, as here, 2.1 (4.7); dropped through two dicts of raw
+values 3.2 (11); through a decoded tree 8 (18). So leaving them out costs nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final, TypeVar, overload
+
+import msgspec
+
+from kcpctl.apis.convert import decode
+from kcpctl.apis.meta import OwnerReference, Unstructured
+from kcpctl.apis.resource import Resource
+from kcpctl.errors import KcpctlError
+from kcpctl.logicalcluster import ClusterName, cluster_of, key_of
+
+__all__ = ["BadObject", "CachedObject", "ObjectDecoder", "ObjectMetadata", "version_of"]
+
+T = TypeVar("T")
+
+
+class BadObject(KcpctlError):
+    """Something that a server sent is not an object of the expected kind."""
+
+
+class ObjectMetadata(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    """``metadata`` of a cached object, without managedFields. Read only; times as sent.
+
+    (gc=False: nothing in it can be part of a cycle, and a hundred thousand of them are nothing
+    that the collector has to visit.)
+    """
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    finalizers: tuple[str, ...] = ()
+    owner_references: tuple[OwnerReference, ...] = ()
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+
+
+class CachedObject(msgspec.Struct, frozen=True, gc=False):
+    """An object as an informer holds it. Immutable, so every thread may read it.
+
+    ``key`` is ``cluster|namespace/name``; ``raw`` the JSON of the whole object, with apiVersion
+    and kind, without managedFields.
+    """
+
+    key: str
+    cluster: ClusterName
+    meta: ObjectMetadata
+    raw: bytes
+
+    @overload
+    def decode(self) -> Unstructured: ...
+
+    @overload
+    def decode(self, type: type[T]) -> T: ...
+
+    def decode(self, type: type[T] | None = None) -> T | Unstructured:  # noqa: A002 - the word for it
+        """Return the object as a dict or as ``type``; each call makes a new one."""
+        return msgspec.json.decode(self.raw) if type is None else decode(self.raw, type)
+
+
+class _Metadata(ObjectMetadata, frozen=True, rename="camel", gc=False):
+    managed_fields: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Head(msgspec.Struct, rename="camel", gc=False):
+    metadata: _Metadata
+    kind: str = ""
+
+
+class _Version(msgspec.Struct, rename="camel", gc=False):
+    resource_version: str
+
+
+class _Bookmark(msgspec.Struct, gc=False):
+    metadata: _Version
+
+
+_heads: Final = msgspec.json.Decoder(_Head)
+_bookmarks: Final = msgspec.json.Decoder(_Bookmark)
+_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_MANAGED: Final = b'"managedFields":'
+_COMMA: Final = ord(",")
+
+
+def version_of(bookmark: msgspec.Raw) -> str:
+    """Return the resource version that a bookmark carries; raises BadObject."""
+    try:
+        return _bookmarks.decode(bookmark).metadata.resource_version
+    except msgspec.MsgspecError as error:
+        raise BadObject(f"a bookmark without a resource version: {error}") from error
+
+
+class ObjectDecoder:
+    """Turns the bytes of one kind of object into :class:`CachedObject`.
+
+    ``cluster`` is the name that the client gives its cluster. With ``multi_cluster`` an object's
+    own annotation ``kcp.io/cluster`` wins (KCP-04); without, it is not looked at. An object whose
+    cluster is not known is refused: it would mix with those of other clusters (KCP-05).
+    """
+
+    def __init__(self, resource: Resource, *, cluster: str, multi_cluster: bool) -> None:
+        self._kind = resource.kind
+        self._head = f'{{"apiVersion":"{resource.api_version}","kind":"{resource.kind}",'.encode()
+        self._cluster = "" if cluster == "*" else cluster
+        self._multi_cluster = multi_cluster
+
+    def decode(self, raw: msgspec.Raw) -> CachedObject:
+        """Return the object in ``raw``, copied out of the page that it is a view of (RF-20).
+
+        Raises BadObject for another kind, a Table (RF-21), or no metadata (RF-36).
+        """
+        try:
+            head = _heads.decode(raw)
+        except msgspec.MsgspecError as error:
+            raise BadObject(f"not a {self._kind}: {error}") from error
+        meta = head.metadata
+        if head.kind != self._kind and head.kind:
+            raise BadObject(f"expected a {self._kind}, got a {head.kind} ({meta.name!r})")
+        cluster = cluster_of(meta.annotations, self._cluster) if self._multi_cluster else ""
+        cluster = ClusterName(sys.intern(cluster or self._cluster))
+        if not meta.name or not cluster:
+            lacks = "cluster (annotation kcp.io/cluster)" if meta.name else "name"
+            raise BadObject(f"a {self._kind} without a {lacks}: {meta.namespace}/{meta.name}")
+        data = bytes(raw)
+        if meta.managed_fields is not msgspec.UNSET:
+            data = _without_managed_fields(data, meta.managed_fields)
+            msgspec.structs.force_setattr(meta, "managed_fields", msgspec.UNSET)
+        if not head.kind:
+            # Items of a list of a built-in kind come without it.
+            data = self._head + data.lstrip()[1:].lstrip()
+        if meta.namespace:
+            msgspec.structs.force_setattr(meta, "namespace", sys.intern(meta.namespace))
+        return CachedObject(key_of(cluster, meta.namespace, meta.name), cluster, meta, data)
+
+
+def _without_managed_fields(data: bytes, managed: msgspec.Raw) -> bytes:
+    """Cut ``metadata.managedFields`` out of an object's JSON."""
+    start = data.find(_MANAGED)
+    value = start + len(_MANAGED)
+    if start < 0 or not data.startswith(managed, value) or data.find(_MANAGED, value) >= 0:
+        return _rebuilt_without_managed_fields(data)
+    end = value + len(memoryview(managed))
+    if data[start - 1] == _COMMA:
+        start -= 1
+    elif data[end] == _COMMA:
+        end += 1
+    return data[:start] + data[end:]
+
+
+def _rebuilt_without_managed_fields(data: bytes) -> bytes:
+    """The sure way, for JSON with spaces or with an object inside an object."""
+    top = _fields.decode(data)
+    metadata = _fields.decode(top["metadata"])
+    metadata.pop("managedFields", None)
+    top["metadata"] = msgspec.Raw(msgspec.json.encode(metadata))
+    return msgspec.json.encode(top)

@@ -1,0 +1,78 @@
+"""The client-side deadline of a watch: a dead connection looks like a quiet one (RF-41)."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Final, Self
+
+from kcpctl.errors import TransportTimeout
+from kcpctl.runtime import Clock, TaskSet
+
+__all__ = ["Watchdog"]
+
+# Servers with a watch cache send a bookmark about every minute; three missed ones are a sign.
+_QUIET_SECONDS: Final = 180.0
+# How often the quiet is looked at.
+_LOOK_SECONDS: Final = 60.0
+
+
+class Watchdog:
+    """An async context manager around the reading of one watch.
+
+    It interrupts the reading and raises TransportTimeout when ``limit_seconds`` have passed, or
+    when a watch that has shown a bookmark shows no sign of life for three minutes (never before
+    the first bookmark: some servers send none).
+    """
+
+    def __init__(self, tasks: TaskSet, clock: Clock, limit_seconds: float) -> None:
+        self._tasks = tasks
+        self._clock = clock
+        self._deadline = clock.monotonic() + limit_seconds
+        self._alive_at = clock.monotonic()
+        self._bookmarked = False
+        self._reason = ""
+        self._guard: asyncio.Task[None] | None = None
+
+    @property
+    def alive_at(self) -> float:
+        """When the watch last showed a sign of life, on the monotonic clock."""
+        return self._alive_at
+
+    def alive(self, *, bookmark: bool) -> None:
+        """Note an event or a bookmark."""
+        self._alive_at = self._clock.monotonic()
+        if bookmark:
+            self._bookmarked = True
+
+    async def __aenter__(self) -> Self:
+        parent = asyncio.current_task()
+        assert parent is not None, "a watch is read by a task"
+        self._guard = self._tasks.spawn(self._interrupt(parent), name="watchdog")
+        return self
+
+    async def _interrupt(self, parent: asyncio.Task[object]) -> None:
+        while not self._reason:
+            now = self._clock.monotonic()
+            if now >= self._deadline:
+                self._reason = "the server did not end the watch in time"
+            elif self._bookmarked and now - self._alive_at >= _QUIET_SECONDS:
+                self._reason = "neither an event nor a bookmark for three minutes"
+            else:
+                await self._clock.asleep(min(self._deadline - now, _LOOK_SECONDS))
+        parent.cancel()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._guard is not None:
+            self._guard.cancel()
+        if not self._reason:
+            return
+        # Ours, unless somebody else cancelled the task as well; see asyncio.timeout.
+        task = asyncio.current_task()
+        if task is not None and task.uncancel() == 0 and kind is asyncio.CancelledError:
+            raise TransportTimeout(f"watch interrupted: {self._reason}") from error
