@@ -1,0 +1,5 @@
+"""A small kubelet: one Node whose Pods are Running at once, or are local kcpctl processes."""
+
+from kcpctl.embedded.kubelet.kubelet import Kubelet
+
+__all__ = ["Kubelet"]
