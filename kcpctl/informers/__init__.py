@@ -2,7 +2,12 @@
 
 from kcpctl.informers.factory import InformerFactory
 from kcpctl.informers.handlers import EventHandler, HandlerFuncs, Registration
-from kcpctl.informers.indexes import CLUSTER_AND_NAMESPACE_INDEX, CLUSTER_INDEX, IndexFunction
+from kcpctl.informers.indexes import (
+    CLUSTER_AND_NAMESPACE_INDEX,
+    CLUSTER_INDEX,
+    IndexFunction,
+    cluster_and_namespace,
+)
 from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.lister import ClusterLister, Lister, NamespaceLister
 from kcpctl.informers.objects import BadObject, CachedObject, ObjectMetadata
@@ -25,4 +30,5 @@ __all__ = [
     "ObjectMetadata",
     "Registration",
     "SharedInformer",
+    "cluster_and_namespace",
 ]

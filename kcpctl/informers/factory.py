@@ -118,6 +118,12 @@ class InformerFactory:
                 )
             return informer
 
+    @property
+    def waiting_for(self) -> list[str]:
+        """The started informers that have not synced yet, each with its last error. Any thread."""
+        with self._lock:
+            return [_why_not(informer) for informer in self._running if not informer.synced]
+
     def start(self) -> None:
         """Start the informers that were asked for and do not run yet (FAC-02)."""
         self._io_loop.run(self._start())
