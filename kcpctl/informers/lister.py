@@ -64,6 +64,10 @@ class Lister(Generic[T]):
         """Return the objects that an index has under ``value``; ValueError without that index."""
         return self._select(self._store.by_index(name, value), "")
 
+    def cached_by_index(self, name: str, value: str) -> _Found[CachedObject]:
+        """Return the same as they are stored, for those who need metadata only."""
+        return self._store.by_index(name, value)
+
     def index_values(self, name: str) -> _Strings:
         """Return the values that an index has now."""
         return self._store.index_values(name)
