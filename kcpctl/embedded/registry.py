@@ -1,68 +1,102 @@
-"""The registry: every rule between a request and the store. Signatures first; see the methods."""
+"""The registry: what request handlers and the server's own controllers read and write through."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from kcpctl.embedded.backend import Backend, Event
+from kcpctl.embedded.crd_lifecycle import CrdLifecycle
+from kcpctl.embedded.deletion import Deleted, Deleter, DeletionOptions
 from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.objects import copy_json
+from kcpctl.embedded.pipeline import WriteOptions
+from kcpctl.embedded.selectors import parse_label_selector
+from kcpctl.embedded.status import not_found, not_served, page_not_found
+from kcpctl.embedded.store import Store
+from kcpctl.embedded.workspaces import LogicalClusterRecord, Workspaces
+from kcpctl.embedded.writer import MERGE_PATCH, Writer
+from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock
 
 __all__ = ["Event", "LogicalClusterRecord", "Registry"]
 
 Json = dict[str, Any]
+_Objects = list[Json]
+_Infos = list[ResourceInfo]
+_Records = list[LogicalClusterRecord]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A committed change. ``object`` and ``old`` are stored objects: never modify them."""
-
-    type: Literal["ADDED", "MODIFIED", "DELETED"]
-    info: ResourceInfo
-    cluster: str
-    namespace: str
-    name: str
-    object: Json
-    old: Json | None
-
-
-@dataclass(frozen=True, slots=True)
-class LogicalClusterRecord:
-    """A logical cluster: its name (id), its path, and Initializing, Ready or Deleting."""
-
-    name: str
-    path: str
-    phase: str
+def _no_crds() -> _Objects:
+    return []
 
 
 class Registry:
     """What handlers and internal controllers use. Synchronous; event loop's thread only.
 
-    Objects that are returned are the stored ones: copy before changing. Every failure is a
-    StatusError. ``workspaces`` False: one cluster, ``root``.
+    Objects that are returned are the stored ones: copy before changing. Objects that are given
+    are copied. Every failure is a StatusError. ``workspaces`` False: one cluster, ``root``.
+
+    Parameters
+    ----------
+    workspaces: serve logical clusters, or be one ordinary cluster.
+    system_crds: returns the CRDs that every logical cluster starts with.
     """
 
-    workspaces: bool
+    def __init__(
+        self,
+        *,
+        workspaces: bool = False,
+        system_crds: Callable[[], list[Json]] = _no_crds,
+        clock: Clock = SYSTEM_CLOCK,
+        rng: random.Random = SYSTEM_RANDOM,
+    ) -> None:
+        self.workspaces = workspaces
+        self.backend = Backend(workspaces=workspaces, clock=clock, rng=rng)
+        self.writer = Writer(self.backend)
+        self.deleter = Deleter(self.backend)
+        self._crds = CrdLifecycle(self.backend, self.deleter)
+        crds = _memoized(system_crds)
+        self.logical_clusters = Workspaces(self.backend, self.writer, self.deleter, crds)
+        self.backend.hooks += [self._crds.on_event, self.logical_clusters.on_event]
+        self.logical_clusters.start()
+
+    @property
+    def store(self) -> Store:
+        """The store, for lists and watches."""
+        return self.backend.store
+
+    # -- which resources there are --------------------------------------------------------
 
     def info(self, cluster: str, group: str, version: str, plural: str) -> ResourceInfo:
-        """Return a served resource; raises 404."""
-        raise NotImplementedError
+        """Return a served resource; raises 404, in plain text for a group nobody serves."""
+        found = self.backend.kinds.find(cluster, group, version, plural)
+        if found is not None:
+            return found
+        if group in self.backend.kinds.built_in_groups:
+            raise not_served()
+        raise page_not_found()
 
     def info_for_kind(self, cluster: str, api_version: str, kind: str) -> ResourceInfo | None:
         """Return the resource that serves a kind, or None."""
-        raise NotImplementedError
+        return self.backend.kinds.find_kind(cluster, api_version, kind)
 
-    def infos(self, cluster: str) -> list[ResourceInfo]:
-        """Return every served resource and version of a cluster."""
-        raise NotImplementedError
+    def infos(self, cluster: str) -> _Infos:
+        """Return every served resource and version of a cluster; do not change the list."""
+        return self.backend.kinds.infos(cluster)
 
-    def get(self, info: ResourceInfo, cluster: str, namespace: str, name: str) -> Json:
-        """Return an object; raises 404."""
-        raise NotImplementedError
+    # -- reading --------------------------------------------------------------------------
 
     def find(self, info: ResourceInfo, cluster: str, namespace: str, name: str) -> Json | None:
         """Return an object or None."""
-        raise NotImplementedError
+        return self.backend.find(info, cluster, namespace, name)
+
+    def get(self, info: ResourceInfo, cluster: str, namespace: str, name: str) -> Json:
+        """Return an object; raises 404."""
+        found = self.backend.find(info, cluster, namespace, name)
+        if found is None:
+            raise not_found(info, name)
+        return found
 
     def list(
         self,
@@ -70,9 +104,16 @@ class Registry:
         cluster: str,
         namespace: str | None = None,
         label_selector: str = "",
-    ) -> list[Json]:
+    ) -> _Objects:
         """Return the objects of a cluster (``*``: of all), sorted by namespace and name."""
-        raise NotImplementedError
+        matches = parse_label_selector(label_selector)
+        return [
+            self.backend.converted(info, stored.obj)
+            for _, stored in self.store.list(info.storage_key, cluster, namespace)
+            if matches is None or matches(stored.obj["metadata"].get("labels") or {})
+        ]
+
+    # -- writing --------------------------------------------------------------------------
 
     def create(
         self,
@@ -85,7 +126,8 @@ class Registry:
         field_manager: str = "kcpctl-embedded",
     ) -> Json:
         """Create an object (``namespace`` "" for cluster-scoped ones)."""
-        raise NotImplementedError
+        options = WriteOptions(user=user, field_manager=field_manager)
+        return self.writer.create(info, cluster, namespace, copy_json(obj), options)
 
     def update(
         self,
@@ -98,7 +140,16 @@ class Registry:
         field_manager: str = "kcpctl-embedded",
     ) -> Json:
         """Replace an object; a resourceVersion in it is a precondition."""
-        raise NotImplementedError
+        meta = obj["metadata"]
+        return self.writer.update(
+            info,
+            cluster,
+            meta.get("namespace", ""),
+            meta["name"],
+            copy_json(obj),
+            WriteOptions(user=user, field_manager=field_manager),
+            subresource=subresource,
+        )[0]
 
     def patch(
         self,
@@ -107,7 +158,7 @@ class Registry:
         namespace: str,
         name: str,
         body: Any,
-        content_type: str = "application/merge-patch+json",
+        content_type: str = MERGE_PATCH,
         *,
         subresource: str = "",
         user: str = "system:kcpctl",
@@ -115,7 +166,16 @@ class Registry:
         force: bool = False,
     ) -> Json:
         """Patch an object, with the decoded body."""
-        raise NotImplementedError
+        return self.writer.patch(
+            info,
+            cluster,
+            namespace,
+            name,
+            copy_json(body),
+            content_type,
+            WriteOptions(user=user, field_manager=field_manager, force=force),
+            subresource=subresource,
+        )[0]
 
     def delete(
         self,
@@ -127,16 +187,51 @@ class Registry:
         options: Mapping[str, Any] | None = None,
     ) -> Json:
         """Delete an object; returns it in its last state, or as it waits for finalizers."""
-        raise NotImplementedError
+        return self.delete_with(info, cluster, namespace, name, options).object
+
+    def delete_with(
+        self,
+        info: ResourceInfo,
+        cluster: str,
+        namespace: str,
+        name: str,
+        options: Mapping[str, Any] | None,
+    ) -> Deleted:
+        """Delete an object; also says whether it is gone."""
+        parsed = DeletionOptions.parse(options)
+        return self.deleter.delete(info, cluster, namespace, name, parsed)
 
     def subscribe(self, callback: Callable[[Event], None]) -> None:
         """Call ``callback`` after each commit, on the loop's thread; it may only enqueue."""
-        raise NotImplementedError
+        self.backend.subscribers.append(callback)
 
-    def clusters(self) -> list[LogicalClusterRecord]:
+    # -- logical clusters -----------------------------------------------------------------
+
+    def clusters(self) -> _Records:
         """Return every logical cluster."""
-        raise NotImplementedError
+        return self.logical_clusters.records()
 
-    def resolve_cluster(self, name_or_path: str) -> str:
-        """Return the name of a logical cluster; raises 404 for one that does not exist."""
-        raise NotImplementedError
+    def on_cluster(self, callback: Callable[[LogicalClusterRecord], None]) -> None:
+        """Call ``callback`` with each logical cluster: those there are, and new ones before Ready.
+
+        It may write (bootstrap roles, for example).
+        """
+        self.logical_clusters.listen(callback)
+
+    def resolve_cluster(self, name_or_path: str, *, masters: bool = True) -> str:
+        """Return the name of a logical cluster; raises 404 (403 for others than masters)."""
+        found = self.logical_clusters.find(name_or_path)
+        if found is None:
+            raise self.logical_clusters.unknown(name_or_path, masters=masters)
+        return found.name
+
+
+def _memoized(make: Callable[[], _Objects]) -> Callable[[], _Objects]:
+    made: list[_Objects] = []
+
+    def get() -> _Objects:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return get

@@ -53,6 +53,12 @@ _KEY_TEXT: Final = (
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. "
     f"'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '{_KEY}')"
 )
+_LABEL_KEY_TEXT: Final = (
+    "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must "
+    "start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
+    f"'123-abc', regex used for validation is '{_QUALIFIED}') with an optional DNS "
+    "subdomain prefix and '/' (e.g. 'example.com/MyName')"
+)
 _ANNOTATIONS_MAX_BYTES: Final = 256 * 1024
 _STANDARD_FINALIZERS: Final = frozenset({"orphan", "foregroundDeletion", "kubernetes"})
 
@@ -85,7 +91,7 @@ def config_key(key: str) -> list[str]:
     """Return what is wrong with a key of ConfigMap or Secret data."""
     if key in (".", "..") or key.startswith(".."):
         return [
-            f"must not start with '..'"
+            "must not start with '..'"
             if key.startswith("..") and key != ".."
             else f"must not be '{key}'"
         ]
@@ -99,12 +105,7 @@ def label_key(key: str) -> list[str]:
     if slash and not prefix:
         problems.append("prefix part must be non-empty")
     elif "/" in prefix:
-        return [
-            "a valid label key must consist of alphanumeric characters, '-', '_' or '.', and must "
-            "start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
-            f"'123-abc', regex used for validation is '{_QUALIFIED}') with an optional DNS "
-            "subdomain prefix and '/' (e.g. 'example.com/MyName')"
-        ]
+        return [_LABEL_KEY_TEXT]
     elif slash:
         problems += [f"prefix part {problem}" for problem in dns_subdomain(prefix)]
     if not name:
@@ -212,11 +213,13 @@ _GO_LIST = "[]string{%s}"
 def validate_metadata_update(meta: Json, old: Json) -> list[Cause]:
     """Return what an update may not do to metadata."""
     causes: list[Cause] = []
-    for field in ("uid", "deletionTimestamp", "deletionGracePeriodSeconds"):
-        if field == "uid" and meta.get(field) != old.get(field):
-            causes.append(Cause.invalid(f"metadata.{field}", meta.get(field), "field is immutable"))
-        elif field != "uid" and meta.get(field) is not None and meta[field] != old.get(field):
-            causes.append(Cause.invalid(f"metadata.{field}", meta.get(field), "field is immutable"))
+    if meta.get("uid") != old.get("uid"):
+        causes.append(Cause.invalid("metadata.uid", meta.get("uid"), "field is immutable"))
+    causes += [
+        Cause.invalid(f"metadata.{field}", meta[field], "field is immutable")
+        for field in ("deletionTimestamp", "deletionGracePeriodSeconds")
+        if meta.get(field) is not None and meta[field] != old.get(field)
+    ]
     if old.get("deletionTimestamp"):
         known = set(old.get("finalizers") or ())
         added = [one for one in meta.get("finalizers") or () if one not in known]

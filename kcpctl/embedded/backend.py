@@ -1,0 +1,150 @@
+"""The ground under the registry: commits to the store, and who is told about them."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kcpctl.embedded.conversion import from_storage, to_storage
+from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.kindset import KindSet
+from kcpctl.embedded.store import Change, ObjectKey, Store, Stored
+from kcpctl.logicalcluster import CLUSTER_ANNOTATION
+from kcpctl.runtime import (
+    SYSTEM_CLOCK,
+    SYSTEM_RANDOM,
+    Clock,
+    format_time,
+    get_logger,
+    new_uid,
+)
+
+__all__ = ["Backend", "Event"]
+
+Json = dict[str, Any]
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A committed change. ``object`` and ``old`` are stored objects: never modify them."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED"]
+    info: ResourceInfo
+    cluster: str
+    namespace: str
+    name: str
+    object: Json
+    old: Json | None
+
+
+class Backend:
+    """Store, served kinds, clock and randomness, with one way to commit.
+
+    ``hooks`` (the server's own followers, which may commit) run before the subscribers, and both
+    run after the commit, in commit order: a commit made by a hook is told after the one that
+    caused it. A follower that raises is logged and stops nobody else.
+    """
+
+    def __init__(
+        self,
+        *,
+        workspaces: bool,
+        clock: Clock = SYSTEM_CLOCK,
+        rng: random.Random = SYSTEM_RANDOM,
+    ) -> None:
+        self.workspaces = workspaces
+        self.clock = clock
+        self.rng = rng
+        self.store = Store()
+        self.kinds = KindSet(workspaces=workspaces)
+        self.hooks: list[Callable[[Event], None]] = []
+        self.subscribers: list[Callable[[Event], None]] = []
+        self._events: deque[Event] = deque()
+        self._telling = False
+
+    def now(self) -> str:
+        """Return the time as objects carry it."""
+        return format_time(self.clock.time())
+
+    def new_uid(self) -> str:
+        """Return a fresh uid."""
+        return new_uid(self.rng)
+
+    def stored(self, info: ResourceInfo, cluster: str, namespace: str, name: str) -> Stored | None:
+        """Return an object's current version."""
+        return self.store.get(info.storage_key, ObjectKey(cluster, namespace, name))
+
+    def find(self, info: ResourceInfo, cluster: str, namespace: str, name: str) -> Json | None:
+        """Return an object in ``info``'s version, or None."""
+        found = self.stored(info, cluster, namespace, name)
+        return None if found is None else self.converted(info, found.obj)
+
+    def converted(self, info: ResourceInfo, obj: Json) -> Json:
+        """Return a stored object in ``info``'s version."""
+        convert = from_storage(info)
+        return obj if convert is None else convert(obj)
+
+    def annotate(self, cluster: str, obj: Json) -> None:
+        """Put the cluster's name on an object that is about to be stored."""
+        if self.workspaces:
+            meta = obj["metadata"]
+            annotations = meta.get("annotations") or {}
+            if annotations.get(CLUSTER_ANNOTATION) != cluster:
+                meta["annotations"] = {**annotations, CLUSTER_ANNOTATION: cluster}
+
+    def put(self, info: ResourceInfo, cluster: str, obj: Json) -> Json:
+        """Commit ``obj`` (private to the caller until now); returns it in ``info``'s version."""
+        meta = obj["metadata"]
+        self.annotate(cluster, obj)
+        key = ObjectKey(cluster, meta.get("namespace", ""), meta["name"])
+        stored = to_storage(info, obj)
+        change = self.store.put(info.storage_key, key, stored, is_custom=info.crd is not None)
+        self._tell(info, change)
+        return self.converted(info, change.object.obj)
+
+    def remove(
+        self,
+        info: ResourceInfo,
+        cluster: str,
+        namespace: str,
+        name: str,
+        last: Json | None = None,
+    ) -> None:
+        """Commit a removal; ``last`` is the stored state that watchers are shown."""
+        key = ObjectKey(cluster, namespace, name)
+        change = self.store.delete(info.storage_key, key, last)
+        if change is not None:
+            self._tell(info, change)
+
+    def _tell(self, info: ResourceInfo, change: Change) -> None:
+        storage_info = self.kinds.storage_info(change.key.cluster, info.storage_key) or info
+        old = change.old.obj if change.old is not None else None
+        event = Event(change.type, storage_info, *change.key, change.object.obj, old)
+        self._events.append(event)
+        if self._telling:
+            return
+        self._telling = True
+        try:
+            while self._events:
+                event = self._events.popleft()
+                for follower in (*self.hooks, *self.subscribers):
+                    self._call(follower, event)
+        finally:
+            self._telling = False
+
+    def _call(self, follower: Callable[[Event], None], event: Event) -> None:
+        try:
+            follower(event)
+        except Exception as error:  # noqa: BLE001 - one follower must not break the commit or the others
+            _log.error(
+                "A follower of commits failed",
+                exc_info=error,
+                resource=event.info.group_resource,
+                cluster=event.cluster,
+                namespace=event.namespace,
+                name=event.name,
+            )
