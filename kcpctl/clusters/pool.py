@@ -97,6 +97,7 @@ class ClusterPool:
         digest = hashlib.sha256(kubeconfig).digest()
         if self._digests.get(key) == digest:
             return
+        self._check_open()
         client = self._new_client(config_from_kubeconfig(kubeconfig, source=source))
         with self._lock:
             connection = self._entry(key)
@@ -175,13 +176,16 @@ class ClusterPool:
         await self._tasks.close()
 
     def _entry(self, key: str) -> Connection:
-        if self._closed:
-            raise RuntimeError("the cluster pool is closed")
+        self._check_open()
         connection = self._connections.get(key)
         if connection is None:
             connection = self._connections[key] = Connection(key, self._environment)
             self._by_state.labels(ConnectionState.PENDING).inc()
         return connection
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("the cluster pool is closed")
 
     def _moved(self, old: ConnectionStatus, new: ConnectionStatus) -> None:
         """Tell a change of state: one log line, one metric, one notification."""

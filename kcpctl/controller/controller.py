@@ -122,7 +122,11 @@ class Controller:
     @property
     def waiting_for(self) -> list[str]:
         """The informers that have not delivered their initial list yet."""
-        return [str(source) for source, registered in self._registrations if not registered.synced]
+        return [
+            source.description
+            for source, registration in self._registrations
+            if not registration.synced
+        ]
 
     @property
     def running(self) -> bool:

@@ -13,7 +13,11 @@ __all__ = ["EnqueueHandler", "Source"]
 
 
 class Source(Protocol):
-    """What a controller needs of an informer; ``str`` of it names it in messages."""
+    """What a controller needs of an informer."""
+
+    @property
+    def description(self) -> str:
+        """What it watches, for messages."""
 
     def add_handler(self, handler: EventHandler) -> Registration:
         """Deliver events, beginning with an add for each object that is there already."""
