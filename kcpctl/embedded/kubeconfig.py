@@ -91,7 +91,7 @@ def write_kubeconfig(path: Path, config: Json) -> None:
 # Importing a YAML library would take longer than starting the server; a kubeconfig is mappings,
 # lists and strings only.
 _PLAIN: Final = re.compile(r"[A-Za-z/][A-Za-z0-9+/=:._@-]*[A-Za-z0-9+/=_]")
-_RESERVED: Final = frozenset("true false yes no on off null y n".split())
+_RESERVED: Final = frozenset(["true", "false", "yes", "no", "on", "off", "null", "y", "n"])
 
 
 def _yaml(value: Any, indent: str) -> Iterator[str]:
