@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -189,6 +188,3 @@ class DemoTracker:
                     phrases.append(f"deployment web-{cluster}: {mark} was not seen")
                     break
         return phrases
-
-
-ObservationQueue = queue.SimpleQueue[Observation]

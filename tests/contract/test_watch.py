@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
 from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.client import Client
-from kcpctl.errors import Gone
 
 
 def body(name: str, namespace: str, **labels: str) -> dict[str, Any]:
@@ -71,8 +68,3 @@ def test_what_leaves_a_selector_is_deleted_and_what_enters_is_added(
         ("DELETED", "a"),
         ("ADDED", "a"),
     ]
-
-
-def test_a_watch_from_a_version_that_is_too_old_is_gone(client: Client, namespace: str) -> None:
-    with pytest.raises(Gone):
-        watched(client, namespace, "1", 1)

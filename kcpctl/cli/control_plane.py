@@ -1,0 +1,96 @@
+"""``kcpctl control-plane``: the embedded API server alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kcpctl.cli.connect import logging_flags
+from kcpctl.cli.options import FILE, GroupedCommand, flag
+from kcpctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from kcpctl.embedded.server import RunningServer, ServerOptions
+
+__all__ = ["command"]
+
+
+@click.command("control-plane", cls=GroupedCommand)
+@flag(
+    "--write-kubeconfig",
+    group="Server",
+    type=FILE,
+    default=".kcpctl/kubeconfig",
+    help="Where the admin's kubeconfig is written, as soon as the server serves.",
+)
+@flag(
+    "--port",
+    group="Server",
+    type=click.IntRange(0, 65535),
+    default=6443,
+    help="Port on 127.0.0.1; 0 takes a free one.",
+)
+@flag(
+    "--state-dir",
+    group="Server",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory that keeps the CA and the keys, so that a restart is trusted by kubeconfigs "
+    "of before. Objects are in memory only.",
+)
+@flag(
+    "--plain",
+    group="Server",
+    is_flag=True,
+    help="One ordinary cluster, without workspaces and /clusters/ in URLs.",
+)
+@flag(
+    "--kubelet",
+    group="Server",
+    is_flag=True,
+    help="With --plain: one node, on which Deployments run. Containers are not started, except "
+    "those of the syncer, which are processes on this machine.",
+)
+@logging_flags
+def command(
+    write_kubeconfig: Path, port: int, state_dir: Path | None, plain: bool, kubelet: bool
+) -> int:
+    """Run an API server in memory, for a first look and for tests.
+
+    It serves workspaces at /clusters/<name>, or with --plain one ordinary cluster.
+    """
+    if kubelet and not plain:
+        raise UsageError(
+            "--kubelet needs --plain: Pods run in ordinary clusters, not in workspaces"
+        )
+    from kcpctl.embedded.server import ServerOptions
+
+    options = ServerOptions(port=port, workspaces=not plain, kubelet=kubelet, state_dir=state_dir)
+    asyncio.run(_serve(options, write_kubeconfig))
+    return 0
+
+
+async def _serve(options: ServerOptions, kubeconfig: Path) -> None:
+    from kcpctl.embedded.kubeconfig import write_kubeconfig
+    from kcpctl.embedded.server import serve
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+
+    def ready(server: RunningServer) -> None:
+        write_kubeconfig(kubeconfig, server.admin_kubeconfig())
+        click.echo(f"serving at {server.url}, kubeconfig {kubeconfig}")
+
+    await serve(options, ready=ready, stop=stop)

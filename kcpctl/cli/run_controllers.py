@@ -1,0 +1,199 @@
+"""``kcpctl run-controllers``: the controller manager."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kcpctl.cli.connect import logging_flags, server_flags
+from kcpctl.cli.options import DURATION, FILE, GroupedCommand, flag
+from kcpctl.errors import UsageError
+from kcpctl.runtime.clock import SYSTEM_CLOCK
+
+__all__ = ["command"]
+
+_DEFAULT_HEALTH = ":8081"
+_DEFAULT_METRICS = ":8080"
+
+
+@click.command("run-controllers", cls=GroupedCommand)
+@server_flags
+@flag(
+    "--cluster-name",
+    group="Server",
+    metavar="NAME",
+    help="Name of the server's one cluster in keys and hashes [default: root, or the logical "
+    "cluster that the server URL ends with].",
+)
+@flag("--install-crds", group="Server", is_flag=True, help="Apply the CRDs before starting.")
+@flag(
+    "--crd-timeout",
+    group="Server",
+    type=DURATION,
+    default="30s",
+    help="How long to wait for CRDs that are not served yet.",
+)
+@flag(
+    "--kube-api-qps",
+    group="Server",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Most requests a second to the server [default: no limit; the server's own rules hold].",
+)
+@flag(
+    "--kube-api-burst",
+    group="Server",
+    type=click.IntRange(min=1),
+    help="Requests that may exceed --kube-api-qps for a moment.",
+)
+@flag(
+    "--embedded",
+    group="Embedded",
+    is_flag=True,
+    help="Start a control plane with workspaces in a process of its own, and use that.",
+)
+@flag(
+    "--demo",
+    group="Embedded",
+    is_flag=True,
+    help="With --embedded: start two clusters too, and show the whole product on them.",
+)
+@flag(
+    "--port",
+    group="Embedded",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port of the embedded control plane; 0 takes a free one.",
+)
+@flag(
+    "--write-kubeconfig",
+    group="Embedded",
+    type=FILE,
+    default=".kcpctl/kubeconfig",
+    help="Where the embedded control plane's kubeconfig is written.",
+)
+@flag(
+    "--exit-when-ready",
+    group="Embedded",
+    is_flag=True,
+    help="End with 0 when everything is ready, or with 1 and the reason after --timeout.",
+)
+@flag(
+    "--timeout",
+    group="Embedded",
+    type=DURATION,
+    default="60s",
+    help="How long --exit-when-ready waits.",
+)
+@flag(
+    "--workers",
+    group="Controllers",
+    type=click.IntRange(min=1),
+    default=4,
+    help="Worker threads of each controller.",
+)
+@flag(
+    "--sync-target-heartbeat-threshold",
+    group="Controllers",
+    type=DURATION,
+    default="1m",
+    help="Age of the last heartbeat from which HeartbeatHealthy is False.",
+)
+@flag(
+    "--sync-target-unhealthy-threshold",
+    group="Controllers",
+    type=DURATION,
+    default="5m",
+    help="Age of the last heartbeat from which Ready is False.",
+)
+@flag(
+    "--sync-target-startup-grace",
+    group="Controllers",
+    type=DURATION,
+    default="60s",
+    help="How long a deployed syncer may take to its first heartbeat.",
+)
+@flag(
+    "--force-delete-after",
+    group="Controllers",
+    type=DURATION,
+    default="10m",
+    help="How long the deletion of a SyncTarget waits for a cluster that cannot be reached.",
+)
+@flag(
+    "--credentials-namespace",
+    group="Controllers",
+    default="kcpctl-system",
+    metavar="NAME",
+    help="Namespace of kubeconfig Secrets and syncer identities, in the SyncTarget's workspace.",
+)
+@flag(
+    "--syncer-image",
+    group="Controllers",
+    metavar="IMAGE",
+    help="Image of deployed syncers [default with --embedded: kcpctl-syncer:local; else none, and "
+    "a SyncTarget that wants one and names none is not Valid].",
+)
+@flag(
+    "--upstream-server-url",
+    group="Controllers",
+    metavar="URL",
+    help="Server URL for deployed syncers, as their Pods reach it [default: the kubeconfig's].",
+)
+@flag(
+    "--health-probe-bind-address",
+    group="Manager",
+    metavar="[HOST]:PORT",
+    help="Where /healthz, /readyz and /livez are served; 0 turns it off [default: :8081; with "
+    "--embedded a free port].",
+)
+@flag(
+    "--metrics-bind-address",
+    group="Manager",
+    metavar="[HOST]:PORT",
+    help="Where /metrics is served; 0 turns it off [default: :8080; with --embedded a free port].",
+)
+@flag(
+    "--graceful-shutdown-timeout",
+    group="Manager",
+    type=DURATION,
+    default="30s",
+    help="How long a stop waits for queued and running reconciles.",
+)
+@logging_flags
+def command(**flags: Any) -> int:
+    """Run the controllers until Ctrl-C.
+
+    Against a server: kcpctl run-controllers --kubeconfig FILE --install-crds
+
+    Without one: kcpctl run-controllers --embedded --demo
+    """
+    started_at = SYSTEM_CLOCK.monotonic()
+    _check(flags)
+    from kcpctl.cli.session import run
+
+    return run(flags, started_at=started_at)
+
+
+def _check(flags: dict[str, Any]) -> None:
+    """Refuse what does not go together; fill in what depends on another flag."""
+    embedded: bool = flags["embedded"]
+    kubeconfig: Path | None = flags["kubeconfig"]
+    if embedded and (kubeconfig or flags["context"]):
+        raise UsageError(
+            "--embedded starts a server of its own: leave out --kubeconfig and --context"
+        )
+    if flags["demo"] and not embedded:
+        raise UsageError("--demo needs --embedded: it starts its own control plane and clusters")
+    if flags["exit_when_ready"] and not embedded:
+        raise UsageError("--exit-when-ready needs --embedded")
+    if flags["kube_api_burst"] is not None and flags["kube_api_qps"] is None:
+        raise UsageError("--kube-api-burst needs --kube-api-qps")
+    if flags["sync_target_unhealthy_threshold"] < flags["sync_target_heartbeat_threshold"]:
+        raise UsageError(
+            "--sync-target-unhealthy-threshold must not be shorter than "
+            "--sync-target-heartbeat-threshold"
+        )
+    if embedded and flags["syncer_image"] is None:
+        flags["syncer_image"] = "kcpctl-syncer:local"

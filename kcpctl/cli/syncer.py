@@ -1,0 +1,147 @@
+"""``kcpctl syncer``: the agent that carries workloads down and status up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kcpctl.cli.connect import logging_flags
+from kcpctl.cli.options import DURATION, FILE, GroupedCommand, flag
+
+__all__ = ["command"]
+
+
+@click.command("syncer", cls=GroupedCommand)
+@flag(
+    "--sync-target-name",
+    group="SyncTarget",
+    required=True,
+    metavar="NAME",
+    help="The SyncTarget to work for.",
+)
+@flag(
+    "--sync-target-uid",
+    group="SyncTarget",
+    required=True,
+    metavar="UID",
+    help="Its uid; one that was deleted and made again is another SyncTarget.",
+)
+@flag(
+    "--from-kubeconfig",
+    "--kubeconfig",
+    "from_kubeconfig",
+    group="Server",
+    type=FILE,
+    required=True,
+    help="Kubeconfig of the upstream server. It is read again when it changes.",
+)
+@flag(
+    "--from-cluster",
+    group="Server",
+    default="root",
+    metavar="NAME",
+    help="The upstream logical cluster, by name or path.",
+)
+@flag(
+    "--to-kubeconfig",
+    group="Server",
+    type=FILE,
+    help="Kubeconfig of the downstream cluster. Without it: $KUBECONFIG, ~/.kube/config, then the "
+    "cluster that the Pod runs in.",
+)
+@flag(
+    "--qps",
+    group="Server",
+    type=click.FloatRange(min=0, min_open=True),
+    default=20.0,
+    help="Most requests a second to each of the two servers.",
+)
+@flag(
+    "--burst",
+    group="Server",
+    type=click.IntRange(min=1),
+    default=30,
+    help="Requests that may exceed --qps for a moment.",
+)
+@flag("--once", group="Syncer", is_flag=True, help="Make a single pass and end.")
+@flag(
+    "--heartbeat-interval",
+    group="Syncer",
+    type=DURATION,
+    default="20s",
+    help="Time between two heartbeats.",
+)
+@flag(
+    "--workers",
+    group="Syncer",
+    type=click.IntRange(min=1),
+    default=2,
+    help="Worker threads for each synced type.",
+)
+@flag(
+    "--downstream-namespace-clean-delay",
+    group="Syncer",
+    type=DURATION,
+    default="30s",
+    help="How long a downstream namespace is kept after its last object.",
+)
+@flag(
+    "--namespace",
+    group="Syncer",
+    envvar=["KCPCTL_NAMESPACE", "NAMESPACE"],
+    default="",
+    metavar="NAME",
+    help="The namespace that the syncer runs in; nothing in it is synced.",
+)
+@flag(
+    "--health-probe-bind-address",
+    group="Syncer",
+    default="",
+    metavar="[HOST]:PORT",
+    help="Where /healthz and /readyz are served [default: nowhere].",
+)
+@logging_flags
+def command(
+    sync_target_name: str,
+    sync_target_uid: str,
+    from_kubeconfig: Path,
+    from_cluster: str,
+    to_kubeconfig: Path | None,
+    qps: float,
+    burst: int,
+    once: bool,
+    heartbeat_interval: float,
+    workers: int,
+    downstream_namespace_clean_delay: float,
+    namespace: str,
+    health_probe_bind_address: str,
+) -> int:
+    """Run the syncer of one SyncTarget until it is stopped.
+
+    It takes what carries the SyncTarget's state label (see `kcpctl workload assign`), applies it
+    to the downstream cluster, brings status back, and sends a heartbeat.
+    """
+    from kcpctl.manager.signals import install
+    from kcpctl.syncer import SyncerOptions, run_syncer
+
+    options = SyncerOptions(
+        sync_target_name=sync_target_name,
+        sync_target_uid=sync_target_uid,
+        from_cluster=from_cluster,
+        heartbeat_interval_seconds=heartbeat_interval,
+        workers=workers,
+        namespace_clean_delay_seconds=downstream_namespace_clean_delay,
+        health_bind_address=health_probe_bind_address,
+        syncer_namespace=namespace,
+    )
+    run_syncer(
+        options,
+        from_kubeconfig=from_kubeconfig,
+        to_kubeconfig=to_kubeconfig,
+        stop=install(),
+        once=once,
+        qps=qps,
+        burst=burst,
+    )
+    return 0
