@@ -1,0 +1,129 @@
+"""A list/watch source that answers as a script says, for tests of what is built on informers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from kcpctl.client import RawEvent, RawPage
+
+__all__ = ["HANG", "ListRequest", "ScriptedSource", "WatchRequest", "event", "page", "raw_object"]
+
+HANG: Final = object()
+"""In a watch's script: nothing more comes until the reader goes away."""
+
+
+class ListRequest(NamedTuple):
+    """A list as it was asked for; ``resource_version`` None goes with a continue token."""
+
+    resource_version: str | None
+    limit: int
+    continue_: str = ""
+
+
+class WatchRequest(NamedTuple):
+    """A watch as it was asked for."""
+
+    resource_version: str
+    timeout_seconds: int
+
+
+class ScriptedSource:
+    """A ``ListerWatcher`` of prepared answers.
+
+    ``lists`` holds a page or an exception for each list; ``watches`` a sequence for each watch, of
+    events, exceptions and :data:`HANG`. A list or watch beyond the script hangs. ``requests`` has
+    what was asked, in order, ``open_watches`` how many watches are being read.
+    """
+
+    def __init__(self) -> None:
+        self.lists: deque[RawPage | Exception] = deque()
+        self.watches: deque[Sequence[object]] = deque()
+        self.requests: list[ListRequest | WatchRequest] = []
+        self.open_watches = 0
+
+    @property
+    def list_versions(self) -> list[str]:
+        """The versions asked for; "" for none."""
+        return [one.resource_version or "" for one in self.requests if isinstance(one, ListRequest)]
+
+    @property
+    def watch_versions(self) -> list[str]:
+        """The versions that watches began at."""
+        return [one.resource_version for one in self.requests if isinstance(one, WatchRequest)]
+
+    async def list(
+        self, *, resource_version: str | None, limit: int, continue_: str = ""
+    ) -> RawPage:
+        """Return or raise the next answer."""
+        self.requests.append(ListRequest(resource_version, limit, continue_))
+        if not self.lists:
+            await _forever()
+        answer = self.lists.popleft()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def watch(
+        self, *, resource_version: str, timeout_seconds: int
+    ) -> AsyncGenerator[RawEvent, None]:
+        """Yield the events of the next script."""
+        self.requests.append(WatchRequest(resource_version, timeout_seconds))
+        self.open_watches += 1
+        try:
+            for step in self.watches.popleft() if self.watches else [HANG]:
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, RawEvent):
+                    yield step
+                else:
+                    await _forever()
+        finally:
+            self.open_watches -= 1
+
+
+def raw_object(
+    name: str,
+    resource_version: int | str,
+    *,
+    namespace: str = "default",
+    cluster: str = "",
+    uid: str = "",
+    kind: str = "ConfigMap",
+    metadata: dict[str, Any] | None = None,
+    **fields: Any,
+) -> msgspec.Raw:
+    """Return the JSON of an object; ``cluster`` sets the annotation kcp.io/cluster."""
+    meta: dict[str, Any] = {
+        "name": name,
+        "uid": uid or f"uid-{name}",
+        "resourceVersion": str(resource_version),
+        **(metadata or {}),
+    }
+    if namespace:
+        meta["namespace"] = namespace
+    if cluster:
+        meta["annotations"] = {**meta.get("annotations", {}), "kcp.io/cluster": cluster}
+    obj = {"apiVersion": "v1", "kind": kind, "metadata": meta, **fields}
+    return msgspec.Raw(json.dumps(obj, separators=(",", ":")).encode())
+
+
+def page(resource_version: int | str, *items: msgspec.Raw, continue_: str = "") -> RawPage:
+    """Return one page of a list."""
+    return RawPage(items=list(items), resource_version=str(resource_version), continue_=continue_)
+
+
+def event(type_: str, obj: msgspec.Raw | int | str) -> RawEvent:
+    """Return a watch event; a bookmark is given its version instead of an object."""
+    if not isinstance(obj, msgspec.Raw):
+        obj = raw_object("", obj)
+    return RawEvent(type_, obj)
+
+
+async def _forever() -> None:
+    await asyncio.Event().wait()

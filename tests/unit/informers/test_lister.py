@@ -1,0 +1,98 @@
+"""Listers."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from kcpctl.apis.meta import ApiObject
+from kcpctl.apis.resource import CONFIG_MAPS
+from kcpctl.errors import NotFound
+from kcpctl.informers import Lister
+from kcpctl.informers.objects import ObjectDecoder
+from kcpctl.informers.store import Store
+from kcpctl.testing.listerwatcher import raw_object
+
+
+class ConfigMap(ApiObject):
+    data: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+@pytest.fixture
+def store() -> Store:
+    decoder = ObjectDecoder(CONFIG_MAPS, cluster="*", multi_cluster=True)
+    store = Store()
+    for cluster in ["one", "two"]:
+        for namespace in ["default", "other"]:
+            for name in ["a", "b"]:
+                raw = raw_object(
+                    name,
+                    1,
+                    cluster=cluster,
+                    namespace=namespace,
+                    metadata={"labels": {"name": name}},
+                    data={"where": f"{cluster}/{namespace}"},
+                )
+                store.put(decoder.decode(raw))
+    return store
+
+
+@pytest.fixture
+def lister(store: Store) -> Lister[ConfigMap]:
+    return Lister(store, CONFIG_MAPS, ConfigMap)
+
+
+def test_a_missing_object_is_the_apis_not_found(lister: Lister[ConfigMap]) -> None:
+    """IDX-26."""
+    with pytest.raises(
+        NotFound, match="configmaps \"default/x\" not found in the cache of cluster 'one'"
+    ) as caught:
+        lister.cluster("one").namespace("default").get("x")
+    assert (caught.value.code, caught.value.reason) == (404, "NotFound")
+    with pytest.raises(NotFound, match='"a" not found'):
+        lister.cluster("one").get("a")
+
+
+def test_a_bad_selector_is_an_error(lister: Lister[ConfigMap]) -> None:
+    with pytest.raises(ValueError, match="label selector"):
+        lister.list("a in b")
+
+
+def test_get_decodes_a_fresh_typed_object(lister: Lister[ConfigMap]) -> None:
+    obj = lister.get("one|default/a")
+    obj.data["where"] = "changed"
+    assert lister.get("one|default/a").data == {"where": "one/default"}
+
+
+def test_views_see_their_cluster_and_namespace_only(lister: Lister[ConfigMap]) -> None:
+    """KCP-08."""
+    assert lister.cluster("two").namespace("other").get("a").data == {"where": "two/other"}
+    in_namespace = lister.cluster("two").namespace("other").list()
+    assert [obj.data["where"] for obj in in_namespace] == ["two/other"] * 2
+    assert {obj.data["where"] for obj in lister.cluster("one").list()} == {
+        "one/default",
+        "one/other",
+    }
+    assert lister.cluster("three").list() == []
+    assert len(lister.list()) == len(lister) == 8
+
+
+def test_selectors_narrow_every_view(lister: Lister[ConfigMap]) -> None:
+    assert len(lister.list("name=a")) == 4
+    assert len(lister.cluster("one").list("name=a")) == 2
+    assert len(lister.cluster("one").namespace("other").list("name=a")) == 1
+
+
+def test_the_cache_can_be_read_without_decoding(lister: Lister[ConfigMap], store: Store) -> None:
+    store.add_index("where", lambda obj: [obj.decode()["data"]["where"]])
+    cached = lister.cached("one|default/a")
+    assert cached is not None
+    assert cached.meta.labels == {"name": "a"}
+    assert lister.cached("one|default/x") is None
+    assert len(lister.keys()) == 8
+    assert [obj.metadata.name for obj in lister.by_index("where", "two/other")] == ["a", "b"]
+    assert [obj.key for obj in lister.cached_by_index("where", "two/other")] == [
+        "two|other/a",
+        "two|other/b",
+    ]
+    assert min(lister.index_values("where")) == "one/default"
