@@ -23,7 +23,7 @@ from kcpctl.syncer.gate import Gate
 from kcpctl.syncer.namespaces import NamespaceMapper
 from kcpctl.syncer.progress import SETTLED, Pass
 from kcpctl.syncer.side import Side
-from kcpctl.syncer.target import Target
+from kcpctl.syncer.target import FIELD_MANAGER, Target
 
 __all__ = ["NamespaceCleaner"]
 
@@ -197,4 +197,4 @@ class NamespaceCleaner:
         for part in ("labels", "annotations"):
             pairs = metadata.get(part) or {}
             metadata[part] = {key: value for key, value in pairs.items() if key not in marks}
-        commit(self._up, source, {**source, "metadata": metadata})
+        commit(self._up, source, {**source, "metadata": metadata}, field_manager=FIELD_MANAGER)

@@ -79,7 +79,7 @@ class NamespaceMapper:
     def cached(self, namespace: str) -> list[CachedObject]:
         """Return the downstream namespaces that stand for an upstream one, as far as known."""
         locator = self._target.locator(namespace).to_json()
-        return list(self._downstream.namespaces.by_index(LOCATOR_INDEX, locator))
+        return list(self._downstream.namespaces.cached_by_index(LOCATOR_INDEX, locator))
 
     def names(self, namespace: str) -> list[str]:
         """Return the names under which copies may be found, for a removal."""
@@ -167,5 +167,5 @@ class NamespaceMapper:
         drift = {key: value for key, value in wanted.items() if labels.get(key) != value}
         if drift:
             self._gate.require()
-            self._client.patch(name, {"metadata": {"labels": drift}})
+            self._client.patch(name, {"metadata": {"labels": drift}}, field_manager=FIELD_MANAGER)
             _log.info("Repaired a namespace's labels", downstream=name, labels=sorted(drift))

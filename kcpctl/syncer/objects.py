@@ -195,7 +195,7 @@ class ObjectSyncer:
         metadata = source["metadata"]
         finalizers = [*(metadata.get("finalizers") or ()), self._target.finalizer]
         changed["metadata"] = {**metadata, "finalizers": finalizers}
-        commit(self._up, source, changed)
+        commit(self._up, source, changed, field_manager=FIELD_MANAGER)
 
     def _live(self, namespace: str, name: str) -> Unstructured | None:
         """Return the downstream object: cached if it is ours, else read (a stranger's is not)."""
@@ -268,7 +268,7 @@ class ObjectSyncer:
         with self._lock:
             if self._reported.get(key) == pair:
                 return
-        result = commit(self._up, source, {**source, "status": status})
+        result = commit(self._up, source, {**source, "status": status}, field_manager=FIELD_MANAGER)
         with self._lock:
             self._reported[key] = (pair[0], digest((result or source).get("status")))
 

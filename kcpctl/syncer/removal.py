@@ -15,7 +15,7 @@ from kcpctl.syncer.gate import Gate
 from kcpctl.syncer.namespaces import NamespaceMapper, locator_of
 from kcpctl.syncer.progress import SETTLED, Pass
 from kcpctl.syncer.side import Side
-from kcpctl.syncer.target import Target
+from kcpctl.syncer.target import FIELD_MANAGER, Target
 
 __all__ = ["Remover"]
 
@@ -127,7 +127,7 @@ class Remover:
             }
             metadata["annotations"] = _without(metadata.get("annotations") or {}, marks)
         try:
-            commit(self._up, source, {**source, "metadata": metadata})
+            commit(self._up, source, {**source, "metadata": metadata}, field_manager=FIELD_MANAGER)
         except NotFound:
             return
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import NAMESPACES, Resource
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import Client
@@ -38,7 +39,7 @@ class _Informers:
     def __init__(self, client: Client, selector: str, *, clock: Clock, rng: random.Random) -> None:
         self.factory = InformerFactory(client.aio, client.loop, clock=clock, rng=rng)
         self.namespaces = self.factory.informer(NAMESPACES, label_selector=selector)
-        self.objects: Mapping[Resource, SharedInformer] = {
+        self.objects: Mapping[Resource, SharedInformer[Unstructured]] = {
             resource: self.factory.informer(resource, label_selector=selector)
             for resource in SYNCED_RESOURCES
         }

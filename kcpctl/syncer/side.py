@@ -8,7 +8,8 @@ from typing import Final, Protocol
 
 from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, SECRETS, SERVICES, Resource
 from kcpctl.client import Client
-from kcpctl.informers import CLUSTER_AND_NAMESPACE_INDEX, CachedObject, cluster_and_namespace
+from kcpctl.informers import CLUSTER_AND_NAMESPACE_INDEX, CachedObject
+from kcpctl.informers.indexes import cluster_and_namespace
 from kcpctl.logicalcluster import key_of
 
 __all__ = ["HAS_STATUS", "SYNCED_RESOURCES", "Cache", "Side"]
@@ -24,7 +25,7 @@ class Cache(Protocol):
     def cached(self, key: str) -> CachedObject | None:
         """Return an object as it is cached."""
 
-    def by_index(self, name: str, value: str) -> Iterable[CachedObject]:
+    def cached_by_index(self, name: str, value: str) -> Iterable[CachedObject]:
         """Return the cached objects that an index holds under ``value``."""
 
 
@@ -59,4 +60,4 @@ class Side:
     def objects_in(self, resource: Resource, namespace: str) -> Iterable[CachedObject]:
         """Return the cached objects of a namespace."""
         value = cluster_and_namespace(self.cluster, namespace)
-        return self.objects[resource].by_index(CLUSTER_AND_NAMESPACE_INDEX, value)
+        return self.objects[resource].cached_by_index(CLUSTER_AND_NAMESPACE_INDEX, value)

@@ -10,6 +10,7 @@ from kcpctl.errors import Conflict, Invalid, KcpctlError, NotFound
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, format_time, get_logger
 from kcpctl.syncer.gate import Gate, GateClosed, Verdict, judge
 from kcpctl.syncer.progress import Progress
+from kcpctl.syncer.target import FIELD_MANAGER
 
 __all__ = ["HEARTBEAT_RETRY_SECONDS", "StatusReporter", "SyncTargetClient"]
 
@@ -34,6 +35,7 @@ class SyncTargetClient(Protocol):
         *,
         type: PatchType = PatchType.MERGE,  # noqa: A002 - the client's word
         subresource: str = "",
+        field_manager: str | None = None,
     ) -> Unstructured:
         """Patch one SyncTarget."""
 
@@ -134,7 +136,13 @@ class StatusReporter:
         await self._patch(name, [test, unchanged, *_add("", {"status": fields})])
 
     async def _patch(self, name: str, ops: list[Unstructured]) -> None:
-        await self._client.patch(name, ops, type=PatchType.JSON, subresource="status")
+        await self._client.patch(
+            name,
+            ops,
+            type=PatchType.JSON,
+            subresource="status",
+            field_manager=FIELD_MANAGER,
+        )
 
     async def _read(self, name: str) -> Unstructured | None:
         try:

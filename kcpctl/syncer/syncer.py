@@ -118,9 +118,7 @@ class Syncer:
             if self._session is not None and not (serve and self._session.gate.is_open):
                 self._end_session()
             elif self._session is None and serve:
-                self._begin_session(
-                    Target(watch.cluster, name, self._options.sync_target_uid), stop
-                )
+                self._begin_session(watch, stop)
             else:
                 with self._changed:
                     self._clock.wait(self._changed, _LOOK_SECONDS)
