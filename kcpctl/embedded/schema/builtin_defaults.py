@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 from collections.abc import Callable
 from typing import Any, Final
@@ -35,8 +34,7 @@ _NODE_INFO: Final = (
 def default_builtin(group: str, version: str, kind: str, obj: Json) -> Json:
     """Return ``obj`` with defaults (a new dict; ``obj`` and its parts are not changed).
 
-    Also does what the real server does to objects at creation that depends on nothing else:
-    a Secret's stringData, a Namespace's label, phases, a Job's selector (with ``metadata.uid``).
+    A Job gets its selector only when ``metadata.uid`` is there already.
     """
     result = copy.deepcopy(obj)
     schema = schema_for(group, version, kind)
@@ -181,19 +179,8 @@ def _service(obj: Json) -> None:
 
 
 def _secret(obj: Json) -> None:
-    plain = obj.pop("stringData", None)
-    if isinstance(plain, dict):
-        encoded = {k: base64.b64encode(str(v).encode()).decode() for k, v in plain.items()}
-        obj["data"] = {**(obj.get("data") or {}), **encoded}
     if not obj.get("type"):
         obj["type"] = "Opaque"
-
-
-def _namespace(obj: Json) -> None:
-    name = obj["metadata"].get("name")
-    if name:
-        obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = name
-    fill(obj["status"], phase="Active")
 
 
 def _endpoints(obj: Json) -> None:
@@ -313,7 +300,6 @@ _DEFAULTS: Final[dict[tuple[str, str], Callable[[Json], None]]] = {
     ("", "Endpoints"): _endpoints,
     ("", "Event"): _core_event,
     ("", "LimitRange"): _limit_range,
-    ("", "Namespace"): _namespace,
     ("", "Node"): _node,
     ("", "PersistentVolume"): _volume,
     ("", "PersistentVolumeClaim"): _claim,

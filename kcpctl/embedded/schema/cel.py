@@ -165,8 +165,29 @@ def _typed(value: Any, schema: Schema) -> Any:
 
 
 _RESERVED: Final = frozenset(
-    "true false null in as break const continue else for function if import let loop package "
-    "namespace return var void while".split()
+    {
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
+    }
 )
 
 
@@ -200,7 +221,7 @@ def _error_text(text: str) -> str:
 @lru_cache(maxsize=1)
 def _environment() -> Any:
     try:
-        from cel_expr_python import cel
+        from cel_expr_python import cel  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         _log.warning("CEL rules are not evaluated: the package cel-expr-python is not installed")
         return None

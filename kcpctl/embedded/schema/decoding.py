@@ -1,4 +1,4 @@
-"""From bytes to objects: JSON and YAML as Go's decoders read them, with what they complain about."""
+"""From bytes to objects: JSON and YAML as Go's decoders read them, with their complaints."""
 
 from __future__ import annotations
 
@@ -83,9 +83,10 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
+_KEY_PLACE: Final = "looking for beginning of object key string"
 _PLACES: Final = {
-    "Expecting property name enclosed in double quotes": "looking for beginning of object key string",
-    "Illegal trailing comma before end of object": "looking for beginning of object key string",
+    "Expecting property name enclosed in double quotes": _KEY_PLACE,
+    "Illegal trailing comma before end of object": _KEY_PLACE,
     "Illegal trailing comma before end of array": "looking for beginning of value",
     "Expecting value": "looking for beginning of value",
     "Expecting ':' delimiter": "after object key",

@@ -18,15 +18,35 @@ __all__ = [
 ]
 
 ATOMIC_TYPES: Final = frozenset(
-    (
-        "CoreV1EndpointPort DiscoveryV1EndpointPort RbacV1Subject V1ConfigMapKeySelector "
-        "V1CrossVersionObjectReference V1EndpointAddress V1FileKeySelector V1LabelSelector "
-        "V1LocalObjectReference V1MatchResources V1NamedRuleWithOperations V1NodeSelector "
-        "V1NodeSelectorTerm V1ObjectFieldSelector V1ObjectReference V1OwnerReference "
-        "V1ParamKind V1ParamRef V1ResourceFieldSelector V1RoleRef V1ScopeSelector "
-        "V1SecretKeySelector V1SecretReference V1ServiceBackendPort V1TopologySelectorTerm "
-        "V1TypedLocalObjectReference V1Variable "
-    ).split()
+    {
+        "CoreV1EndpointPort",
+        "DiscoveryV1EndpointPort",
+        "RbacV1Subject",
+        "V1ConfigMapKeySelector",
+        "V1CrossVersionObjectReference",
+        "V1EndpointAddress",
+        "V1FileKeySelector",
+        "V1LabelSelector",
+        "V1LocalObjectReference",
+        "V1MatchResources",
+        "V1NamedRuleWithOperations",
+        "V1NodeSelector",
+        "V1NodeSelectorTerm",
+        "V1ObjectFieldSelector",
+        "V1ObjectReference",
+        "V1OwnerReference",
+        "V1ParamKind",
+        "V1ParamRef",
+        "V1ResourceFieldSelector",
+        "V1RoleRef",
+        "V1ScopeSelector",
+        "V1SecretKeySelector",
+        "V1SecretReference",
+        "V1ServiceBackendPort",
+        "V1TopologySelectorTerm",
+        "V1TypedLocalObjectReference",
+        "V1Variable",
+    }
 )
 """Structs that have one owner as a whole."""
 
@@ -85,7 +105,7 @@ LISTS: Final = {
     "V1ValidatingWebhookConfiguration": "webhooks=map:name/merge",
     "V2HorizontalPodAutoscalerStatus": "conditions=map:type/merge",
 }
-"""Lists and maps that are merged: ``field=map:keys/strategy``, ``set/strategy``, ``list:patch key``."""
+"""Lists and maps that are merged: ``field=map:keys/strategy``, ``set/strategy``, ``list:key``."""
 
 ALWAYS_PRESENT: Final = {
     "CoreV1Event": "involvedObject source",
@@ -213,10 +233,12 @@ ENUMS: Final = {
     "terminationMessagePolicy=FallbackToLogsOnError|File",
     "V1HTTPGetAction": "scheme=HTTP|HTTPS",
     "V1HTTPIngressPath": "pathType=Exact|ImplementationSpecific|Prefix",
-    "V1HostPathVolumeSource": "type=|BlockDevice|CharDevice|Directory|DirectoryOrCreate|File|FileOrCreate|Socket",
+    "V1HostPathVolumeSource": "type=|BlockDevice|CharDevice|Directory|DirectoryOrCreate|File"
+    "|FileOrCreate|Socket",
     "V1ImageVolumeSource": "pullPolicy=Always|IfNotPresent|Never",
     "V1IngressPortStatus": "protocol=SCTP|TCP|UDP",
-    "V1JobSpec": "completionMode=Indexed|NonIndexed podReplacementPolicy=Failed|TerminatingOrFailed",
+    "V1JobSpec": "completionMode=Indexed|NonIndexed "
+    "podReplacementPolicy=Failed|TerminatingOrFailed",
     "V1MatchResources": "matchPolicy=Equivalent|Exact",
     "V1ModifyVolumeStatus": "status=InProgress|Infeasible|Pending",
     "V1MutatingWebhook": "failurePolicy=Fail|Ignore matchPolicy=Equivalent|Exact "
@@ -228,12 +250,14 @@ ENUMS: Final = {
     "V1NodeStatus": "phase=Pending|Running|Terminated",
     "V1PersistentVolumeClaimSpec": "volumeMode=Block|Filesystem",
     "V1PersistentVolumeClaimStatus": "phase=Bound|Lost|Pending",
-    "V1PersistentVolumeSpec": "persistentVolumeReclaimPolicy=Delete|Recycle|Retain volumeMode=Block|Filesystem",
+    "V1PersistentVolumeSpec": "persistentVolumeReclaimPolicy=Delete|Recycle|Retain "
+    "volumeMode=Block|Filesystem",
     "V1PersistentVolumeStatus": "phase=Available|Bound|Failed|Pending|Released",
     "V1PodDisruptionBudgetSpec": "unhealthyPodEvictionPolicy=AlwaysAllow|IfHealthyBudget",
     "V1PodFailurePolicyOnExitCodesRequirement": "operator=In|NotIn",
     "V1PodFailurePolicyRule": "action=Count|FailIndex|FailJob|Ignore",
-    "V1PodSecurityContext": "fsGroupChangePolicy=Always|OnRootMismatch supplementalGroupsPolicy=Merge|Strict",
+    "V1PodSecurityContext": "fsGroupChangePolicy=Always|OnRootMismatch "
+    "supplementalGroupsPolicy=Merge|Strict",
     "V1PodSpec": "dnsPolicy=ClusterFirst|ClusterFirstWithHostNet|Default|None "
     "preemptionPolicy=Never|PreemptLowerPriority restartPolicy=Always|Never|OnFailure",
     "V1PodStatus": "phase=Failed|Pending|Running|Succeeded|Unknown "
@@ -241,7 +265,8 @@ ENUMS: Final = {
     "V1PortStatus": "protocol=SCTP|TCP|UDP",
     "V1PriorityClass": "preemptionPolicy=Never|PreemptLowerPriority",
     "V1RuleWithOperations": "scope=*|Cluster|Namespaced",
-    "V1ScopedResourceSelectorRequirement": "operator=DoesNotExist|Exists|In|NotIn scopeName=BestEffort|CrossNamespacePodAffinity"
+    "V1ScopedResourceSelectorRequirement": "operator=DoesNotExist|Exists|In|NotIn "
+    "scopeName=BestEffort|CrossNamespacePodAffinity"
     "|NotBestEffort|NotTerminating|PriorityClass|Terminating|VolumeAttributesClass",
     "V1SeccompProfile": "type=Localhost|RuntimeDefault|Unconfined",
     "V1SecurityContext": "procMount=Default|Unmasked",
@@ -251,7 +276,8 @@ ENUMS: Final = {
     "sessionAffinity=ClientIP|None type=ClusterIP|ExternalName|LoadBalancer|NodePort",
     "V1StatefulSetSpec": "podManagementPolicy=OrderedReady|Parallel",
     "V1StatefulSetUpdateStrategy": "type=OnDelete|RollingUpdate",
-    "V1StorageClass": "reclaimPolicy=Delete|Recycle|Retain volumeBindingMode=Immediate|WaitForFirstConsumer",
+    "V1StorageClass": "reclaimPolicy=Delete|Recycle|Retain "
+    "volumeBindingMode=Immediate|WaitForFirstConsumer",
     "V1Taint": "effect=NoExecute|NoSchedule|PreferNoSchedule",
     "V1Toleration": "effect=NoExecute|NoSchedule|PreferNoSchedule operator=Equal|Exists|Gt|Lt",
     "V1TopologySpreadConstraint": "nodeAffinityPolicy=Honor|Ignore nodeTaintsPolicy=Honor|Ignore "
@@ -259,7 +285,8 @@ ENUMS: Final = {
     "V1ValidatingAdmissionPolicySpec": "failurePolicy=Fail|Ignore",
     "V1ValidatingWebhook": "failurePolicy=Fail|Ignore matchPolicy=Equivalent|Exact "
     "sideEffects=None|NoneOnDryRun|Some|Unknown",
-    "V1ValidationRule": "reason=FieldValueDuplicate|FieldValueForbidden|FieldValueInvalid|FieldValueRequired",
+    "V1ValidationRule": "reason=FieldValueDuplicate|FieldValueForbidden|FieldValueInvalid"
+    "|FieldValueRequired",
     "V1VolumeMount": "mountPropagation=Bidirectional|HostToContainer|None",
 }
 """Values that the schema lists: ``field=A|B``."""

@@ -1,9 +1,10 @@
-"""What decoding into Go structs does to objects of built-in kinds: check types, drop what is empty."""
+"""What decoding into Go structs does to built-in objects: check types, drop what is empty."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import Any, Final
 
 from kcpctl.embedded.schema.builtin import TYPE_NAME, Schema
@@ -17,16 +18,8 @@ __all__ = ["check_types"]
 _QUANTITY_ERROR: Final = (
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 )
-_PREFIXES: Final = (
-    "Core",
-    "Events",
-    "Rbac",
-    "Discovery",
-    "Authentication",
-    "Storage",
-    "Flowcontrol",
-)
-_PREFIXES_2: Final = ("Apiextensions", "Apiregistration", "Admissionregistration", "Resource")
+# The package puts the group before names that several groups have: CoreV1Event.
+_GROUP_PREFIX: Final = re.compile(r"^([A-Z][a-z]+)?V\d(alpha\d|beta\d)?(?=[A-Z])")
 
 
 class _WrongType(Exception):
@@ -49,10 +42,7 @@ def check_types(obj: dict[str, Any], schema: Schema, kind: str) -> tuple[Any, St
 
 def go_name(schema: Schema) -> str:
     """Return the Go struct's name: ``V1PodSpec`` is ``PodSpec``."""
-    name = str(schema.get(TYPE_NAME, ""))
-    for prefix in (*_PREFIXES, *_PREFIXES_2):
-        name = name.removeprefix(prefix)
-    return name[2:] if name[:1] == "V" else name
+    return _GROUP_PREFIX.sub("", str(schema.get(TYPE_NAME, "")))
 
 
 def _go_type(schema: Schema) -> str:
@@ -73,7 +63,7 @@ def _word(value: Any) -> str:
         return "bool"
     if isinstance(value, (int, float)):
         return "number"
-    return {str: "string", list: "array", dict: "object"}[type(value)]
+    return "string" if isinstance(value, str) else "array" if isinstance(value, list) else "object"
 
 
 def _refuse(value: Any, schema: Schema, where: str) -> _WrongType:

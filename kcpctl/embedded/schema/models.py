@@ -83,14 +83,15 @@ def read_model(name: str) -> Model:
 
 def _table(node: ast.ClassDef, name: str) -> dict[str, str]:
     for statement in node.body:
-        targets: list[ast.expr] = []
         if isinstance(statement, ast.AnnAssign):
-            targets = [statement.target]
+            targets: list[ast.expr] = [statement.target]
         elif isinstance(statement, ast.Assign):
             targets = statement.targets
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            value = statement.value  # type: ignore[union-attr]  # both have one
-            return dict(ast.literal_eval(value)) if value is not None else {}
+        else:
+            continue
+        named = any(isinstance(target, ast.Name) and target.id == name for target in targets)
+        if named and statement.value is not None:
+            return dict(ast.literal_eval(statement.value))
     return {}
 
 

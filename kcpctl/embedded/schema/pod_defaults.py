@@ -9,7 +9,6 @@ __all__ = ["default_pod", "default_pod_spec", "default_template", "fill"]
 Json = dict[str, Any]
 
 _CONTAINER_LISTS: Final = ("initContainers", "containers", "ephemeralContainers")
-_EVICTING_TAINTS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _MODE: Final = 0o644
 
 
@@ -27,46 +26,16 @@ def default_template(owner: Json) -> None:
 
 
 def default_pod(pod: Json) -> None:
-    """Default a Pod: its spec, what admission adds, and the first status."""
+    """Default a Pod: its spec, and requests by limits."""
     spec = pod.setdefault("spec", {})
     default_pod_spec(spec)
-    fill(spec, enableServiceLinks=True, priority=0, preemptionPolicy="PreemptLowerPriority")
+    fill(spec, enableServiceLinks=True)
     for container in _containers(spec):
         limits = container.get("resources", {}).get("limits")
         if limits:
             requests = container["resources"].setdefault("requests", {})
             for name, amount in limits.items():
                 requests.setdefault(name, amount)
-    _default_tolerations(spec)
-    status = pod.setdefault("status", {})
-    fill(status, phase="Pending", qosClass=_qos_class(spec))
-
-
-def _default_tolerations(spec: Json) -> None:
-    """What the admission plugin DefaultTolerationSeconds adds (300 s)."""
-    tolerations = spec.get("tolerations", [])
-    missing = [key for key in _EVICTING_TAINTS if not any(_tolerates(t, key) for t in tolerations)]
-    if missing:
-        spec["tolerations"] = tolerations + [
-            {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
-            for key in missing
-        ]
-
-
-def _tolerates(toleration: Json, key: str) -> bool:
-    right_key = toleration.get("key", "") in {key, ""}
-    return right_key and toleration.get("effect", "") in {"NoExecute", ""}
-
-
-def _qos_class(spec: Json) -> str:
-    resources = [container.get("resources", {}) for container in _containers(spec)]
-    if not any(r.get("limits") or r.get("requests") for r in resources):
-        return "BestEffort"
-    guaranteed = all(
-        {"cpu", "memory"} <= r.get("limits", {}).keys() and r.get("requests") == r["limits"]
-        for r in resources
-    )
-    return "Guaranteed" if guaranteed else "Burstable"
 
 
 def _containers(spec: Json) -> list[Json]:

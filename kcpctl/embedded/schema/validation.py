@@ -43,8 +43,11 @@ def type_of(value: Any) -> str:
         return "integer"
     if isinstance(value, float):
         return "number"
-    names = {str: "string", dict: "object", list: "array"}
-    return names.get(type(value), "null")
+    if isinstance(value, dict):
+        return "object"
+    if isinstance(value, list):
+        return "array"
+    return "string" if isinstance(value, str) else "null"
 
 
 def join(path: str, key: str) -> str:
