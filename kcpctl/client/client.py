@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Mapping
 from typing import Self, TypedDict, TypeVar, Unpack, overload
 
@@ -20,6 +21,9 @@ from kcpctl.runtime.metrics import Metrics
 __all__ = ["AsyncClient", "ClientOptions"]
 
 T = TypeVar("T")
+
+# What a server or a proxy on the way could take for another path than the one that was checked.
+_CLIMBING = re.compile(r"/(\.|%2e){1,2}(/|$)|//|[?#\\]", re.IGNORECASE)
 
 
 class ClientOptions(TypedDict, total=False):
@@ -202,6 +206,8 @@ class AsyncClient:
         """KCP-27: put the logical cluster in front, once."""
         if not path.startswith("/"):
             raise UsageError(f"{path!r} is not a path; it must begin with /")
+        if _CLIMBING.search(path):
+            raise UsageError(f"{path!r} cannot be a path: it has dots, a query or a fragment in it")
         if not path.startswith("/clusters/"):
             return self._prefix + path
         if self._prefix and (path + "/").startswith(self._prefix + "/"):

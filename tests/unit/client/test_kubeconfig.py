@@ -364,7 +364,8 @@ def test_relative_paths_count_from_the_kubeconfig(
     ("part", "key"), [("cluster", "certificate-authority"), ("user", "tokenFile")]
 )
 def test_a_named_file_that_is_missing_is_named(tmp_path: Path, part: str, key: str) -> None:
-    document = kubeconfig(**{part: {key: "gone"}})
+    gone = {key: "gone"}
+    document = kubeconfig(cluster=gone) if part == "cluster" else kubeconfig(user=gone)
     message = file_problem(write(tmp_path / "config", document))
     assert f"{key} {tmp_path / 'gone'} cannot be read" in message
 

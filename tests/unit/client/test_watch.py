@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kcpctl.client.objects import RawEvent
+from kcpctl.client.watch import LineSplitter, events
+from kcpctl.errors import ApiError, Expired, TransportError
+
+
+def line(type_: str, name: str = "a") -> bytes:
+    return json.dumps({"type": type_, "object": {"metadata": {"name": name}}}).encode() + b"\n"
+
+
+class Chunks:
+    """Chunks of a stream that remember whether they were closed."""
+
+    def __init__(self, chunks: Sequence[bytes], error: Exception | None = None) -> None:
+        self._chunks = chunks
+        self._error = error
+        self.closed = False
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        try:
+            for chunk in self._chunks:
+                yield chunk
+            if self._error is not None:
+                raise self._error
+        finally:
+            self.closed = True
+
+
+async def read(*chunks: bytes, error: Exception | None = None) -> list[RawEvent]:
+    return [event async for event in events(Chunks(chunks, error).stream(), "the watch")]
+
+
+async def test_a_watch_that_is_cut_in_a_line_says_so() -> None:
+    with pytest.raises(TransportError, match="ended mid-line, 12 bytes into an event"):
+        await read(line("ADDED"), line("ADDED")[:12])
+
+
+async def test_a_connection_lost_in_a_line_says_both() -> None:
+    with pytest.raises(TransportError, match=r"ended mid-line.*: reset"):
+        await read(line("ADDED")[:12], error=TransportError("reset"))
+
+
+async def test_a_connection_lost_between_lines_is_that_error() -> None:
+    with pytest.raises(TransportError, match=r"^reset$"):
+        await read(line("ADDED"), error=TransportError("reset"))
+
+
+async def test_a_line_that_is_not_an_event_is_shown() -> None:
+    with pytest.raises(TransportError, match="not an event: <html>bad gateway"):
+        await read(b"<html>bad gateway\n")
+
+
+async def test_an_error_event_is_raised_as_its_status_says() -> None:
+    status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+    data = json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
+    with pytest.raises(Expired, match="too old"):
+        await read(line("ADDED"), data)
+
+
+async def test_an_error_event_without_a_status_is_an_api_error() -> None:
+    with pytest.raises(ApiError, match="not a Status: 5"):
+        await read(b'{"type":"ERROR","object":5}\n')
+
+
+async def test_events_before_a_fault_are_delivered() -> None:
+    iterator = events(Chunks([line("ADDED"), b"{"]).stream(), "the watch")
+    assert (await anext(iterator)).type == "ADDED"
+    with pytest.raises(TransportError):
+        await anext(iterator)
+
+
+async def test_blank_lines_are_dropped() -> None:
+    assert len(await read(b"\n", line("ADDED"), b"\r\n\n", line("MODIFIED"))) == 2
+
+
+async def test_bookmarks_are_passed_on() -> None:
+    assert [event.type for event in await read(line("BOOKMARK"))] == ["BOOKMARK"]
+
+
+async def test_a_last_line_without_its_end_counts_when_it_is_whole() -> None:
+    assert len(await read(line("ADDED").rstrip())) == 1
+
+
+async def test_the_object_stays_as_bytes() -> None:
+    (event,) = await read(line("ADDED"))
+    assert bytes(event.object) == b'{"metadata": {"name": "a"}}'
+
+
+async def test_a_line_of_several_mebibytes_is_one_event() -> None:
+    big = line("ADDED", "x" * 5_000_000)
+    pieces = [big[start : start + 16_384] for start in range(0, len(big), 16_384)]
+    (event,) = await read(*pieces)
+    assert len(bytes(event.object)) > 5_000_000
+
+
+async def test_closing_the_iterator_closes_the_stream() -> None:
+    chunks = Chunks([line("ADDED"), line("ADDED")])
+    async with aclosing(events(chunks.stream(), "the watch")) as iterator:
+        await anext(iterator)
+        assert not chunks.closed
+    assert chunks.closed
+
+
+async def test_a_fault_closes_the_stream() -> None:
+    chunks = Chunks([b"garbage\n", line("ADDED")])
+    with pytest.raises(TransportError):
+        await anext(events(chunks.stream(), "the watch"))
+    assert chunks.closed
+
+
+@given(st.lists(st.binary().filter(bytes.strip)), st.data())
+def test_lines_do_not_depend_on_where_chunks_end(parts: list[bytes], data: st.DataObject) -> None:
+    lines = [one for part in parts for one in part.split(b"\n") if one.strip()]
+    whole = b"".join(one + b"\n" for one in lines)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)))))
+    splitter = LineSplitter()
+    got: list[bytes] = []
+    for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
+        got += splitter.feed(whole[start:end])
+    assert got == lines
+    assert splitter.rest() == b""
