@@ -65,6 +65,8 @@ class GroupedCommand(click.Command):
         for group, records in groups.items():
             with formatter.section(f"{group} flags"):
                 formatter.write_dl(records)
+        formatter.write_paragraph()
+        formatter.write_text("Each flag --some-flag is also read from $KCPCTL_SOME_FLAG.")
 
 
 def flag(name: str, *aliases: str, group: str, **settings: Any) -> Callable[[F], F]:

@@ -88,56 +88,56 @@ _DEFAULT_METRICS = ":8080"
 )
 @flag(
     "--workers",
-    group="Controllers",
+    group="Controller",
     type=click.IntRange(min=1),
     default=4,
     help="Worker threads of each controller.",
 )
 @flag(
     "--sync-target-heartbeat-threshold",
-    group="Controllers",
+    group="Controller",
     type=DURATION,
     default="1m",
     help="Age of the last heartbeat from which HeartbeatHealthy is False.",
 )
 @flag(
     "--sync-target-unhealthy-threshold",
-    group="Controllers",
+    group="Controller",
     type=DURATION,
     default="5m",
     help="Age of the last heartbeat from which Ready is False.",
 )
 @flag(
     "--sync-target-startup-grace",
-    group="Controllers",
+    group="Controller",
     type=DURATION,
     default="60s",
     help="How long a deployed syncer may take to its first heartbeat.",
 )
 @flag(
     "--force-delete-after",
-    group="Controllers",
+    group="Controller",
     type=DURATION,
     default="10m",
     help="How long the deletion of a SyncTarget waits for a cluster that cannot be reached.",
 )
 @flag(
     "--credentials-namespace",
-    group="Controllers",
+    group="Controller",
     default="kcpctl-system",
     metavar="NAME",
     help="Namespace of kubeconfig Secrets and syncer identities, in the SyncTarget's workspace.",
 )
 @flag(
     "--syncer-image",
-    group="Controllers",
+    group="Controller",
     metavar="IMAGE",
     help="Image of deployed syncers [default with --embedded: kcpctl-syncer:local; else none, and "
     "a SyncTarget that wants one and names none is not Valid].",
 )
 @flag(
     "--upstream-server-url",
-    group="Controllers",
+    group="Controller",
     metavar="URL",
     help="Server URL for deployed syncers, as their Pods reach it [default: the kubeconfig's].",
 )
