@@ -116,23 +116,11 @@ class EventRecorder:
         annotation, else it is the client's.
         """
         try:
-            regarding = obj if isinstance(obj, ObjectReference) else self._reference(obj)
-            if type not in {"Normal", "Warning"} or not reason or not regarding.name:
-                raise ValueError(f"type {type!r}, reason {reason!r} of {regarding}")
-            if regarding.cluster in {"", WILDCARD}:
-                raise ValueError(f"{regarding} names no logical cluster")
-        except (AttributeError, TypeError, ValueError) as error:
+            occurrence = self._occurrence(obj, type, reason, message, action)
+        except Exception as error:  # noqa: BLE001 - an event never fails its caller
             _log.error("Dropped an invalid event", component=self._component, exc_info=error)
             self._drop("invalid")
             return
-        occurrence = Occurrence(
-            regarding,
-            type,
-            reason[:_MAX_FIELD],
-            message.encode()[:_MAX_NOTE_BYTES].decode(errors="ignore"),
-            (action or "Reconcile")[:_MAX_FIELD],
-            self._clock.time(),
-        )
         with self._lock:
             refused = "closed" if self._closed else "queue_full" * (len(self._queue) >= _QUEUE_SIZE)
             if not refused:
@@ -144,10 +132,41 @@ class EventRecorder:
 
     def close(self, timeout_seconds: float = 2.0) -> None:
         """Write what is queued, for ``timeout_seconds`` at most, and end. May be called twice."""
+        self._io_loop.run(self.aclose(timeout_seconds))
+
+    async def aclose(self, timeout_seconds: float = 2.0) -> None:
+        """Do what :meth:`close` does, on the I/O loop."""
         with self._lock:
             first, self._closed = not self._closed, True
-        if first:
-            self._io_loop.run(self._flush(timeout_seconds))
+        if first and self._pump is not None:
+            timer = self._tasks.spawn(self._clock.asleep(timeout_seconds), name="deadline")
+            ending = self._tasks.spawn(self._end(), name="flush")
+            await asyncio.wait({timer, ending}, return_when=asyncio.FIRST_COMPLETED)
+        await self._tasks.close()
+        while self._next() is not None:
+            self._drop("closed")
+
+    def _occurrence(
+        self,
+        obj: ObjectReference | ApiObject | Mapping[str, Any],
+        kind: str,
+        reason: str,
+        message: str,
+        action: str,
+    ) -> Occurrence:
+        regarding = obj if isinstance(obj, ObjectReference) else self._reference(obj)
+        if kind not in {"Normal", "Warning"} or not reason or not action or not regarding.name:
+            raise ValueError(f"type {kind!r}, reason {reason!r}, action {action!r} of {regarding}")
+        if regarding.cluster in {"", WILDCARD}:
+            raise ValueError(f"{regarding} names no logical cluster")
+        return Occurrence(
+            regarding,
+            kind,
+            reason[:_MAX_FIELD],
+            message.encode()[:_MAX_NOTE_BYTES].decode(errors="ignore"),
+            action[:_MAX_FIELD],
+            self._clock.time(),
+        )
 
     def _reference(self, obj: ApiObject | Mapping[str, Any]) -> ObjectReference:
         if isinstance(obj, ApiObject):
@@ -321,15 +340,6 @@ class EventRecorder:
         for series in self._correlator.finish(everything=everything):
             await self._writers.acquire()
             self._spawn_writer(series)
-
-    async def _flush(self, timeout_seconds: float) -> None:
-        if self._pump is not None:
-            timer = self._tasks.spawn(self._clock.asleep(timeout_seconds), name="deadline")
-            ending = self._tasks.spawn(self._end(), name="flush")
-            await asyncio.wait({timer, ending}, return_when=asyncio.FIRST_COMPLETED)
-        await self._tasks.close()
-        while self._next() is not None:
-            self._drop("closed")
 
     async def _end(self) -> None:
         await self._finish(everything=True)
