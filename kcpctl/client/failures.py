@@ -76,14 +76,15 @@ def _connect_error(error: aiohttp.ClientConnectorError, request: str) -> KcpctlE
     proxy = " by the proxy" if isinstance(error, aiohttp.ClientProxyConnectionError) else ""
     if inner.errno == errno.ECONNREFUSED or "refused" in str(inner).lower():
         return ConnectionRefused(f"connection refused{proxy}: nothing listens there ({request})")
-    if inner.errno in _LOST:
-        return ConnectionLost(f"the connection broke: {_os_reason(inner)} ({request})")
+    if isinstance(inner, ConnectionResetError) or inner.errno in _LOST:
+        during = "the TLS handshake; does it speak TLS?" if " https:" in request else "connecting"
+        return ConnectionLost(f"the server closed the connection during {during} ({request})")
     return TransportError(f"cannot connect: {_os_reason(inner)} ({request})")
 
 
 def _os_reason(error: Exception) -> str:
     inner = getattr(error, "os_error", error)
-    return str(getattr(inner, "strerror", None) or inner)
+    return str(getattr(inner, "strerror", None) or inner) or type(inner).__name__
 
 
 def _tls_reason(error: Exception) -> str:

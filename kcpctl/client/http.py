@@ -153,7 +153,7 @@ class HttpTransport:
             body = await response.content.read(_MAX_ERROR_BYTES)
             response.release()
         except _FAILURES as error:
-            raise self._failure(error, call) from error
+            raise transport_error(error, self._describe(call), self._opening(call)) from error
         finally:
             self._metrics.answered(call.method, code, self._clock.monotonic() - started)
         raise api_error(code, response.headers, body, self._describe(call))
@@ -166,8 +166,7 @@ class HttpTransport:
         if credential.authorization:
             headers["Authorization"] = credential.authorization
         timeout_seconds = call.timeout_seconds or self._timeout_seconds
-        # A stream may last for minutes, but its first line must come like any other answer.
-        async with asyncio.timeout(min(timeout_seconds, self._timeout_seconds)):
+        async with asyncio.timeout(self._opening(call)):
             return await self._live_session().request(
                 call.method,
                 self._url(call),
@@ -212,6 +211,10 @@ class HttpTransport:
             )
             self._tls = (credential, context)
         return self._tls[1]
+
+    def _opening(self, call: Call) -> float:
+        """A stream may last for minutes, but must begin as soon as any other answer."""
+        return min(call.timeout_seconds or self._timeout_seconds, self._timeout_seconds)
 
     def _describe(self, call: Call) -> str:
         """Return the request line without the query, which may hold what is not for a log."""

@@ -26,7 +26,7 @@ class ClientMetrics:
         )
         self._duration = metrics.histogram(
             "rest_client_request_duration_seconds",
-            "Time of a request, until the answer was read.",
+            "Time of one try, until its answer began.",
             ("verb", "host"),
             buckets=_LATENCY,
         )
