@@ -1,0 +1,190 @@
+"""Whatever a server does, at quiet the store is what the server has, and handlers agree."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncGenerator
+from typing import Any, cast
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kcpctl.apis.resource import CONFIG_MAPS
+from kcpctl.client import AsyncClient, RawEvent, RawPage, Transport
+from kcpctl.errors import Gone, InternalError, TooManyRequests, TransportError
+from kcpctl.informers import CachedObject, EventHandler, SharedInformer
+from kcpctl.testing import FakeClock
+from kcpctl.testing.listerwatcher import raw_object
+
+NAMES = ["a", "b", "c"]
+CLUSTERS = ["one", "two"]
+FAULTS = [Gone("x"), InternalError("x"), TooManyRequests("x"), TransportError("x"), None]
+
+
+class Server:
+    """A collection with a history, that breaks, repeats and forgets at random."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.version = 1
+        self.objects: dict[tuple[str, str], tuple[int, str]] = {}
+        self.history: list[tuple[int, RawEvent]] = []
+        self.oldest = 0
+        self.calm = False
+        self.changed = asyncio.Event()
+
+    def change(self, cluster: str, name: str, *, delete: bool) -> None:
+        self.version += 1
+        key, kind = (cluster, name), "MODIFIED"
+        if delete:
+            if key not in self.objects:
+                return
+            _, uid = self.objects.pop(key)
+            kind = "DELETED"
+        else:
+            if key not in self.objects:
+                kind = "ADDED"
+            uid = self.objects[key][1] if key in self.objects else f"uid-{self.version}"
+            self.objects[key] = (self.version, uid)
+        raw = raw_object(name, self.version, cluster=cluster, uid=uid)
+        self.history.append((self.version, RawEvent(kind, raw)))
+        self.changed.set()
+
+    def compact(self) -> None:
+        self.oldest = self.version
+
+    async def list(
+        self, *, resource_version: str | None, limit: int, continue_: str = ""
+    ) -> RawPage:
+        self.fault(0.2)
+        items = [
+            raw_object(name, version, cluster=cluster, uid=uid)
+            for (cluster, name), (version, uid) in self.objects.items()
+        ]
+        if resource_version == "0" and not self.calm and self.rng.random() < 0.3:
+            return RawPage(items=[], resource_version=str(self.oldest or 1))
+        return RawPage(items=items, resource_version=str(self.version))
+
+    async def watch(
+        self, *, resource_version: str, timeout_seconds: int
+    ) -> AsyncGenerator[RawEvent, None]:
+        self.fault(0.2)
+        seen = int(resource_version)
+        if seen < self.oldest:
+            raise Gone("too old")
+        if not self.calm and self.rng.random() < 0.3:
+            # A server that repeats what was seen already, in order.
+            seen = max(self.oldest, seen - 5)
+        while True:
+            for version, event in list(self.history):
+                if version > seen:
+                    self.fault(0.1)
+                    seen = version
+                    yield event
+                    if not self.calm and self.rng.random() < 0.1:
+                        yield event
+            if self.rng.random() < 0.3:
+                yield RawEvent("BOOKMARK", raw_object("", seen))
+            if not self.calm and self.rng.random() < 0.1:
+                return
+            self.changed.clear()
+            await self.changed.wait()
+
+    def fault(self, chance: float) -> None:
+        if not self.calm and self.rng.random() < chance:
+            error = self.rng.choice(FAULTS)
+            if error is not None:
+                raise error
+
+
+class Counting(EventHandler):
+    """Holds what a handler that believes what it hears would hold."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, str] = {}
+        self.counts: Counter[str] = Counter()
+
+    def on_add(self, obj: CachedObject, *, is_initial: bool) -> None:
+        assert obj.key not in self.known, "an add of what is known"
+        self.known[obj.key] = obj.meta.resource_version
+        self.counts["adds"] += 1
+
+    def on_update(self, old: CachedObject, new: CachedObject) -> None:
+        assert self.known[old.key] == old.meta.resource_version, "an update of something else"
+        self.known[new.key] = new.meta.resource_version
+
+    def on_delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:
+        del self.known[obj.key]
+        self.counts["deletes"] += 1
+
+
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(CLUSTERS),
+        st.sampled_from(NAMES),
+        st.sampled_from(["write", "write", "delete", "compact", "wait"]),
+    ),
+    max_size=25,
+)
+
+
+async def converge(changes: list[tuple[str, str, str]], seed: int) -> None:
+    clock = FakeClock()
+    server = Server(random.Random(seed))
+    client = AsyncClient(cast(Transport, None), cluster_name="*", multi_cluster=True)
+    informer: SharedInformer[dict[str, Any]] = SharedInformer(
+        client, CONFIG_MAPS, dict, source=server, clock=clock, rng=random.Random(seed)
+    )
+    handlers = [Counting(), Counting()]
+    informer.add_handler(handlers[0])
+    task = asyncio.create_task(informer.run())
+    for index, (cluster, name, what) in enumerate(changes):
+        if what == "compact":
+            server.compact()
+        elif what == "wait":
+            await pass_time(clock, 1)
+        else:
+            server.change(cluster, name, delete=what == "delete")
+        if index == len(changes) // 2:
+            informer.add_handler(handlers[1])
+    if len(changes) == 0:
+        informer.add_handler(handlers[1])
+    server.calm = True
+    server.changed.set()
+    # A change that every watch sees, so that a reader that fell behind notices.
+    server.change("one", "last", delete=False)
+    await pass_time(clock, 60)
+    wanted = {
+        f"{cluster}|default/{name}": str(version)
+        for (cluster, name), (version, _) in server.objects.items()
+    }
+    stored = {
+        obj: cached.meta.resource_version
+        for obj in list(informer.lister.keys())
+        if (cached := informer.lister.cached(obj))
+    }
+    task.cancel()
+    await asyncio.wait({task})
+    assert stored == wanted
+    for handler in handlers:
+        assert handler.known == wanted
+        assert handler.counts["adds"] - handler.counts["deletes"] == len(wanted)
+
+
+async def pass_time(clock: FakeClock, seconds: int) -> None:
+    for _ in range(seconds):
+        for _ in range(8):
+            await asyncio.sleep(0)
+        clock.step(1)
+    for _ in range(8):
+        await asyncio.sleep(0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(changes=CHANGES, seed=st.integers(0, 2**32))
+def test_the_store_and_every_handler_end_with_what_the_server_has(
+    changes: list[tuple[str, str, str]], seed: int
+) -> None:
+    asyncio.run(converge(changes, seed))
