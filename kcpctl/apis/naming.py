@@ -67,6 +67,7 @@ SYNCTARGET_UID_LABEL: Final = "workload.kcp.io/synctarget-uid"
 
 _BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _BASE62: Final = _BASE36 + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_SYNCER_NAME_LENGTH: Final = 63 - len("kcp-syncer-") - len("-12345678")
 
 
 def _sha224(text: str) -> bytes:
@@ -107,8 +108,12 @@ def sync_target_key(cluster: str, name: str) -> str:
 
 
 def syncer_id(name: str, uid: str) -> str:
-    """Return the name of everything that one SyncTarget's syncer consists of."""
-    return f"kcp-syncer-{name}-{short_hash(uid)}"
+    """Return the name of everything that one SyncTarget's syncer consists of.
+
+    It is a namespace's name and a label's value too, so a name beyond 43 letters is cut: the hash
+    of the uid keeps the result apart from others.
+    """
+    return f"kcp-syncer-{name[:_SYNCER_NAME_LENGTH].rstrip('-')}-{short_hash(uid)}"
 
 
 def state_label(key: str) -> str:

@@ -104,3 +104,9 @@ def test_a_key_fits_a_label_name_and_value(name: str) -> None:
 def test_the_key_hashes_cluster_and_name_with_a_colon() -> None:
     digest = hashlib.sha224(b"c:n").digest()
     assert sync_target_key("c", "n") == base62(digest)
+
+
+def test_the_syncer_id_of_a_long_name_is_still_a_namespace_name() -> None:
+    one, other = syncer_id("a" * 63, "uid-1"), syncer_id("a" * 63, "uid-2")
+    assert len(one) == 63
+    assert one != other

@@ -1,0 +1,1 @@
+"""The domain: what kcpctl's own controllers do. SyncTargets first."""

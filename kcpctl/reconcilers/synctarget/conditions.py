@@ -1,0 +1,162 @@
+"""The conditions that the controller owns, and how each follows from what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from kcpctl.apis.conditions import (
+    ERROR,
+    FALSE,
+    INFO,
+    READY,
+    UNKNOWN,
+    WARNING,
+    Condition,
+    false,
+    get_condition,
+    is_false,
+    true,
+    unknown,
+)
+from kcpctl.clusters import ConnectionState, ConnectionStatus
+from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds
+from kcpctl.reconcilers.synctarget.problem import Problem
+
+__all__ = [
+    "CLUSTER_CONNECTED",
+    "DELETING",
+    "HEARTBEAT_HEALTHY",
+    "OPTIONAL",
+    "SYNCER_DEPLOYED",
+    "VALID",
+    "connected_condition",
+    "heartbeat_condition",
+    "ready_condition",
+    "valid_condition",
+]
+
+VALID: Final = "Valid"
+CLUSTER_CONNECTED: Final = "ClusterConnected"
+SYNCER_DEPLOYED: Final = "SyncerDeployed"
+HEARTBEAT_HEALTHY: Final = "HeartbeatHealthy"
+DELETING: Final = "Deleting"
+OPTIONAL: Final = ("SyncerReady", "APIImporterReady", "SyncerAuthorized")
+"""Conditions of other writers that count for Ready where they are present."""
+
+
+def valid_condition(problem: Problem | None) -> Condition:
+    """Return Valid."""
+    if problem is None:
+        return true(VALID, "Valid", "The spec passes every rule")
+    return false(VALID, problem.severity, problem.reason, problem.message)
+
+
+def connected_condition(problem: Problem | None, connection: ConnectionStatus | None) -> Condition:
+    """Return ClusterConnected from the credentials' problem or else the pool's view."""
+    if problem is not None:
+        return false(CLUSTER_CONNECTED, problem.severity, problem.reason, problem.message)
+    if connection is None:
+        return unknown(CLUSTER_CONNECTED, "NotChecked", "The cluster has not been tried yet")
+    if connection.connected:
+        return true(CLUSTER_CONNECTED, "Connected", f"Connected to {connection.server}")
+    if connection.state is ConnectionState.DISCONNECTED:
+        return false(CLUSTER_CONNECTED, ERROR, connection.reason, connection.message)
+    return unknown(CLUSTER_CONNECTED, "NotChecked", "The first connection is being made")
+
+
+def heartbeat_condition(heartbeat: Heartbeat, thresholds: Thresholds) -> Condition:
+    """Return HeartbeatHealthy. No message holds a figure that grows."""
+    age = heartbeat.age_seconds
+    if heartbeat.error:
+        return unknown(HEARTBEAT_HEALTHY, "HealthCheckFailed", heartbeat.error)
+    if age is None:
+        if not _grace_is_over(heartbeat, thresholds):
+            return unknown(
+                HEARTBEAT_HEALTHY, "NoHeartbeatYet", "The syncer has not sent a heartbeat yet"
+            )
+        return false(
+            HEARTBEAT_HEALTHY,
+            WARNING,
+            "HeartbeatMissing",
+            f"The syncer sent no heartbeat within {_text(thresholds.grace_seconds)}",
+        )
+    if age < thresholds.heartbeat_seconds:
+        return true(HEARTBEAT_HEALTHY, "HeartbeatReceived", "The syncer sends heartbeats")
+    return false(
+        HEARTBEAT_HEALTHY,
+        WARNING,
+        "ErrorHeartbeat",
+        f"The syncer sent no heartbeat for more than {_text(thresholds.heartbeat_seconds)}",
+    )
+
+
+def ready_condition(
+    conditions: Sequence[Condition],
+    *,
+    managed: bool,
+    deleting: bool,
+    heartbeat: Heartbeat,
+    thresholds: Thresholds,
+) -> Condition:
+    """Return Ready, the first match of decision 2."""
+    if deleting:
+        return false(READY, INFO, "Terminating", "The SyncTarget is being deleted")
+    valid = get_condition(conditions, VALID)
+    if valid is not None and valid.status == FALSE:
+        return false(READY, valid.severity, "ValidationFailed", valid.message)
+    if managed:
+        for status in (FALSE, UNKNOWN):
+            for type_ in (CLUSTER_CONNECTED, SYNCER_DEPLOYED):
+                found = get_condition(conditions, type_) or unknown(type_, "NotChecked", "")
+                if found.status == status:
+                    return Condition(
+                        type=READY,
+                        status=status,
+                        severity=found.severity,
+                        reason=found.reason,
+                        message=found.message,
+                    )
+    if (verdict := _ready_by_heartbeat(heartbeat, thresholds)) is not None:
+        return verdict
+    for type_ in OPTIONAL:
+        optional = get_condition(conditions, type_)
+        if optional is not None and optional.status == FALSE and optional.severity == ERROR:
+            return false(READY, ERROR, optional.reason, optional.message)
+    if is_false(conditions, HEARTBEAT_HEALTHY):
+        return true(READY, "Ready", "Workloads can be placed, but the last heartbeat is overdue")
+    return true(READY, "Ready", "Workloads can be placed")
+
+
+def _ready_by_heartbeat(heartbeat: Heartbeat, thresholds: Thresholds) -> Condition | None:
+    age = heartbeat.age_seconds
+    if heartbeat.error:
+        return unknown(READY, "HealthCheckFailed", heartbeat.error)
+    if age is None:
+        if not _grace_is_over(heartbeat, thresholds):
+            return unknown(READY, "WaitingForSyncer", "The syncer has not sent a heartbeat yet")
+        return false(
+            READY,
+            ERROR,
+            "Unhealthy",
+            f"The syncer sent no heartbeat within {_text(thresholds.grace_seconds)} of its start",
+        )
+    if age >= thresholds.unhealthy_seconds:
+        return false(
+            READY,
+            ERROR,
+            "Unhealthy",
+            f"The syncer sent no heartbeat for more than {_text(thresholds.unhealthy_seconds)}",
+        )
+    return None
+
+
+def _grace_is_over(heartbeat: Heartbeat, thresholds: Thresholds) -> bool:
+    waited = heartbeat.waited_seconds
+    return waited is not None and waited >= thresholds.grace_seconds
+
+
+def _text(seconds: float) -> str:
+    """Return 90 as ``1m30s``."""
+    minutes, rest = divmod(seconds, 60)
+    return (f"{minutes:.0f}m" if minutes else "") + (f"{rest:g}s" if rest or not minutes else "")

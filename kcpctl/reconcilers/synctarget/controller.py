@@ -1,0 +1,145 @@
+"""Building the SyncTarget controller: informers, indexes, mappings and subscriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from kcpctl.apis.resource import SECRETS
+from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS, ClusterRegistration
+from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
+from kcpctl.client import Client
+from kcpctl.clusters import ClusterPool
+from kcpctl.controller import Controller, ResourceVersionChanged
+from kcpctl.informers import CachedObject, InformerFactory, Lister
+from kcpctl.logicalcluster import key_of
+from kcpctl.reconcilers.synctarget.credentials import CredentialSource, references
+from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
+from kcpctl.reconcilers.synctarget.events import Recorder
+from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
+from kcpctl.reconcilers.synctarget.reconcile import SyncTargetReconciler
+from kcpctl.reconcilers.synctarget.rollout_watch import RolloutWatch
+from kcpctl.runtime import SYSTEM_CLOCK, Clock, Metrics
+
+__all__ = ["SyncTargetController", "new_controller"]
+
+_SECRET_INDEX = "synctarget-secret"
+_REGISTRATION_INDEX = "synctarget-registration"
+
+
+class SyncTargetController(Controller):
+    """A controller that also ends what it watches on the physical clusters. See Controller."""
+
+    def ends(self, *callbacks: Callable[[], object]) -> None:
+        """Call ``callbacks`` once the workers have stopped."""
+        self._callbacks = callbacks
+
+    def stop(self, timeout_seconds: float = 30.0) -> bool:
+        """Stop the workers, then the watches on the clusters."""
+        ended = super().stop(timeout_seconds)
+        for callback in self._callbacks:
+            callback()
+        return ended
+
+
+def new_controller(
+    *,
+    client: Client,
+    factory: InformerFactory,
+    pool: ClusterPool,
+    recorder: Recorder,
+    options: SyncTargetOptions,
+    clock: Clock = SYSTEM_CLOCK,
+    metrics: Metrics | None = None,
+) -> SyncTargetController:
+    """Return the SyncTarget controller, ready to be started when the factory has synced.
+
+    ``client`` and ``factory`` are of the same server: one logical cluster or all of them. Events of
+    SyncTargets, of the Secrets and ClusterRegistrations that they name, of the pool's
+    connections and of the syncers' Deployments bring a SyncTarget up.
+    """
+    targets = factory.informer(SYNCTARGETS, SyncTarget)
+    secrets = factory.informer(SECRETS)
+    registrations = factory.informer(CLUSTER_REGISTRATIONS, ClusterRegistration)
+    credentials = CredentialSource(
+        secrets.lister, registrations.lister, namespace=options.credentials_namespace
+    )
+    targets.add_index(_SECRET_INDEX, _secrets_of_target(credentials))
+    targets.add_index(_REGISTRATION_INDEX, _registration_of_target)
+    registrations.add_index(_SECRET_INDEX, _secrets_of_registration(credentials))
+
+    def enqueue(key: str) -> None:
+        # The pool is shared: its other keys are not SyncTargets.
+        if targets.lister.cached(key) is not None:
+            controller.enqueue(key)
+
+    watch = RolloutWatch(client.loop, enqueue, clock=clock)
+    reconciler = SyncTargetReconciler(
+        client=client,
+        targets=targets.lister,
+        credentials=credentials,
+        pool=pool,
+        deployer=SyncerDeployer(options, watch, clock=clock),
+        recorder=recorder,
+        options=options,
+        clock=clock,
+    )
+    controller = SyncTargetController(
+        "synctarget", reconciler, workers=options.workers, clock=clock, metrics=metrics
+    )
+    changed = (ResourceVersionChanged(),)
+    controller.watches(targets, predicates=changed)
+    controller.watches(
+        registrations, map_to=_targets_of_registration(targets.lister), predicates=changed
+    )
+    controller.watches(
+        secrets,
+        map_to=_targets_of_secret(targets.lister, registrations.lister),
+        predicates=changed,
+    )
+    controller.ends(pool.subscribe(enqueue), watch.close)
+    return controller
+
+
+def _secrets_of_target(credentials: CredentialSource) -> Callable[[CachedObject], Iterable[str]]:
+    def keys(obj: CachedObject) -> Iterable[str]:
+        return credentials.secret_keys(obj.decode(SyncTarget).spec, obj.cluster)
+
+    return keys
+
+
+def _registration_of_target(obj: CachedObject) -> Iterable[str]:
+    name = references(obj.decode(SyncTarget).spec)
+    return (key_of(obj.cluster, "", name),) if name else ()
+
+
+def _secrets_of_registration(
+    credentials: CredentialSource,
+) -> Callable[[CachedObject], Iterable[str]]:
+    def keys(obj: CachedObject) -> Iterable[str]:
+        registration = obj.decode(ClusterRegistration)
+        return credentials.registration_secret_keys(registration, obj.cluster)
+
+    return keys
+
+
+def _targets_of_registration(
+    targets: Lister[SyncTarget],
+) -> Callable[[CachedObject], Iterable[str]]:
+    def keys(obj: CachedObject) -> Iterable[str]:
+        return [one.key for one in targets.cached_by_index(_REGISTRATION_INDEX, obj.key)]
+
+    return keys
+
+
+def _targets_of_secret(
+    targets: Lister[SyncTarget], registrations: Lister[ClusterRegistration]
+) -> Callable[[CachedObject], Iterable[str]]:
+    of_registration = _targets_of_registration(targets)
+
+    def keys(obj: CachedObject) -> Iterable[str]:
+        for target in targets.cached_by_index(_SECRET_INDEX, obj.key):
+            yield target.key
+        for registration in registrations.cached_by_index(_SECRET_INDEX, obj.key):
+            yield from of_registration(registration)
+
+    return keys

@@ -1,0 +1,271 @@
+"""Where the kubeconfig of a SyncTarget's physical cluster comes from (decision 8)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import msgspec
+import yaml
+
+from kcpctl.apis.common import ConfigSecretReference, SecretReference
+from kcpctl.apis.conditions import WARNING
+from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.synctarget_connection import Connection, Credentials
+from kcpctl.apis.tmc import ClusterRegistration
+from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
+from kcpctl.informers import CachedObject
+from kcpctl.logicalcluster import PATH_ANNOTATION, key_of
+from kcpctl.reconcilers.synctarget.problem import (
+    CLUSTER_REF_NOT_FOUND,
+    CREDENTIALS_MISSING,
+    INVALID_CONFIGURATION,
+    Problem,
+)
+
+__all__ = ["Cache", "CredentialSource", "Kubeconfig", "Unusable", "references"]
+
+KUBECONFIG_KEY: Final = "kubeconfig"
+
+
+class Cache(Protocol):
+    """What is needed of an informer's lister. Safe from any thread."""
+
+    def cached(self, key: str) -> CachedObject | None:
+        """Return the object of that key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kubeconfig:
+    """A kubeconfig, and where it is from, for messages."""
+
+    data: bytes = field(repr=False)
+    source: str
+
+
+class Unusable(Exception):
+    """There is no kubeconfig. ``invalid`` says that the SyncTarget itself is not Valid then."""
+
+    def __init__(self, problem: Problem, *, invalid: bool = False) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+        self.invalid = invalid
+
+
+def references(spec: SyncTargetSpec) -> str:
+    """Return the name of the ClusterRegistration that the spec may resolve through, or ""."""
+    return spec.cluster_ref.name if spec.cluster_ref is not None else spec.cluster
+
+
+class CredentialSource:
+    """Finds kubeconfigs in the caches of one server. No I/O; safe from any thread.
+
+    A Secret is looked for in the SyncTarget's own logical cluster and nowhere else.
+    """
+
+    def __init__(self, secrets: Cache, registrations: Cache, *, namespace: str) -> None:
+        self._secrets = secrets
+        self._registrations = registrations
+        self._namespace = namespace
+
+    def find(self, target: SyncTarget, cluster: str) -> Kubeconfig:
+        """Return the kubeconfig that the SyncTarget names; raises Unusable."""
+        spec = target.spec
+        if spec.connection is not None:
+            return self._of_connection(spec.connection, spec.credentials, cluster)
+        if spec.cluster_ref is not None and spec.cluster_ref.workspace:
+            own = (cluster, target.metadata.annotations.get(PATH_ANNOTATION))
+            if spec.cluster_ref.workspace not in own:
+                raise Unusable(
+                    _unsupported("spec.clusterRef.workspace", spec.cluster_ref.workspace),
+                    invalid=True,
+                )
+        if ":" in spec.cluster:
+            raise Unusable(_unsupported("spec.cluster", spec.cluster), invalid=True)
+        name = references(spec)
+        found = self._registrations.cached(key_of(cluster, "", name))
+        if found is not None:
+            return self._of_registration(found, cluster)
+        if spec.cluster_ref is not None:
+            raise Unusable(
+                Problem(
+                    CLUSTER_REF_NOT_FOUND,
+                    f"ClusterRegistration {name!r} does not exist in cluster {cluster!r}; create "
+                    "it or change spec.clusterRef",
+                    WARNING,
+                ),
+                invalid=True,
+            )
+        return self._of_secret(ConfigSecretReference(name=f"{name}-kubeconfig"), cluster)
+
+    def secret_keys(self, spec: SyncTargetSpec, cluster: str) -> Iterable[str]:
+        """Return the keys of the Secrets that the spec depends on directly."""
+        if spec.connection is not None:
+            if spec.connection.kubeconfig_secret_ref is not None:
+                yield self._key(spec.connection.kubeconfig_secret_ref, cluster)
+            if spec.credentials is not None and spec.credentials.secret_ref is not None:
+                yield self._key(spec.credentials.secret_ref, cluster)
+        elif spec.cluster:
+            yield self._key(SecretReference(name=f"{spec.cluster}-kubeconfig"), cluster)
+
+    def registration_secret_keys(
+        self, registration: ClusterRegistration, cluster: str
+    ) -> Iterable[str]:
+        """Return the keys of the Secrets that a ClusterRegistration depends on."""
+        spec = registration.spec
+        if spec.kubeconfig_secret is not None:
+            yield self._key(spec.kubeconfig_secret, cluster)
+        if spec.cluster_endpoint is not None and spec.cluster_endpoint.credentials_secret:
+            yield self._key(spec.cluster_endpoint.credentials_secret, cluster)
+
+    def _of_connection(
+        self, connection: Connection, credentials: Credentials | None, cluster: str
+    ) -> Kubeconfig:
+        if connection.kubeconfig_secret_ref is not None:
+            return self._of_secret(connection.kubeconfig_secret_ref, cluster)
+        if not connection.server:
+            raise Unusable(
+                Problem(
+                    INVALID_CONFIGURATION,
+                    "spec.connection names neither a server nor a kubeconfigSecretRef; set one",
+                )
+            )
+        reference = credentials.secret_ref if credentials is not None else None
+        kind = credentials.type if credentials is not None else ""
+        if reference is not None and kind in {"", "kubeconfig"}:
+            return self._of_secret(
+                ConfigSecretReference(name=reference.name, namespace=reference.namespace), cluster
+            )
+        settings = {
+            "server": connection.server,
+            "certificate-authority-data": connection.ca_bundle,
+            "tls-server-name": connection.server_name,
+            "insecure-skip-tls-verify": connection.insecure_skip_tls_verify,
+            "proxy-url": connection.proxy_url,
+        }
+        return self._inline("spec.connection", settings, reference, cluster)
+
+    def _of_registration(self, found: CachedObject, cluster: str) -> Kubeconfig:
+        name = found.meta.name
+        try:
+            spec = found.decode(ClusterRegistration).spec
+        except msgspec.ValidationError as error:
+            raise Unusable(
+                Problem(INVALID_CONFIGURATION, f"ClusterRegistration {name!r}: {error}")
+            ) from None
+        if spec.kubeconfig_secret is not None:
+            return self._of_secret(spec.kubeconfig_secret, cluster)
+        endpoint = spec.cluster_endpoint
+        if endpoint is None:
+            raise Unusable(
+                Problem(
+                    INVALID_CONFIGURATION,
+                    f"ClusterRegistration {name!r} in cluster {cluster!r} has neither "
+                    "spec.kubeconfigSecret nor spec.clusterEndpoint; set one",
+                )
+            )
+        settings = {
+            "server": endpoint.server_url,
+            "certificate-authority-data": endpoint.ca_bundle,
+            "insecure-skip-tls-verify": bool(
+                endpoint.tls_config and endpoint.tls_config.insecure_skip_verify
+            ),
+        }
+        where = f"ClusterRegistration {name!r}"
+        return self._inline(where, settings, endpoint.credentials_secret, cluster)
+
+    def _of_secret(self, reference: ConfigSecretReference, cluster: str) -> Kubeconfig:
+        key = reference.key or KUBECONFIG_KEY
+        where = self._describe(reference, cluster)
+        data = self._data(reference, cluster, f"{key}=FILE")
+        if key not in data:
+            raise Unusable(
+                Problem(CREDENTIALS_MISSING, f'{where} has no key "{key}"; put a kubeconfig there')
+            )
+        content = _decoded(data[key], f'key "{key}" of {where}')
+        if not content.strip():
+            raise Unusable(
+                Problem(
+                    CREDENTIALS_MISSING, f'key "{key}" of {where} is empty; put a kubeconfig there'
+                )
+            )
+        return Kubeconfig(content, f'key "{key}" of {where}')
+
+    def _inline(
+        self,
+        where: str,
+        settings: Mapping[str, Any],
+        reference: SecretReference | None,
+        cluster: str,
+    ) -> Kubeconfig:
+        """Make a kubeconfig of a server's URL and a Secret with a token or a certificate."""
+        user: dict[str, str] = {}
+        source = f"{where} in cluster {cluster!r}"
+        if reference is not None:
+            secret = self._describe(reference, cluster)
+            user = _user(self._data(reference, cluster, "token=FILE"), secret)
+            source += f" with {secret}"
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": {k: v for k, v in settings.items() if v}}],
+            "users": [{"name": "u", "user": user}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+        return Kubeconfig(yaml.safe_dump(config).encode(), source)
+
+    def _data(self, reference: SecretReference, cluster: str, example: str) -> dict[str, str]:
+        found = self._secrets.cached(self._key(reference, cluster))
+        if found is None:
+            namespace = reference.namespace or self._namespace
+            raise Unusable(
+                Problem(
+                    CREDENTIALS_MISSING,
+                    f"{self._describe(reference, cluster)} does not exist; create it, for example "
+                    f"kubectl -n {namespace} create secret generic {reference.name} "
+                    f"--from-file={example}",
+                )
+            )
+        content: Unstructured = found.decode()
+        return dict(content.get("data") or {})
+
+    def _key(self, reference: SecretReference, cluster: str) -> str:
+        return key_of(cluster, reference.namespace or self._namespace, reference.name)
+
+    def _describe(self, reference: SecretReference, cluster: str) -> str:
+        namespace = reference.namespace or self._namespace
+        return f"Secret {namespace}/{reference.name} in cluster {cluster!r}"
+
+
+def _unsupported(field_name: str, value: str) -> Problem:
+    return Problem(
+        INVALID_CONFIGURATION,
+        f"{field_name} {value!r} names another workspace, which is not possible yet; put the "
+        "ClusterRegistration into the SyncTarget's own workspace",
+    )
+
+
+def _decoded(text: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Unusable(Problem(INVALID_CONFIGURATION, f"{where} is not base64")) from None
+
+
+def _user(data: Mapping[str, str], where: str) -> dict[str, str]:
+    """Return the user of a kubeconfig from a Secret's token or certificate."""
+    if data.get("token"):
+        return {"token": _decoded(data["token"], f'key "token" of {where}').decode().strip()}
+    if data.get("tls.crt") and data.get("tls.key"):
+        return {"client-certificate-data": data["tls.crt"], "client-key-data": data["tls.key"]}
+    raise Unusable(
+        Problem(
+            CREDENTIALS_MISSING,
+            f'{where} has neither the key "token" nor the keys "tls.crt" and "tls.key"; add one '
+            "of the two",
+        )
+    )

@@ -1,0 +1,225 @@
+"""Cleaning up after a SyncTarget, step by step, so that any step may be interrupted (2.6)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.naming import (
+    CLUSTER_LABEL,
+    LOCATOR_ANNOTATION,
+    SYNCTARGET_UID_LABEL,
+    TENANT_LABEL,
+    NamespaceLocator,
+    state_label,
+    sync_target_key,
+    syncer_finalizer,
+    syncer_id,
+)
+from kcpctl.apis.resource import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    DEPLOYMENTS,
+    NAMESPACES,
+    PODS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    Resource,
+)
+from kcpctl.apis.workload import ORPHAN, SyncTarget
+from kcpctl.client import Client
+from kcpctl.errors import Conflict, NotFound
+from kcpctl.reconcilers.synctarget.manifests import SYNCED_RESOURCES
+
+__all__ = ["Cleaner", "Progress"]
+
+# The Deployment goes first, so that no syncer is left that could make anything again.
+_SYNCER_RESOURCES: Final = (
+    DEPLOYMENTS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    NAMESPACES,
+)
+_NAMED_AT_MOST: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is left (sentences for the condition), and whether things were left behind."""
+
+    remaining: tuple[str, ...] = ()
+    orphaned: bool = False
+
+
+class Cleaner:
+    """Removes everything that exists on behalf of one SyncTarget, and of no other.
+
+    The order: the workloads' namespaces downstream, the syncer downstream, its identity upstream,
+    the marks on upstream objects. Each step looks at the servers, does what is left of it and
+    stops the pass while something remains; so a pass that was cut off is simply run again.
+    The identity upstream is the record that something may exist downstream: it is made before
+    and removed after. Raises what the clients raise.
+    """
+
+    def __init__(self, target: SyncTarget, cluster: str, *, credentials_namespace: str) -> None:
+        self._target = target
+        self._uid = target.metadata.uid
+        self._id = syncer_id(target.metadata.name, self._uid)
+        self._key = sync_target_key(cluster, target.metadata.name)
+        self._namespace = credentials_namespace
+
+    def run(
+        self, upstream: Client, downstream: Client | None, *, why_not: str, force: bool
+    ) -> Progress:
+        """Do what can be done now.
+
+        ``downstream`` is None while the cluster cannot be reached, for the reason ``why_not``;
+        with ``force`` what is there is left behind.
+        """
+        orphaned = False
+        if self._has_identity(upstream):
+            if downstream is not None:
+                if remaining := self._clean_downstream(downstream):
+                    return Progress(remaining)
+            elif not force:
+                return Progress((f"what is on the cluster, which cannot be reached: {why_not}",))
+            else:
+                orphaned = True
+            self._delete_identity(upstream)
+        self._strip_marks(upstream)
+        return Progress(orphaned=orphaned)
+
+    def _has_identity(self, upstream: Client) -> bool:
+        accounts = upstream.resource(SERVICE_ACCOUNTS)
+        try:
+            found = accounts.get(self._id, namespace=self._namespace)
+        except NotFound:
+            return False
+        return self._is_ours(found)
+
+    def _is_ours(self, obj: Unstructured) -> bool:
+        labels = obj["metadata"].get("labels") or {}
+        return bool(labels.get(SYNCTARGET_UID_LABEL) == self._uid)
+
+    def _clean_downstream(self, downstream: Client) -> tuple[str, ...]:
+        namespaces = self._workload_namespaces(downstream)
+        if self._target.spec.deletion_policy == ORPHAN:
+            for namespace in namespaces:
+                self._release(downstream, namespace)
+        elif namespaces:
+            for namespace in namespaces:
+                _delete(downstream, NAMESPACES, namespace)
+            return (_some("namespaces of workloads", namespaces),)
+        return self._delete_syncer(downstream)
+
+    def _workload_namespaces(self, downstream: Client) -> list[Unstructured]:
+        """Return the namespaces that carry our key and a locator with our uid."""
+        found = downstream.resource(NAMESPACES).list(label_selector=f"{CLUSTER_LABEL}={self._key}")
+        return [namespace for namespace in found if self._is_located_here(namespace)]
+
+    def _is_located_here(self, namespace: Unstructured) -> bool:
+        text = (namespace["metadata"].get("annotations") or {}).get(LOCATOR_ANNOTATION, "")
+        try:
+            locator = NamespaceLocator.from_json(text)
+        except ValueError:
+            return False
+        return locator.sync_target.uid == self._uid
+
+    def _release(self, downstream: Client, namespace: Unstructured) -> None:
+        """Orphan policy: take our marks off and leave the rest running."""
+        name = namespace["metadata"]["name"]
+        for resource in SYNCED_RESOURCES:
+            client = downstream.resource(resource)
+            selector = f"{CLUSTER_LABEL}={self._key}"
+            for obj in client.list(namespace=name, label_selector=selector):
+                with contextlib.suppress(NotFound):
+                    client.patch(
+                        obj["metadata"]["name"],
+                        {"metadata": {"labels": {CLUSTER_LABEL: None}}},
+                        namespace=name,
+                    )
+        marks = {
+            "labels": {CLUSTER_LABEL: None, TENANT_LABEL: None},
+            "annotations": {LOCATOR_ANNOTATION: None},
+        }
+        with contextlib.suppress(NotFound):
+            downstream.resource(NAMESPACES).patch(name, {"metadata": marks})
+
+    def _delete_syncer(self, downstream: Client) -> tuple[str, ...]:
+        selector = f"{SYNCTARGET_UID_LABEL}={self._uid}"
+        remaining = []
+        for resource in _SYNCER_RESOURCES:
+            found = downstream.resource(resource).list(label_selector=selector).items
+            for obj in found:
+                _delete(downstream, resource, obj)
+            if found:
+                remaining.append(_some(resource.plural, found))
+        # Until its Pod has ended the syncer may still write.
+        if pods := downstream.resource(PODS).list(label_selector=selector).items:
+            remaining.append(_some("pods", pods))
+        return tuple(remaining)
+
+    def _delete_identity(self, upstream: Client) -> None:
+        """Garbage collection would do it too, but not before the SyncTarget is gone."""
+        for resource in (CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, SERVICE_ACCOUNTS):
+            namespace = self._namespace if resource.namespaced else None
+            with contextlib.suppress(NotFound):
+                found = upstream.resource(resource).get(self._id, namespace=namespace)
+                if self._is_ours(found):
+                    _delete(upstream, resource, found)
+
+    def _strip_marks(self, upstream: Client) -> None:
+        """Let go of the upstream objects that were assigned to the target."""
+        for resource in (*SYNCED_RESOURCES, NAMESPACES):
+            client = upstream.resource(resource)
+            for obj in client.list():
+                if (patch := self._unmarked(obj)) is not None:
+                    meta = obj["metadata"]
+                    with contextlib.suppress(NotFound):
+                        client.patch(meta["name"], patch, namespace=meta.get("namespace"))
+
+    def _unmarked(self, obj: Unstructured) -> Unstructured | None:
+        """Return the patch that takes our marks off an object, None if it has none."""
+        meta = obj["metadata"]
+        change: Unstructured = {}
+        finalizer = syncer_finalizer(self._key)
+        if finalizer in (finalizers := meta.get("finalizers") or ()):
+            change["finalizers"] = [one for one in finalizers if one != finalizer]
+        if state_label(self._key) in (meta.get("labels") or {}):
+            change["labels"] = {state_label(self._key): None}
+        annotations = meta.get("annotations") or {}
+        if gone := {name: None for name in self._annotations() if name in annotations}:
+            change["annotations"] = gone
+        if not change:
+            return None
+        guard = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
+        return {"metadata": {**guard, **change}}
+
+    def _annotations(self) -> Iterator[str]:
+        yield f"deletion.internal.workload.kcp.io/{self._key}"
+        yield f"finalizers.workload.kcp.io/{self._key}"
+
+
+def _delete(client: Client, resource: Resource, obj: Unstructured) -> None:
+    """Delete exactly this object, once; another one under its name is none of our business."""
+    meta = obj["metadata"]
+    if meta.get("deletionTimestamp"):
+        return
+    with contextlib.suppress(NotFound, Conflict):
+        client.resource(resource).delete(
+            meta["name"],
+            namespace=meta.get("namespace"),
+            uid=meta["uid"],
+            propagation="Background",
+        )
+
+
+def _some(what: str, objects: Sequence[Unstructured]) -> str:
+    names = sorted(obj["metadata"]["name"] for obj in objects)
+    more = "" if len(names) <= _NAMED_AT_MOST else ", ..."
+    return f"{what} {', '.join(names[:_NAMED_AT_MOST])}{more}"

@@ -1,0 +1,286 @@
+"""Ensuring the syncer's deployment: its identity upstream, its objects downstream."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from kcpctl.apis.meta import Unstructured, owner_of
+from kcpctl.apis.naming import SYNCTARGET_UID_LABEL, syncer_id
+from kcpctl.apis.resource import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    DEPLOYMENTS,
+    NAMESPACES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    Resource,
+)
+from kcpctl.apis.synctarget_deployment import Deployment, Syncer
+from kcpctl.apis.workload import SyncTarget
+from kcpctl.client import Client
+from kcpctl.errors import AlreadyExists, NotFound
+from kcpctl.reconcilers.synctarget.manifests import (
+    FIELD_MANAGER,
+    TOKEN_RENEW_ANNOTATION,
+    SyncerInputs,
+    config_hash,
+    downstream_objects,
+    secret_object,
+    upstream_objects,
+)
+from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
+from kcpctl.reconcilers.synctarget.rollout import Rollout
+from kcpctl.reconcilers.synctarget.validation import image_of
+from kcpctl.runtime import Clock, format_time, get_logger, parse_time
+
+__all__ = ["Deployed", "Rollouts", "SyncerDeployer", "syncer_inputs", "syncer_namespace"]
+
+_log = get_logger(__name__)
+
+_BY_KIND: Final[dict[str, Resource]] = {
+    resource.kind: resource
+    for resource in (
+        NAMESPACES,
+        SERVICE_ACCOUNTS,
+        CLUSTER_ROLES,
+        CLUSTER_ROLE_BINDINGS,
+        SECRETS,
+        DEPLOYMENTS,
+    )
+}
+# Decision 12: a token is renewed when a fifth of its life is left.
+_RENEW_AFTER: Final = 0.8
+
+
+class Rollouts(Protocol):
+    """What is needed of a :class:`RolloutWatch`."""
+
+    def observe(self, key: str, client: Client, namespace: str, name: str) -> Rollout | None:
+        """Return the state of a Deployment."""
+
+    def applied(self, key: str, deployment: Mapping[str, Any]) -> Rollout:
+        """Take what the server answered to a write."""
+
+    def stop(self, key: str) -> None:
+        """Stop watching."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """How the deployment stands. ``renew_after_seconds`` is when the token is due;
+    ``updated`` tells that a syncer which ran was given another configuration.
+    """
+
+    rollout: Rollout
+    renew_after_seconds: float
+    updated: bool = False
+
+
+def syncer_namespace(target: SyncTarget) -> str:
+    """Return the syncer's namespace on the physical cluster."""
+    own = target.spec.deployment.namespace if target.spec.deployment is not None else ""
+    return own or syncer_id(target.metadata.name, target.metadata.uid)
+
+
+def syncer_inputs(
+    target: SyncTarget, cluster: str, options: SyncTargetOptions, upstream: Client
+) -> SyncerInputs:
+    """Return what the manifests of the target's syncer depend on; no token yet."""
+    url = upstream.url
+    if override := options.upstream_server_url.rstrip("/"):
+        # Another way to the same server still has to name the logical cluster.
+        path = url.removeprefix(upstream.server)
+        url = override if "/clusters/" in override else override + path
+    return SyncerInputs(
+        id=syncer_id(target.metadata.name, target.metadata.uid),
+        name=target.metadata.name,
+        uid=target.metadata.uid,
+        cluster=cluster,
+        namespace=syncer_namespace(target),
+        image=image_of(target.spec, options.syncer_image),
+        server=url,
+        ca=options.upstream_ca,
+        insecure=options.upstream_insecure,
+        server_name=options.upstream_server_name,
+        deployment=target.spec.deployment or Deployment(),
+        arguments=_arguments(target.spec.syncer),
+    )
+
+
+def _arguments(syncer: Syncer | None) -> tuple[str, ...]:
+    """Return the syncer's flags for what the spec sets; the rest is the syncer's own default."""
+    if syncer is None:
+        return ()
+    flags = {
+        "--heartbeat-interval": syncer.heartbeat_interval,
+        "--downstream-namespace-clean-delay": syncer.downstream_namespace_clean_delay,
+        "--workers": syncer.workers,
+    }
+    return tuple(f"{flag}={value}" for flag, value in flags.items() if value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """Whose token it is, and the monotonic time at which it is renewed."""
+
+    uid: str
+    renew_at: float
+
+
+class SyncerDeployer:
+    """Brings syncers to their clusters and keeps them there.
+
+    ``ensure`` writes only what differs: a Deployment that is there with the right hash costs no
+    request, a token that is due changes its Secret alone. Everything is applied server-side
+    by our own field manager, the Deployment last, so an interrupted pass is simply done again.
+    Raises what the clients raise. Worker threads; one key at a time.
+    """
+
+    def __init__(self, options: SyncTargetOptions, rollouts: Rollouts, *, clock: Clock) -> None:
+        self._options = options
+        self._rollouts = rollouts
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._tokens: dict[str, _Token] = {}  # guarded by _lock
+
+    def ensure(
+        self, key: str, target: SyncTarget, cluster: str, upstream: Client, downstream: Client
+    ) -> Deployed:
+        """Deploy the target's syncer if need be, and say how far it is."""
+        inputs = syncer_inputs(target, cluster, self._options, upstream)
+        found = self._rollouts.observe(key, downstream, inputs.namespace, inputs.id)
+        current = found is not None and found.config_hash == config_hash(inputs)
+        token = self._token(key, inputs, downstream) if current else None
+        if token is None or found is None:
+            rollout = self._deploy(key, target, inputs, upstream, downstream)
+            return Deployed(rollout, self._renew_after(key), updated=found is not None)
+        if token.renew_at <= self._clock.monotonic():
+            inputs = self._with_token(key, target, inputs, upstream)
+            self._apply(downstream, secret_object(inputs))
+            _log.info("Renewed a syncer's token", until=inputs.token_renew_at)
+        return Deployed(found, self._renew_after(key))
+
+    def forget(self, key: str) -> None:
+        """Stop watching and drop what is known of a key."""
+        self._rollouts.stop(key)
+        with self._lock:
+            self._tokens.pop(key, None)
+
+    def _renew_after(self, key: str) -> float:
+        return max(self._tokens[key].renew_at - self._clock.monotonic(), 0.0)
+
+    def _token(self, key: str, inputs: SyncerInputs, downstream: Client) -> _Token | None:
+        """Return what is known of the running syncer's token; None: its Secret is missing."""
+        with self._lock:
+            known = self._tokens.get(key)
+        if known is not None and known.uid == inputs.uid:
+            return known
+        try:
+            secret = downstream.resource(SECRETS).get(inputs.id, namespace=inputs.namespace)
+        except NotFound:
+            return None
+        text = (secret["metadata"].get("annotations") or {}).get(TOKEN_RENEW_ANNOTATION, "")
+        try:
+            left = parse_time(text) - self._clock.time()
+        except ValueError:
+            left = 0.0
+        return self._remember(key, inputs.uid, left)
+
+    def _remember(self, key: str, uid: str, renew_after_seconds: float) -> _Token:
+        # Never trusted for longer than one of our own would be: clocks may have jumped.
+        longest = _RENEW_AFTER * self._options.syncer_token_seconds
+        seconds = min(renew_after_seconds, longest)
+        token = _Token(uid, self._clock.monotonic() + seconds)
+        with self._lock:
+            self._tokens[key] = token
+        return token
+
+    def _deploy(
+        self,
+        key: str,
+        target: SyncTarget,
+        inputs: SyncerInputs,
+        upstream: Client,
+        downstream: Client,
+    ) -> Rollout:
+        inputs = self._with_token(key, target, inputs, upstream)
+        applied: Unstructured = {}
+        for obj in downstream_objects(inputs):
+            if obj["kind"] == NAMESPACES.kind and self._is_foreign(inputs, downstream):
+                continue
+            applied = self._apply(downstream, obj)
+        _log.info("Deployed a syncer", target=inputs.name, namespace=inputs.namespace)
+        return self._rollouts.applied(key, applied)
+
+    def _is_foreign(self, inputs: SyncerInputs, downstream: Client) -> bool:
+        """Whether the namespace is somebody else's: then it is used, but neither marked nor
+        ever deleted.
+        """
+        if inputs.namespace == inputs.id:
+            return False
+        try:
+            found = downstream.resource(NAMESPACES).get(inputs.namespace)
+        except NotFound:
+            return False
+        labels = found["metadata"].get("labels") or {}
+        return bool(labels.get(SYNCTARGET_UID_LABEL) != inputs.uid)
+
+    def _with_token(
+        self, key: str, target: SyncTarget, inputs: SyncerInputs, upstream: Client
+    ) -> SyncerInputs:
+        """Make the syncer's identity in the workspace, and return the inputs with a token."""
+        namespace = self._options.credentials_namespace
+        self._ensure_namespace(upstream, namespace)
+        owner = to_owner(target)
+        for obj in upstream_objects(inputs, namespace, owner):
+            self._apply(upstream, obj)
+        answer = upstream.resource(SERVICE_ACCOUNTS).create(
+            {
+                "apiVersion": "authentication.k8s.io/v1",
+                "kind": "TokenRequest",
+                "spec": {"expirationSeconds": self._options.syncer_token_seconds},
+            },
+            namespace=namespace,
+            subresource="token",
+            name=inputs.id,
+        )
+        # A server may grant less than was asked for.
+        granted = answer.get("spec", {}).get("expirationSeconds")
+        life = float(granted or self._options.syncer_token_seconds)
+        self._remember(key, inputs.uid, _RENEW_AFTER * life)
+        return replace(
+            inputs,
+            token=answer["status"]["token"],
+            token_renew_at=format_time(self._clock.time() + _RENEW_AFTER * life),
+        )
+
+    def _ensure_namespace(self, upstream: Client, name: str) -> None:
+        namespaces = upstream.resource(NAMESPACES)
+        try:
+            namespaces.get(name)
+        except NotFound:
+            try:
+                namespaces.create({"metadata": {"name": name}}, field_manager=FIELD_MANAGER)
+            except AlreadyExists:
+                return
+
+    def _apply(self, client: Client, obj: Unstructured) -> Unstructured:
+        resource = client.resource(_BY_KIND[obj["kind"]])
+        return resource.apply(obj, field_manager=FIELD_MANAGER, force=True)
+
+
+def to_owner(target: SyncTarget) -> dict[str, Any]:
+    """Return the owner reference by which garbage collection takes the identity away.
+
+    Not blocking: deleting the SyncTarget in the foreground must not wait for it.
+    """
+    owner = owner_of(target, controller=False)
+    return {
+        "apiVersion": owner.api_version,
+        "kind": owner.kind,
+        "name": owner.name,
+        "uid": owner.uid,
+    }

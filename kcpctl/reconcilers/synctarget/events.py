@@ -1,0 +1,111 @@
+"""Which events a change of status is worth (2.10): transitions only, a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from kcpctl.apis.conditions import FALSE, READY, TRUE, Condition, get_condition
+from kcpctl.apis.synctarget_status import SyncTargetStatus
+from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
+from kcpctl.controller import ObjectReference
+from kcpctl.reconcilers.synctarget.conditions import (
+    CLUSTER_CONNECTED,
+    HEARTBEAT_HEALTHY,
+    SYNCER_DEPLOYED,
+    VALID,
+)
+from kcpctl.reconcilers.synctarget.rollout import DEPLOYMENT_FAILED
+
+__all__ = ["Recorder", "Transition", "reference_to", "transitions"]
+
+
+class Recorder(Protocol):
+    """What the controller needs of an event recorder. Never blocks, never raises."""
+
+    def event(
+        self,
+        obj: ObjectReference,
+        type: str,  # noqa: A002 - the field's name
+        reason: str,
+        message: str,
+    ) -> None:
+        """Record that something happened to ``obj``."""
+
+
+class Transition(NamedTuple):
+    """One event."""
+
+    type: str
+    reason: str
+    message: str
+
+
+def reference_to(target: SyncTarget, cluster: str) -> ObjectReference:
+    """Return the SyncTarget as what an event is about, in its own logical cluster."""
+    meta = target.metadata
+    return ObjectReference(
+        cluster,
+        SYNCTARGETS.api_version,
+        SYNCTARGETS.kind,
+        "",
+        meta.name,
+        meta.uid,
+        meta.resource_version,
+    )
+
+
+def transitions(old: SyncTargetStatus, new: SyncTargetStatus) -> list[Transition]:
+    """Return the events between two statuses; equal statuses have none."""
+    return [
+        event
+        for type_, judge in (
+            (VALID, _valid),
+            (CLUSTER_CONNECTED, _connected),
+            (SYNCER_DEPLOYED, _deployed),
+            (HEARTBEAT_HEALTHY, _heartbeat),
+            (READY, _ready),
+        )
+        if (after := get_condition(new.conditions, type_)) is not None
+        for event in judge(get_condition(old.conditions, type_), after)
+    ]
+
+
+def _became(before: Condition | None, after: Condition, status: str) -> bool:
+    """Whether the status was entered, or a False is now False for another reason."""
+    if after.status != status:
+        return False
+    if before is None or before.status != status:
+        return True
+    return status == FALSE and before.reason != after.reason
+
+
+def _valid(before: Condition | None, after: Condition) -> Iterator[Transition]:
+    if _became(before, after, TRUE):
+        yield Transition("Normal", "Validated", after.message)
+    elif _became(before, after, FALSE):
+        yield Transition("Warning", after.reason, after.message)
+
+
+def _connected(before: Condition | None, after: Condition) -> Iterator[Transition]:
+    if _became(before, after, FALSE):
+        yield Transition("Warning", after.reason, after.message)
+
+
+def _deployed(before: Condition | None, after: Condition) -> Iterator[Transition]:
+    if _became(before, after, TRUE) and after.reason == "Deployed":
+        yield Transition("Normal", "SyncerDeployed", after.message)
+    elif _became(before, after, FALSE) and after.reason == DEPLOYMENT_FAILED:
+        yield Transition("Warning", after.reason, after.message)
+
+
+def _heartbeat(before: Condition | None, after: Condition) -> Iterator[Transition]:
+    if before is not None and before.status == FALSE and after.status == TRUE:
+        yield Transition("Normal", "HeartbeatResumed", after.message)
+    elif _became(before, after, FALSE):
+        yield Transition("Warning", "HeartbeatMissed", after.message)
+
+
+def _ready(before: Condition | None, after: Condition) -> Iterator[Transition]:
+    if _became(before, after, TRUE):
+        yield Transition("Normal", "Ready", after.message)

@@ -1,0 +1,109 @@
+"""Whether a syncer is alive, judged by the observer's own monotonic clock (decision 4)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kcpctl.apis.synctarget_status import SyncTargetStatus
+from kcpctl.runtime import Clock, parse_time
+
+__all__ = ["Heartbeat", "Observer", "Thresholds", "heartbeat_stamps", "next_look"]
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Ages at which a heartbeat is stale and a target unhealthy, and the time to the first."""
+
+    heartbeat_seconds: float = 60.0
+    unhealthy_seconds: float = 300.0
+    grace_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What is known of a target's heartbeat.
+
+    ``age_seconds`` is None when there never was one; ``waited_seconds`` how long one is waited
+    for, None while the syncer is not deployed; ``error`` why it cannot be told, or "".
+    """
+
+    age_seconds: float | None = None
+    waited_seconds: float | None = None
+    error: str = ""
+
+
+def heartbeat_stamps(status: SyncTargetStatus) -> tuple[str, ...]:
+    """Return the stamps that say when the syncer was last alive.
+
+    ``lastSyncTime`` counts only for writers that know neither of the other two (1.3).
+    """
+    stamps = (status.last_syncer_heartbeat_time, status.last_heartbeat_time)
+    found = tuple(stamp for stamp in stamps if stamp)
+    return found or tuple(stamp for stamp in (status.last_sync_time,) if stamp)
+
+
+def next_look(heartbeat: Heartbeat, thresholds: Thresholds) -> float | None:
+    """Return the seconds until the passing of time alone changes the verdict, or None."""
+    age = heartbeat.age_seconds
+    if heartbeat.error:
+        return None
+    if age is None:
+        waited = heartbeat.waited_seconds
+        left = None if waited is None else thresholds.grace_seconds - waited
+        return left if left is not None and left > 0 else None
+    for threshold in (thresholds.heartbeat_seconds, thresholds.unhealthy_seconds):
+        if age < threshold:
+            return threshold - age
+    return None
+
+
+@dataclass(slots=True)
+class _Seen:
+    """One object's stamps by slot: what they were, and the monotonic time that stands for."""
+
+    uid: str
+    slots: dict[str, tuple[tuple[str, ...], float]] = field(default_factory=dict)
+
+
+class Observer:
+    """Ages of time stamps that others write, immune to jumps of anybody's clock.
+
+    When a slot of an object is first looked at, its stamp is trusted (one in the future counts
+    as now); afterwards a stamp that changed is as old as the moment in which that was seen.
+    Another uid is another object. Safe from any thread.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._seen: dict[str, _Seen] = {}  # guarded by _lock
+
+    def age(self, key: str, uid: str, slot: str, stamps: Sequence[str]) -> float | None:
+        """Return the age in seconds of the newest of ``stamps``; None without any.
+
+        Raises ValueError for a stamp that is no RFC 3339 time.
+        """
+        texts = tuple(stamps)
+        written = max((parse_time(text) for text in texts), default=None)
+        now = self._clock.monotonic()
+        with self._lock:
+            seen = self._seen.get(key)
+            if seen is None or seen.uid != uid:
+                seen = self._seen[key] = _Seen(uid)
+            known = seen.slots.get(slot)
+            if known is None:
+                claimed = 0.0 if written is None else self._clock.time() - written
+                known = seen.slots[slot] = (texts, now - max(claimed, 0.0))
+            elif known[0] != texts:
+                known = seen.slots[slot] = (texts, now)
+        return None if written is None else now - known[1]
+
+    def forget(self, key: str) -> None:
+        """Drop everything about an object that is gone."""
+        with self._lock:
+            self._seen.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._seen)

@@ -1,0 +1,61 @@
+"""The settings of the SyncTarget controller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kcpctl.errors import UsageError
+from kcpctl.reconcilers.synctarget.health import Thresholds
+
+__all__ = ["SyncTargetOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncTargetOptions:
+    """What an operator may set; the defaults are those of decisions 4, 6, 8 and 12.
+
+    Parameters
+    ----------
+    heartbeat_threshold_seconds: age of a heartbeat from which HeartbeatHealthy is False.
+    unhealthy_threshold_seconds: age of a heartbeat from which Ready is False.
+    startup_grace_seconds: how long a deployed syncer may take to its first heartbeat.
+    syncer_image: image of syncers that name none; "" makes naming one a duty.
+    upstream_server_url: URL that deployed syncers reach the upstream server under; "" takes the
+        one of the controller's own client.
+    upstream_ca: PEM certificates that the syncers check that server with.
+    upstream_insecure: they do not check it. For development only.
+    upstream_server_name: name that its certificate is checked for, if not the URL's host.
+    credentials_namespace: where kubeconfig Secrets and syncer identities live upstream.
+    force_delete_after_seconds: how long a deletion waits for a cluster that cannot be reached.
+    workers: worker threads.
+    syncer_token_seconds: life of a syncer's token; renewed when a fifth of it is left.
+    """
+
+    heartbeat_threshold_seconds: float = 60.0
+    unhealthy_threshold_seconds: float = 300.0
+    startup_grace_seconds: float = 60.0
+    syncer_image: str = ""
+    upstream_server_url: str = ""
+    upstream_ca: bytes = b""
+    upstream_insecure: bool = False
+    upstream_server_name: str = ""
+    credentials_namespace: str = "kcpctl-system"
+    force_delete_after_seconds: float = 600.0
+    workers: int = 4
+    syncer_token_seconds: int = 86_400
+
+    def __post_init__(self) -> None:
+        if not 0 < self.heartbeat_threshold_seconds <= self.unhealthy_threshold_seconds:
+            raise UsageError(
+                "--sync-target-heartbeat-threshold must be above zero and not above "
+                "--sync-target-unhealthy-threshold"
+            )
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The three figures that health is judged by."""
+        return Thresholds(
+            self.heartbeat_threshold_seconds,
+            self.unhealthy_threshold_seconds,
+            self.startup_grace_seconds,
+        )

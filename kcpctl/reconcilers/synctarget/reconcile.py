@@ -1,0 +1,350 @@
+"""The SyncTarget reconciler: the thin shell around the decisions of :mod:`.status`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+
+from kcpctl.apis.conditions import INFO, false, get_condition, is_true, set_condition
+from kcpctl.apis.naming import (
+    KEY_LABEL,
+    LEGACY_SYNCTARGET_FINALIZER,
+    SYNCTARGET_FINALIZER,
+    sync_target_key,
+)
+from kcpctl.apis.synctarget_status import SyncTargetStatus
+from kcpctl.apis.workload import MANAGED, SYNCTARGETS, SyncTarget, deployment_mode
+from kcpctl.client import Client
+from kcpctl.clusters import ConnectionStatus
+from kcpctl.controller import Request, Result, commit
+from kcpctl.errors import (
+    ApiError,
+    ConfigError,
+    Conflict,
+    NotConnected,
+    TerminalError,
+    TooManyRequests,
+)
+from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
+from kcpctl.reconcilers.synctarget.credentials import Cache, CredentialSource, Unusable
+from kcpctl.reconcilers.synctarget.deletion import Cleaner
+from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
+from kcpctl.reconcilers.synctarget.events import Recorder, reference_to, transitions
+from kcpctl.reconcilers.synctarget.health import Heartbeat, Observer, heartbeat_stamps
+from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
+from kcpctl.reconcilers.synctarget.problem import INVALID_CONFIGURATION, Problem
+from kcpctl.reconcilers.synctarget.rollout import Rollout
+from kcpctl.reconcilers.synctarget.status import Decision, Snapshot, decide
+from kcpctl.reconcilers.synctarget.validation import validate
+from kcpctl.runtime import Clock, get_logger
+
+__all__ = ["Pool", "SyncTargetReconciler"]
+
+_log = get_logger(__name__)
+
+# While something remains; the servers do the work meanwhile.
+_DELETION_RETRY_SECONDS: Final = 2.0
+
+
+class Pool(Protocol):
+    """What is needed of a :class:`kcpctl.clusters.ClusterPool`."""
+
+    def ensure(self, key: str, kubeconfig: bytes, *, source: str) -> None:
+        """Keep a connection with these credentials."""
+
+    def fail(self, key: str, reason: str, message: str) -> None:
+        """Say that there are no usable credentials."""
+
+    def remove(self, key: str) -> None:
+        """Forget a connection."""
+
+    def client(self, key: str) -> Client:
+        """Return the live client; raises NotConnected."""
+
+    def status(self, key: str) -> ConnectionStatus | None:
+        """Return what is known of a connection."""
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What one pass found out, for the snapshot, and what is to follow it."""
+
+    invalid: Problem | None = None
+    credentials: Problem | None = None
+    connection: ConnectionStatus | None = None
+    rollout: Rollout | None = None
+    renew_after_seconds: float | None = None
+    updated: bool = False
+    failure: ApiError | None = None
+
+
+class SyncTargetReconciler:
+    """Makes SyncTargets work: validate, deploy the syncer, check its health, write the status.
+
+    Each pass reads caches, brings the cluster closer to what the spec asks for, and turns what it
+    found into a status by :func:`decide`, a pure function. It writes metadata or status, never
+    both, and only what differs; a second pass over the same state makes no request. Never
+    written: spec, and the fields of the heartbeat.
+
+    A deployment that the cluster's server refuses is written into the status and then raised, so
+    that the queue backs off. An invalid spec is no error: its next change brings it back.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        targets: Cache,
+        credentials: CredentialSource,
+        pool: Pool,
+        deployer: SyncerDeployer,
+        recorder: Recorder,
+        options: SyncTargetOptions,
+        clock: Clock,
+    ) -> None:
+        self._client = client
+        self._targets = targets
+        self._credentials = credentials
+        self._pool = pool
+        self._deployer = deployer
+        self._recorder = recorder
+        self._options = options
+        self._clock = clock
+        self._observer = Observer(clock)
+
+    def reconcile(self, request: Request) -> Result | None:
+        """Reconcile one SyncTarget."""
+        if request.namespace:
+            raise TerminalError(
+                f"{request.key!r} names a namespace, but SyncTargets are cluster-scoped"
+            )
+        found = self._targets.cached(request.key)
+        if found is None:
+            self._forget(request.key)
+            return None
+        try:
+            target = found.decode(SyncTarget)
+        except msgspec.ValidationError as error:
+            raise TerminalError(f"SyncTarget {request.key!r} cannot be read: {error}") from None
+        if target.metadata.deletion_timestamp is not None:
+            return self._delete(request, target)
+        marked = _with_marks(target, request.cluster)
+        if marked is not target:
+            self._commit(request, target, marked)
+            return None  # the event of that write brings the next pass
+        return self._sync(request, target)
+
+    def _forget(self, key: str) -> None:
+        self._deployer.forget(key)
+        self._pool.remove(key)
+        self._observer.forget(key)
+
+    def _commit(self, request: Request, old: SyncTarget, new: SyncTarget) -> bool:
+        """Write what differs to the request's own logical cluster; False if nothing does."""
+        resource = self._client.cluster(request.cluster).resource(SYNCTARGETS)
+        return commit(resource, old, new) is not None
+
+    # The four phases.
+
+    def _sync(self, request: Request, target: SyncTarget) -> Result | None:
+        findings = self._validate(request, target)
+        if findings.invalid is None:
+            self._deploy(request, target, findings)
+        heartbeat = self._check_health(request.key, target)
+        decision = decide(
+            Snapshot(
+                target=target,
+                invalid=findings.invalid,
+                credentials=findings.credentials,
+                connection=findings.connection,
+                rollout=findings.rollout,
+                heartbeat=heartbeat,
+                thresholds=self._options.thresholds,
+                now=self._clock.time(),
+            )
+        )
+        self._update_status(request, target, decision)
+        if findings.updated:
+            self._record(request, target, "Normal", "SyncerUpdated", "The syncer was changed")
+        if findings.failure is not None:
+            raise findings.failure
+        return _earliest(decision.requeue_after_seconds, findings.renew_after_seconds)
+
+    def _validate(self, request: Request, target: SyncTarget) -> _Findings:
+        """Check the spec, then find the credentials that it names."""
+        invalid = validate(target, default_image=self._options.syncer_image)
+        if invalid is not None:
+            return _Findings(invalid=invalid)
+        if deployment_mode(target.spec) != MANAGED:
+            self._deployer.forget(request.key)
+            self._pool.remove(request.key)
+            return _Findings()
+        try:
+            found = self._credentials.find(target, request.cluster)
+            self._pool.ensure(request.key, found.data, source=found.source)
+        except Unusable as error:
+            problem = error.problem
+            if error.invalid:
+                return _Findings(invalid=problem)
+        except ConfigError as error:
+            problem = Problem(INVALID_CONFIGURATION, f"{error}; correct the kubeconfig there")
+        else:
+            return _Findings(connection=self._pool.status(request.key))
+        self._deployer.forget(request.key)
+        self._pool.fail(request.key, problem.reason, problem.message)
+        return _Findings(credentials=problem)
+
+    def _deploy(self, request: Request, target: SyncTarget, findings: _Findings) -> None:
+        """Ensure the syncer's deployment where there is a connection."""
+        if findings.connection is None:
+            return
+        if not findings.connection.connected:
+            self._deployer.forget(request.key)
+            return
+        upstream = self._client.cluster(request.cluster)
+        try:
+            downstream = self._pool.client(request.key)
+            deployed = self._deployer.ensure(
+                request.key, target, request.cluster, upstream, downstream
+            )
+        except NotConnected:
+            findings.connection = self._pool.status(request.key)
+        except (Conflict, TooManyRequests):
+            raise  # not the deployment's fault
+        except ApiError as error:
+            findings.failure = error
+            findings.rollout = Rollout(error=f"The syncer could not be deployed: {error.message}")
+        else:
+            findings.rollout = deployed.rollout
+            findings.renew_after_seconds = deployed.renew_after_seconds
+            findings.updated = deployed.updated
+
+    def _check_health(self, key: str, target: SyncTarget) -> Heartbeat:
+        uid, status = target.metadata.uid, target.status
+        start = get_condition(
+            status.conditions,
+            SYNCER_DEPLOYED if deployment_mode(target.spec) == MANAGED else VALID,
+        )
+        since = start.last_transition_time if start and is_true([start], start.type) else None
+        try:
+            return Heartbeat(
+                self._observer.age(key, uid, "heartbeat", heartbeat_stamps(status)),
+                self._observer.age(key, uid, "start", (since,) if since else ()),
+            )
+        except ValueError as error:
+            return Heartbeat(error=f"The heartbeat in the status cannot be read: {error}")
+
+    def _update_status(self, request: Request, target: SyncTarget, decision: Decision) -> None:
+        """Write the status if it differs, and tell its transitions once it is written."""
+        old, new = target.status, decision.status
+        if not self._commit(request, target, msgspec.structs.replace(target, status=new)):
+            return
+        if old.phase != new.phase:
+            _log.info("SyncTarget changed", phase=new.phase, was=old.phase)
+        for event in transitions(old, new):
+            self._record(request, target, *event)
+
+    def _record(
+        self, request: Request, target: SyncTarget, type_: str, reason: str, message: str
+    ) -> None:
+        self._recorder.event(reference_to(target, request.cluster), type_, reason, message)
+
+    # Deletion.
+
+    def _delete(self, request: Request, target: SyncTarget) -> Result | None:
+        """Clean up as far as possible; the finalizer goes last."""
+        ours = {SYNCTARGET_FINALIZER, LEGACY_SYNCTARGET_FINALIZER}
+        if not ours & set(target.metadata.finalizers):
+            self._forget(request.key)
+            return None
+        waited = self._waited(request.key, target)
+        downstream, why_not = self._reach(request, target)
+        cleaner = Cleaner(
+            target, request.cluster, credentials_namespace=self._options.credentials_namespace
+        )
+        force_after = self._options.force_delete_after_seconds
+        progress = cleaner.run(
+            self._client.cluster(request.cluster),
+            downstream,
+            why_not=why_not,
+            force=waited >= force_after,
+        )
+        if progress.remaining:
+            self._report_remaining(request, target, progress.remaining)
+            if downstream is None:
+                return Result(max(force_after - waited, _DELETION_RETRY_SECONDS))
+            return Result(_DELETION_RETRY_SECONDS)
+        if progress.orphaned:
+            self._record(
+                request,
+                target,
+                "Warning",
+                "OrphanedDownstream",
+                f"The cluster could not be reached, and what is there was left behind: {why_not}",
+            )
+        left = [name for name in target.metadata.finalizers if name not in ours]
+        self._commit(request, target, _with_finalizers(target, left))
+        self._record(request, target, "Normal", "Deleted", "The SyncTarget was cleaned up")
+        self._forget(request.key)
+        return None
+
+    def _waited(self, key: str, target: SyncTarget) -> float:
+        since = target.metadata.deletion_timestamp or ""
+        return self._observer.age(key, target.metadata.uid, "deletion", (since,)) or 0.0
+
+    def _reach(self, request: Request, target: SyncTarget) -> tuple[Client | None, str]:
+        """Return a client of the physical cluster, or None and why there is none."""
+        try:
+            found = self._credentials.find(target, request.cluster)
+            self._pool.ensure(request.key, found.data, source=found.source)
+            return self._pool.client(request.key), ""
+        except (Unusable, ConfigError) as error:
+            return None, str(error)
+        except NotConnected:
+            status = self._pool.status(request.key)
+            return (
+                None,
+                status.message if status is not None and status.message else "not connected",
+            )
+
+    def _report_remaining(
+        self, request: Request, target: SyncTarget, remaining: tuple[str, ...]
+    ) -> None:
+        message = f"Still to be removed: {'; '.join(remaining)}"
+        status = deleting_status(target, message, self._clock.time())
+        self._commit(request, target, msgspec.structs.replace(target, status=status))
+
+
+def deleting_status(target: SyncTarget, message: str, now: float) -> SyncTargetStatus:
+    """Return the status of a SyncTarget that waits for its clean-up."""
+    decision = decide(Snapshot(target=target, now=now))
+    deleting = false(DELETING, INFO, "ResourceRemaining", message)
+    deleting.observed_generation = target.metadata.generation
+    conditions = set_condition(decision.status.conditions, deleting, now)
+    return msgspec.structs.replace(decision.status, conditions=conditions)
+
+
+def _with_marks(target: SyncTarget, cluster: str) -> SyncTarget:
+    """Return the target with finalizer and key label, itself if it has both (decision 5)."""
+    meta = target.metadata
+    key = sync_target_key(cluster, meta.name)
+    finalizers = [name for name in meta.finalizers if name != LEGACY_SYNCTARGET_FINALIZER]
+    if SYNCTARGET_FINALIZER not in finalizers:
+        finalizers.append(SYNCTARGET_FINALIZER)
+    if finalizers == meta.finalizers and meta.labels.get(KEY_LABEL) == key:
+        return target
+    marked = _with_finalizers(target, finalizers)
+    marked.metadata.labels = {**meta.labels, KEY_LABEL: key}
+    return marked
+
+
+def _with_finalizers(target: SyncTarget, finalizers: list[str]) -> SyncTarget:
+    metadata = msgspec.structs.replace(target.metadata, finalizers=finalizers)
+    return msgspec.structs.replace(target, metadata=metadata)
+
+
+def _earliest(*seconds: float | None) -> Result | None:
+    planned = [one for one in seconds if one is not None]
+    return Result(min(planned)) if planned else None

@@ -1,0 +1,181 @@
+"""From a snapshot to the status: the decisions of the controller, without any I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from kcpctl.apis.conditions import (
+    ERROR,
+    FALSE,
+    READY,
+    TRUE,
+    Condition,
+    get_condition,
+    is_false,
+    is_true,
+    set_condition,
+)
+from kcpctl.apis.synctarget_status import (
+    DEPLOYING,
+    FAILED,
+    NOT_READY,
+    PENDING,
+    PHASE_READY,
+    TERMINATING,
+    SyncTargetStatus,
+)
+from kcpctl.apis.workload import MANAGED, SyncTarget, deployment_mode
+from kcpctl.clusters import ConnectionStatus
+from kcpctl.reconcilers.synctarget.conditions import (
+    CLUSTER_CONNECTED,
+    SYNCER_DEPLOYED,
+    VALID,
+    connected_condition,
+    heartbeat_condition,
+    ready_condition,
+    valid_condition,
+)
+from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds, next_look
+from kcpctl.reconcilers.synctarget.problem import Problem
+from kcpctl.reconcilers.synctarget.rollout import Rollout, deployed_condition
+
+__all__ = ["Decision", "Snapshot", "decide", "decide_phase"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything that a decision depends on.
+
+    Attributes
+    ----------
+    target: the SyncTarget as stored.
+    invalid: the rule or reference that makes it not Valid.
+    credentials: why there is no usable kubeconfig (Managed).
+    connection: the pool's view of the cluster (Managed).
+    rollout: the syncer's Deployment (Managed and connected).
+    heartbeat: the syncer's heartbeat.
+    now: wall-clock seconds, for transition times only.
+    """
+
+    target: SyncTarget
+    invalid: Problem | None = None
+    credentials: Problem | None = None
+    connection: ConnectionStatus | None = None
+    rollout: Rollout | None = None
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    now: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The status to write, and when the passing of time alone calls for another look."""
+
+    status: SyncTargetStatus
+    requeue_after_seconds: float | None = None
+
+
+def decide(snapshot: Snapshot) -> Decision:
+    """Return what follows from ``snapshot``; the same snapshot always gives the same.
+
+    While the target is being deleted, or its spec is not Valid, nobody looks at its cluster: the
+    conditions about that stay what they were, with the generation that they were observed for.
+    """
+    target = snapshot.target
+    managed = deployment_mode(target.spec) == MANAGED
+    deleting = target.metadata.deletion_timestamp is not None
+    conditions, heartbeat = list(target.status.conditions), snapshot.heartbeat
+    if not deleting:
+        conditions = _set(snapshot, conditions, valid_condition(snapshot.invalid))
+    if snapshot.invalid is None and not deleting:
+        conditions = _deployed(snapshot, conditions, managed=managed)
+        heartbeat = _waiting(conditions, heartbeat, managed=managed)
+        conditions = _set(snapshot, conditions, heartbeat_condition(heartbeat, snapshot.thresholds))
+    ready = ready_condition(
+        conditions,
+        managed=managed,
+        deleting=deleting,
+        heartbeat=heartbeat,
+        thresholds=snapshot.thresholds,
+    )
+    conditions = _set(snapshot, conditions, ready)
+    status = msgspec.structs.replace(
+        target.status,
+        observed_generation=target.metadata.generation,
+        conditions=conditions,
+        phase=decide_phase(target, conditions, managed=managed),
+        capacity=_capacity(target),
+    )
+    settled = deleting or snapshot.invalid is not None
+    after = None if settled else next_look(heartbeat, snapshot.thresholds)
+    return Decision(status, after)
+
+
+def _set(
+    snapshot: Snapshot, conditions: Sequence[Condition], condition: Condition
+) -> list[Condition]:
+    condition.observed_generation = snapshot.target.metadata.generation
+    return set_condition(conditions, condition, snapshot.now)
+
+
+def _deployed(snapshot: Snapshot, conditions: list[Condition], *, managed: bool) -> list[Condition]:
+    """Set ClusterConnected and SyncerDeployed."""
+    if managed:
+        connected = connected_condition(snapshot.credentials, snapshot.connection)
+        conditions = _set(snapshot, conditions, connected)
+        return _set(snapshot, conditions, deployed_condition(connected, snapshot.rollout))
+    before = get_condition(conditions, SYNCER_DEPLOYED)
+    if before is not None and before.reason != "NotManaged":
+        # The target was Managed: what the controller said of the cluster is no longer kept up.
+        conditions = [one for one in conditions if one.type != CLUSTER_CONNECTED]
+    not_managed = Condition(
+        type=SYNCER_DEPLOYED,
+        status=TRUE,
+        reason="NotManaged",
+        message="Somebody else runs the syncer (spec.deployment.mode is External)",
+    )
+    return _set(snapshot, conditions, not_managed)
+
+
+def _waiting(conditions: list[Condition], heartbeat: Heartbeat, *, managed: bool) -> Heartbeat:
+    """The grace runs while the syncer is deployed, or in External mode the object valid."""
+    if not is_true(conditions, SYNCER_DEPLOYED if managed else VALID):
+        return Heartbeat(heartbeat.age_seconds, None, heartbeat.error)
+    return Heartbeat(heartbeat.age_seconds, heartbeat.waited_seconds or 0.0, heartbeat.error)
+
+
+def _capacity(target: SyncTarget) -> dict[str, str | int]:
+    """What is declared wins; what was copied from an older spec does not outlive it."""
+    if target.spec.capacity:
+        return dict(target.spec.capacity)
+    changed = target.metadata.generation != target.status.observed_generation
+    return {} if changed else target.status.capacity
+
+
+def decide_phase(target: SyncTarget, conditions: Sequence[Condition], *, managed: bool) -> str:
+    """Return the phase: a total function (decision 3)."""
+    if target.metadata.deletion_timestamp is not None:
+        return TERMINATING
+    deployed = get_condition(conditions, SYNCER_DEPLOYED)
+    hopeless = deployed is not None and deployed.status == FALSE and deployed.severity == ERROR
+    if is_false(conditions, VALID) or hopeless:
+        return FAILED
+    if is_true(conditions, READY):
+        return PHASE_READY
+    if not is_true(conditions, VALID):
+        return PENDING
+    if not managed or _was_deployed(target):
+        return NOT_READY
+    underway = not is_true(conditions, SYNCER_DEPLOYED) or not is_true(
+        conditions, CLUSTER_CONNECTED
+    )
+    return DEPLOYING if underway else NOT_READY
+
+
+def _was_deployed(target: SyncTarget) -> bool:
+    """Whether the stored phase says that this generation was deployed before."""
+    same = target.status.observed_generation == target.metadata.generation
+    return same and target.status.phase in {PHASE_READY, NOT_READY}
