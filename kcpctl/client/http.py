@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -20,7 +21,7 @@ from kcpctl.client.limiter import TokenBucket
 from kcpctl.client.metrics import ClientMetrics
 from kcpctl.client.tls import shrink_read_buffers, tls_context
 from kcpctl.client.transport import Call, Response
-from kcpctl.errors import ApiError, Unauthorized
+from kcpctl.errors import ApiError, ResourceVersionTooLarge, Unauthorized
 from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock
 from kcpctl.runtime.logging import get_logger
 from kcpctl.runtime.metrics import Metrics
@@ -37,6 +38,7 @@ _MAX_LOST_TRIES = 3  # those above have back-offs of their own
 _LOST_WAIT_SECONDS = 1.0  # RC-08
 _MAX_WAIT_SECONDS = 30.0  # RC-13
 _MAX_ERROR_BYTES = 1024 * 1024
+_LARGE_BYTES = 256 * 1024
 _FAILURES = (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError)
 
 
@@ -171,7 +173,7 @@ class HttpTransport:
                 call.method,
                 self._url(call),
                 headers=headers,
-                data=call.body,
+                data=_sendable(call.body),
                 ssl=self._context(credential),
                 server_hostname=self._config.server_name or None,
                 proxy=self._config.proxy_url or None,
@@ -225,6 +227,11 @@ class HttpTransport:
         return transport_error(error, self._describe(call), timeout_seconds)
 
 
+def _sendable(body: bytes | None) -> bytes | io.BytesIO | None:
+    """Have a large body written piece by piece, so that it does not hold up the loop."""
+    return io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
+
+
 def _constant_headers(config: ClientConfig) -> CIMultiDict[str]:
     headers = CIMultiDict({"User-Agent": config.user_agent})
     # Unpacking a compressed list costs more than receiving it, except over slow lines.
@@ -247,6 +254,9 @@ def _error_of(state: tenacity.RetryCallState) -> BaseException | None:
 
 def _wait_seconds(error: BaseException | None, call: Call) -> float | None:
     """Return how long to wait before the call is sent again; None when it must not be."""
+    if isinstance(error, ResourceVersionTooLarge):
+        # The server has waited for 3 s already; the way out is another version, not patience.
+        return None
     if isinstance(error, ApiError) and (error.code == 429 or error.code >= 500):
         after = error.retry_after_seconds
         return None if after is None else min(after, _MAX_WAIT_SECONDS)

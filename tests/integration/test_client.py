@@ -18,6 +18,7 @@ from kcpctl.errors import (
     Forbidden,
     InternalError,
     Invalid,
+    ResourceVersionTooLarge,
     ServiceUnavailable,
     TooManyRequests,
     TransportError,
@@ -311,6 +312,19 @@ async def test_without_whole_seconds_it_is_the_callers_at_once_rc_07(
     assert len(server.received) == 1
 
 
+async def test_a_version_that_is_too_large_is_the_callers_at_once(
+    server: ScriptedServer, client: AsyncClient
+) -> None:
+    # A real server sends Retry-After: 1 after 3 s of waiting; ten of these are 40 s.
+    cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+    message = "Timeout: Too large resource version: 9, current: 7"
+    body = status_body(504, "Timeout", message, details={"causes": [cause]})
+    server.on("GET", NS, Reply(body, status=504, headers={"Retry-After": "1"}))
+    with pytest.raises(ResourceVersionTooLarge):
+        await client.resource(NAMESPACES).list_raw(resource_version="9")
+    assert len(server.received) == 1
+
+
 async def test_a_probe_hears_of_each_failure(server: ScriptedServer, client: AsyncClient) -> None:
     server.on("GET", "/readyz", BUSY)
     with pytest.raises(TooManyRequests):
@@ -422,6 +436,13 @@ async def test_a_request_as_it_arrives(server: ScriptedServer, client: AsyncClie
     assert request.header("Accept-Encoding") == "identity"
     assert request.header("User-Agent") == "kcpctl"
     assert request.json() == CONFIG_MAP
+
+
+async def test_a_body_of_several_mebibytes(server: ScriptedServer, client: AsyncClient) -> None:
+    big = {**CONFIG_MAP, "data": {"x": "y" * 3_000_000}}
+    server.on("POST", MAPS, BUSY, Reply(CONFIG_MAP))
+    await client.resource(CONFIG_MAPS).create(big)
+    assert [one.json() == big for one in server.received] == [True, True]
 
 
 async def test_selectors_and_names_keep_their_characters(
