@@ -1,7 +1,6 @@
 """A controller for a custom resource of one's own: it answers each Greeting in its status.
 
-Run it with a kubeconfig (KUBECONFIG or ~/.kube/config) of a server that has the CRD in
-examples/greetings_crd.yaml; Ctrl-C ends it.
+It takes $KUBECONFIG or ~/.kube/config, of a server with examples/greetings_crd.yaml.
 """
 
 from kcpctl.apis.resource import Resource
@@ -14,7 +13,7 @@ GREETINGS = Resource("example.com", "v1", "greetings", "Greeting")
 
 class Greeter:
     def __init__(self, manager: Manager) -> None:
-        self.client = manager.client.resource(GREETINGS)
+        self.client = manager.client
         self.informer = manager.informers.informer(GREETINGS)
         self.events = manager.recorder("greeter")
 
@@ -24,7 +23,8 @@ class Greeter:
         except NotFound:
             return  # it was deleted
         answer = f"Hello, {greeting['spec']['to']}!"
-        if commit(self.client, greeting, {**greeting, "status": {"answer": answer}}):
+        client = self.client.cluster(request.cluster).resource(GREETINGS)
+        if commit(client, greeting, {**greeting, "status": {"answer": answer}}):
             self.events.event(greeting, "Normal", "Greeted", answer)
 
 
