@@ -181,7 +181,7 @@ async def probed(bench: Bench, **probes: Any) -> tuple[Container, Path]:
     health.write_text("ok")
     with_port = SERVER.replace('("127.0.0.1", 0)', '("127.0.0.1", int(sys.argv[3]))')
     number = str(free_port())
-    spec = {
+    spec: dict[str, Any] = {
         name: {"httpGet": {"path": "/", "port": number}, **settings}
         for name, settings in probes.items()
     }

@@ -33,9 +33,10 @@ def tokens(clock: FakeClock) -> ServiceAccountTokens:
 
 def parts(token: str) -> tuple[dict[str, object], dict[str, object]]:
     header, payload, _ = token.split(".")
-    return tuple(  # type: ignore[return-value]
+    first, second = (
         json.loads(base64.urlsafe_b64decode(part + "==")) for part in (header, payload)
     )
+    return first, second
 
 
 def encode(value: object) -> str:
