@@ -41,6 +41,21 @@ class Event:
     old: Json | None
 
 
+# 2025-01-01T00:00:00Z; versions grow by four a second while the server is down.
+_EPOCH_SECONDS = 1_735_689_600
+_REVISIONS_PER_SECOND = 4
+
+
+def _first_revision(clock: Clock) -> int:
+    """Return where a new server starts to count.
+
+    Everything is in memory, so a restarted server has forgotten all versions. It has to start
+    above those it gave out before: a client that comes back with an old one is then told that it
+    is too old, and lists again, instead of waiting for changes that it takes for seen.
+    """
+    return max(1, int((clock.time() - _EPOCH_SECONDS) * _REVISIONS_PER_SECOND))
+
+
 class Backend:
     """Store, served kinds, clock and randomness, with one way to commit.
 
@@ -59,7 +74,7 @@ class Backend:
         self.workspaces = workspaces
         self.clock = clock
         self.rng = rng
-        self.store = Store()
+        self.store = Store(_first_revision(clock))
         self.kinds = KindSet(workspaces=workspaces)
         self.hooks: list[Callable[[Event], None]] = []
         self.subscribers: list[Callable[[Event], None]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -35,7 +35,7 @@ class WriteOptions:
     """How a write is to be made, and what there is to warn about afterwards.
 
     ``duplicates`` are the duplicate keys that decoding found. ``trusted`` writes are the
-    server's own.
+    server's own. ``admission`` is asked about the object before it is stored, and may raise.
     """
 
     user: str = "system:kcpctl"
@@ -46,6 +46,7 @@ class WriteOptions:
     duplicates: Sequence[str] = ()
     warnings: list[str] = field(default_factory=list)
     trusted: bool = True
+    admission: Callable[[Json], None] | None = None
 
 
 _ANYTHING: Final[Schema] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}

@@ -94,6 +94,7 @@ class _Collection:
         self.order: dict[str, list[tuple[str, str]]] = {}
         self.log: list[Change] = []
         self.base = 0  # position of log[0] among all changes ever
+        self.latest = 0  # revision of the last change
         self.forgotten = 0  # changes up to this revision are no longer in the log
         self.cursors: dict[str, set[Cursor]] = {}
 
@@ -101,12 +102,15 @@ class _Collection:
         """Return the (namespace, name) pairs of a cluster in order."""
         order = self.order.get(cluster)
         if order is None:
-            order = self.order[cluster] = sorted(self.objects.get(cluster, ()))
+            # As etcd orders its keys: "a-b/x" comes before "a/x".
+            order = sorted(self.objects.get(cluster, ()), key="/".join)
+            self.order[cluster] = order
         return order
 
     def append(self, change: Change) -> None:
         """Log a change and wake who follows."""
         self.log.append(change)
+        self.latest = change.revision
         if len(self.log) > 2 * HISTORY_LENGTH:
             self.forget(len(self.log) - HISTORY_LENGTH)
         for scope in (change.key.cluster, "*"):
@@ -178,11 +182,13 @@ class Store:
     the revision of the commit that wrote it; (2) a stored dict is never modified; (3) changes are
     handed out in order, without gaps, or a 410 is raised. Event loop's thread only; nothing
     blocks or awaits except ``Cursor.wait``.
+
+    ``revision`` is where to start counting; versions before it are "too old".
     """
 
-    def __init__(self) -> None:
-        self.revision = 1
-        self._compacted = 0
+    def __init__(self, revision: int = 1) -> None:
+        self.revision = revision
+        self._compacted = revision
         self._collections: dict[str, _Collection] = {}
 
     def _collection(self, storage_key: str) -> _Collection:
@@ -199,6 +205,10 @@ class Store:
         """Return an object's current version."""
         objects = self._collection(storage_key).objects.get(key.cluster)
         return objects.get((key.namespace, key.name)) if objects else None
+
+    def latest(self, storage_key: str) -> int:
+        """Return the revision of the last change of a resource, in any cluster."""
+        return self._collection(storage_key).latest
 
     def count(self, storage_key: str, cluster: str) -> int:
         """Return how many objects a cluster has."""
@@ -230,7 +240,7 @@ class Store:
                 break
             if cluster in ("*", change.key.cluster):
                 state[change.key] = change.old
-        for key in sorted(state):
+        for key in sorted(state, key=lambda key: (key.cluster, "/".join(key[1:]))):
             stored = state[key]
             if stored is not None and (namespace is None or key.namespace == namespace):
                 yield key, stored

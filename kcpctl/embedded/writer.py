@@ -128,6 +128,8 @@ class Writer:
         causes = self._allocate(info, cluster, obj, None)
         if not tracked:
             obj = self._track(info, None, obj, "", options)
+        if options.admission is not None:
+            options.admission(obj)
         name_rule = strategy.name_rule
         causes = validate_metadata(info, obj["metadata"], name_rule) + causes
         causes += validate_object(info, obj, None)
@@ -234,6 +236,8 @@ class Writer:
         self._backend.annotate(cluster, new)
         if not tracked:
             new = self._track(info, old, new, subresource, options)
+        if options.admission is not None and not subresource:
+            options.admission(new)
         causes += validate_metadata(info, new["metadata"], strategy_of(info).name_rule)
         causes += validate_metadata_update(new["metadata"], meta)
         causes += validate_object(info, new, old)

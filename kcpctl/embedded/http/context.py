@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +11,13 @@ from kcpctl.embedded.registry import Registry
 from kcpctl.embedded.user import Attributes, Decision, UserInfo
 from kcpctl.runtime import SYSTEM_CLOCK, Clock
 
-__all__ = ["Authenticator", "Authorizer", "ServerContext", "VirtualResources"]
+__all__ = [
+    "AdmissionCheck",
+    "Authenticator",
+    "Authorizer",
+    "ServerContext",
+    "VirtualResources",
+]
 
 Json = dict[str, Any]
 
@@ -63,9 +69,17 @@ class VirtualResources(Protocol):
         """Answer ``serviceaccounts/NAME/token``: the TokenRequest with its status."""
 
 
+AdmissionCheck = Callable[[UserInfo, ResourceInfo, str, str, Json], None]
+"""Gets the user, the resource, the cluster, the namespace and the object that is about to be
+stored; raises StatusError to refuse the write."""
+
+
 @dataclass(slots=True)
 class ServerContext:
-    """Everything a handler needs."""
+    """Everything a handler needs.
+
+    ``admission`` is asked before each create, update and patch of the main resource.
+    """
 
     registry: Registry
     authenticator: Authenticator
@@ -73,3 +87,4 @@ class ServerContext:
     virtual: VirtualResources
     server_url: str = ""
     clock: Clock = SYSTEM_CLOCK
+    admission: AdmissionCheck | None = None

@@ -1,0 +1,176 @@
+"""The HTTP face of the API: who asks, may they, and who answers."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from kcpctl.embedded.http.context import ServerContext
+from kcpctl.embedded.http.lists import Selection
+from kcpctl.embedded.http.negotiation import Representation, negotiate_stream
+from kcpctl.embedded.http.paths import PathHandler
+from kcpctl.embedded.http.render import encode
+from kcpctl.embedded.http.request import ApiRequest, denied, parse_path, split_cluster
+from kcpctl.embedded.http.resources import Answer, ResourceHandler
+from kcpctl.embedded.http.watches import Watch
+from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.status import (
+    StatusError,
+    internal,
+    method_not_allowed,
+    not_served,
+    page_not_found,
+)
+from kcpctl.embedded.user import UserInfo
+from kcpctl.logicalcluster import ROOT, WILDCARD
+from kcpctl.runtime import SYSTEM_RANDOM, BlockingPool, TaskSet, get_logger
+
+__all__ = ["ApiServer"]
+
+Json = dict[str, Any]
+_log = get_logger(__name__)
+_MASTERS = "system:masters"
+_WATCH_TRANSFORMS = frozenset({"Table", "PartialObjectMetadata", "PartialObjectMetadataList"})
+
+
+class ApiServer:
+    """Answers HTTP requests on a registry.
+
+    ``web_server`` is what an ``aiohttp.web.ServerRunner`` runs. Every failure becomes a Status.
+    ``close`` ends the watches, so that a graceful stop does not wait for them; requests that come
+    after it are still answered, but no watch lasts.
+    """
+
+    def __init__(self, context: ServerContext, *, rng: random.Random = SYSTEM_RANDOM) -> None:
+        self._context = context
+        self._registry = context.registry
+        self._rng = rng
+        self._tasks = TaskSet("api-server")
+        self._pool = BlockingPool("kcpctl-openapi", threads=1)
+        self._resources = ResourceHandler(context)
+        self._paths = PathHandler(context, self._pool)
+
+    def web_server(self) -> web.Server:
+        """Return the server to run; a watch is cancelled when its client goes away."""
+        return web.Server(self.handle, handler_cancellation=True)
+
+    async def close(self) -> None:
+        """End every watch and the threads."""
+        self._registry.store.wake_all()
+        await self._tasks.close()
+        self._pool.close()
+
+    async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        """Answer one HTTP request."""
+        try:
+            return await self._handle(http)
+        except StatusError as error:
+            return _error_response(http, error)
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the client gets a 500, the log the reason
+            _log.error("A request failed", exc_info=error, method=http.method, path=http.path)
+            return _error_response(http, internal(f"{type(error).__name__}: {error}"))
+
+    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        path = unquote(http.rel_url.raw_path)
+        wanted, path = split_cluster(path) if self._registry.workspaces else (None, path)
+        query: dict[str, list[str]] = {}
+        for key, value in http.rel_url.query.items():
+            query.setdefault(key, []).append(value)
+        request = parse_path(http.method, path, query)
+        cluster, user = self._identify(http, wanted)
+        attributes = request.attributes(cluster)
+        decision = self._context.authorizer.authorize(user, attributes)
+        if not decision.allowed:
+            raise denied(user, attributes, decision.reason)
+        if not request.is_resource:
+            answer = await self._paths.handle(request, cluster, http.headers.get("Accept", ""))
+            return _response(answer)
+        if cluster == WILDCARD and request.verb not in ("list", "watch"):
+            raise method_not_allowed()
+        info = self._info(request, cluster)
+        if request.verb == "watch":
+            return await self._watch(http, request, info, cluster)
+        return _response(await self._resources.handle(http, request, info, cluster, user))
+
+    def _identify(self, http: web.BaseRequest, wanted: str | None) -> tuple[str, UserInfo]:
+        """Return the logical cluster and the user; raises 401, 403 and 404."""
+        transport = http.transport
+        tls = transport.get_extra_info("ssl_object") if transport is not None else None
+        certificate: bytes | None = tls.getpeercert(binary_form=True) if tls else None
+        authorization = http.headers.get("Authorization")
+        authenticator = self._context.authenticator
+        if wanted is None and self._registry.workspaces:
+            wanted = authenticator.token_cluster(authorization)
+        record = self._registry.logical_clusters.find(wanted or ROOT)
+        cluster = WILDCARD if wanted == WILDCARD else record.name if record else None
+        user = authenticator.authenticate(certificate, authorization, http.headers, cluster)
+        if cluster is None:
+            masters = _MASTERS in user.groups
+            raise self._registry.logical_clusters.unknown(wanted or "", masters=masters)
+        return cluster, user
+
+    def _info(self, request: ApiRequest, cluster: str) -> ResourceInfo:
+        """Return the resource; raises 404."""
+        kinds = self._registry.backend.kinds
+        if request.malformed:
+            raise not_served() if request.group in kinds.built_in_groups else page_not_found()
+        return self._registry.info(cluster, request.group, request.version, request.plural)
+
+    async def _watch(
+        self, http: web.BaseRequest, request: ApiRequest, info: ResourceInfo, cluster: str
+    ) -> web.StreamResponse:
+        if "watch" not in info.verbs:
+            raise method_not_allowed()
+        accept = http.headers.get("Accept", "")
+        watch = Watch(
+            self._registry,
+            info,
+            request,
+            Selection.of(request, info, cluster),
+            negotiate_stream(accept, transforms=_WATCH_TRANSFORMS),
+            clock=self._context.clock,
+            rng=self._rng,
+        )
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response.enable_chunked_encoding()
+        await response.prepare(http)
+        lines = watch.lines(self._tasks)
+        try:
+            async for chunk in lines:
+                await response.write(chunk)
+            await response.write_eof()
+        except ConnectionError:
+            pass  # the client went away
+        finally:
+            await lines.aclose()
+        return response
+
+
+def _quote(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _response(answer: Answer) -> web.Response:
+    response = web.Response(body=answer.body, status=answer.status)
+    response.headers["Content-Type"] = answer.media_type
+    response.headers["Cache-Control"] = "no-cache, private"
+    for warning in dict.fromkeys(answer.warnings):
+        response.headers.add("Warning", f'299 - "{_quote(warning)}"')
+    return response
+
+
+def _error_response(http: web.BaseRequest, error: StatusError) -> web.Response:
+    if error.plain_text:
+        body, media_type = error.message.encode(), "text/plain; charset=utf-8"
+    else:
+        yaml = http.headers.get("Accept", "").startswith("application/yaml")
+        representation = Representation(yaml=yaml)
+        body, media_type = encode(error.status, representation), representation.media_type
+    response = _response(Answer(body, error.code, media_type))
+    response.headers.update(error.headers)
+    return response
