@@ -104,8 +104,19 @@ class HttpTransport:
         await self._credentials.close()
 
     async def _with_retries(self, call: Call, send: Callable[[Call], Awaitable[T]]) -> T:
-        if not call.retry:
+        try:
             return await send(call)
+        except (ApiError, ConnectionLost) as error:
+            if not call.retry or _wait_seconds(error, call) is None:
+                raise
+            # Asked for help only now: tenacity's bookkeeping is a fifth of a small request.
+            failed = [error]
+
+        async def attempt() -> T:
+            if failed:
+                raise failed.pop()
+            return await send(call)
+
         retrying = tenacity.AsyncRetrying(
             sleep=self._clock.asleep,
             retry=tenacity.retry_if_exception(lambda error: _wait_seconds(error, call) is not None),
@@ -114,7 +125,7 @@ class HttpTransport:
             before_sleep=lambda state: self._note_retry(state, call),
             reraise=True,
         )
-        return await retrying(send, call)
+        return await retrying(attempt)
 
     def _note_retry(self, state: tenacity.RetryCallState, call: Call) -> None:
         error = _error_of(state)

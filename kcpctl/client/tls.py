@@ -113,7 +113,8 @@ def shrink_read_buffers() -> None:
     """Make asyncio's TLS connections allocate 16 KiB for reading instead of 256 KiB each.
 
     The size is an attribute of asyncio's protocol class and cannot be set for one connection.
-    An idle watch took 316 KiB with it and takes 66 KiB without, at the same throughput.
+    Measured on 200 idle watches of a kube-apiserver: 266 KiB each with 256, 80 with 64, 31 with
+    16, and the same CPU time for lists of 5.5 MB.
     """
     protocol = asyncio.sslproto.SSLProtocol
     if getattr(protocol, "max_size", 0) > _READ_BUFFER_BYTES:
