@@ -157,14 +157,19 @@ class DemoTracker:
         found = {c["type"]: c for c in obj.get("status", {}).get("conditions", ())}
         subject = f"synctarget {name}"
         for kind in _CONDITIONS:
-            condition = found.get(kind)
-            if condition is not None and condition["status"] == "True":
+            condition = found.get(kind, {"status": "Unknown", "reason": "", "message": ""})
+            if condition["status"] == "True" and self._said_before(subject, kind):
                 lines += self._once(subject, kind)
                 self._why.pop(f"{subject} {kind}", None)
-            elif condition is not None:
+            elif condition["status"] != "True" and kind in found:
                 reason = f"{kind} is {condition['status']} ({condition.get('reason', '')})"
                 self._why[f"{subject} {kind}"] = f"{reason}: {condition.get('message', '')}"
         return lines
+
+    def _said_before(self, subject: str, kind: str) -> bool:
+        """Whether all steps before ``kind`` were told: a heartbeat may come before the rollout's
+        end is seen, but a person reads the steps in their order."""
+        return all((subject, one) in self._said for one in _CONDITIONS[: _CONDITIONS.index(kind)])
 
     def _deployment(self, name: str, obj: Unstructured) -> list[tuple[str, str]]:
         available = obj.get("status", {}).get("availableReplicas", 0)

@@ -26,11 +26,23 @@ def deployment(name: str, available: int) -> tuple[str, str, dict[str, Any]]:
 
 def test_a_condition_is_told_once_and_in_its_usual_order() -> None:
     tracker = DemoTracker()
-    assert tracker.observe(target("east", "Ready", "Valid")) == [
+    assert tracker.observe(target("east", "ClusterConnected", "Valid")) == [
         ("synctarget east", "Valid"),
-        ("synctarget east", "Ready"),
+        ("synctarget east", "ClusterConnected"),
     ]
-    assert tracker.observe(target("east", "Ready", "Valid")) == []
+    assert tracker.observe(target("east", "ClusterConnected", "Valid")) == []
+
+
+def test_a_heartbeat_before_the_rollouts_end_is_told_after_it() -> None:
+    tracker = DemoTracker()
+    tracker.observe(target("east", "Valid", "ClusterConnected"))
+    assert tracker.observe(target("east", "Valid", "ClusterConnected", "HeartbeatHealthy")) == []
+    everything = ("Valid", "ClusterConnected", "SyncerDeployed", "HeartbeatHealthy", "Ready")
+    assert [text for _, text in tracker.observe(target("east", *everything))] == [
+        "SyncerDeployed",
+        "HeartbeatHealthy",
+        "Ready",
+    ]
 
 
 def test_a_deployment_is_told_when_all_replicas_are_available() -> None:
