@@ -1,4 +1,4 @@
-"""The library example against the embedded control plane, and a real server where one is at hand."""
+"""The library example against the embedded control plane, and a real server if one is at hand."""
 
 from __future__ import annotations
 
