@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.registry import Registry
 from kcpctl.embedded.security.rbac import MASTERS, RBAC_GROUP, Authorizer
 from kcpctl.embedded.security.rules import uncovered
 from kcpctl.embedded.status import forbidden, not_found
@@ -12,8 +13,11 @@ from kcpctl.embedded.user import Attributes, UserInfo
 
 __all__ = ["check_escalation"]
 
+_GRANTING: Final = ("rules", "roleRef", "subjects", "aggregationRule")
+
 
 def check_escalation(
+    registry: Registry,
     authorizer: Authorizer,
     user: UserInfo,
     info: ResourceInfo,
@@ -23,10 +27,14 @@ def check_escalation(
 ) -> None:
     """Raise 403 when ``user`` writes a role or binding that grants more than ``user`` holds.
 
-    The verbs ``escalate`` on roles and ``bind`` on the role that is bound lift the rule, and so
-    does membership of ``system:masters``. Other kinds always pass.
+    A change of something else in the object (an annotation) passes. The verbs ``escalate`` on
+    roles and ``bind`` on the role that is bound lift the rule, and so does membership of
+    ``system:masters``. Other kinds always pass.
     """
     if info.group != RBAC_GROUP or MASTERS in user.groups:
+        return
+    old = registry.find(info, cluster, namespace, obj["metadata"].get("name", ""))
+    if old is not None and all(old.get(field) == obj.get(field) for field in _GRANTING):
         return
     if info.plural in ("roles", "clusterroles"):
         verb, resource, name = "escalate", info.plural, obj["metadata"].get("name", "")

@@ -151,7 +151,7 @@ def info(world: World, plural: str) -> ResourceInfo:
 def grant(world: World, user: UserInfo, plural: str, obj: dict[str, Any]) -> None:
     namespace = "" if plural.startswith("cluster") else "default"
     target = info(world, plural)
-    check_escalation(world.authorizer, user, target, "root", namespace, obj)
+    check_escalation(world.registry, world.authorizer, user, target, "root", namespace, obj)
 
 
 ROLE = {"metadata": {"name": "big"}, "rules": [READ]}
@@ -207,4 +207,13 @@ def test_escalate_and_bind_lift_the_rule(
 def test_masters_and_other_kinds_pass(world: World) -> None:
     grant(world, ADMIN, "clusterroles", ROLE)
     pods = world.registry.info("root", "", "v1", "pods")
-    check_escalation(world.authorizer, JANE, pods, "root", "default", {"metadata": {}})
+    nothing: dict[str, Any] = {"metadata": {}}
+    check_escalation(world.registry, world.authorizer, JANE, pods, "root", "default", nothing)
+
+
+def test_what_grants_nothing_new_passes(world: World) -> None:
+    world.role("big", READ)
+    grant(world, JANE, "clusterroles", {**ROLE, "metadata": {"name": "big", "labels": {"a": "b"}}})
+    more = {"metadata": {"name": "big"}, "rules": [READ, {**READ, "verbs": ["delete"]}]}
+    with pytest.raises(StatusError, match="not currently held"):
+        grant(world, JANE, "clusterroles", more)

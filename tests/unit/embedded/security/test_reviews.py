@@ -37,8 +37,8 @@ PODS = {"verb": "get", "resource": "configmaps", "namespace": "default"}
             "subjectaccessreviews",
             {"user": "jane"},
             (
-                "spec.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes "
-                "or resourceAttributes must be specified"
+                "spec.resourceAttributes: Invalid value: null: exactly one of "
+                "nonResourceAttributes or resourceAttributes must be specified"
             ),
         ),
         (

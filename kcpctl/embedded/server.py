@@ -1,0 +1,218 @@
+"""The embedded control plane as one server: TLS, security, controllers, kubelet."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+from asyncio import sslproto
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+
+from kcpctl.embedded.controllers.deployments import DeploymentController
+from kcpctl.embedded.controllers.event_writer import EventWriter
+from kcpctl.embedded.controllers.garbage import GarbageCollector
+from kcpctl.embedded.controllers.namespaces import NamespaceController
+from kcpctl.embedded.controllers.replicasets import ReplicaSetController
+from kcpctl.embedded.http.context import ServerContext
+from kcpctl.embedded.http.server import ApiServer
+from kcpctl.embedded.kubeconfig import Context, kubeconfig
+from kcpctl.embedded.registry import Registry
+from kcpctl.embedded.security.authn import Authenticator
+from kcpctl.embedded.security.bootstrap import bootstrap_rbac
+from kcpctl.embedded.security.ca import CertificateAuthority, KeyPair, load_or_create_key
+from kcpctl.embedded.security.escalation import check_escalation
+from kcpctl.embedded.security.rbac import MASTERS, Authorizer
+from kcpctl.embedded.security.reviews import Reviews
+from kcpctl.embedded.security.tokens import ServiceAccountTokens
+from kcpctl.logicalcluster import ROOT
+from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock
+
+__all__ = ["RunningServer", "ServerOptions", "running_server", "serve"]
+
+Json = dict[str, Any]
+_HOSTS: Final = ("127.0.0.1", "localhost")
+_SHUTDOWN_SECONDS: Final = 2.0
+_TLS_BUFFER_BYTES: Final = 32 * 1024
+"""asyncio's default, 256 KiB for each connection, is for few and busy ones; a TLS record has at
+most 16 KiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How to run a server.
+
+    host: the loopback address to listen at. port: 0 is a free one. workspaces: logical clusters
+    under ``/clusters/``; otherwise one ordinary cluster. kubelet: run Deployments (ordinary
+    cluster only). state_dir: keeps the CA and the token key, so that a server that is started
+    again on the same port is trusted, and trusts; objects are in memory only.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    workspaces: bool = True
+    kubelet: bool = False
+    state_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.kubelet and self.workspaces:
+            raise ValueError("the kubelet needs an ordinary cluster: a workspace has no Nodes")
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server that answers. ``url`` has no path; ``registry`` is for the loop's thread only."""
+
+    url: str
+    port: int
+    ca_pem: bytes
+    admin: KeyPair
+    registry: Registry
+
+    def context(self, name: str = ROOT) -> Context:
+        """Return a kubeconfig context: a workspace's path, or any name of an ordinary cluster."""
+        path = f"/clusters/{name}" if self.registry.workspaces else ""
+        return Context(name, f"{self.url}{path}")
+
+    def admin_kubeconfig(self, *contexts: str) -> Json:
+        """Return the administrator's kubeconfig (``system:masters``), by default for ``root``.
+
+        The first context is the current one.
+        """
+        named = [self.context(name) for name in contexts or (ROOT,)]
+        return kubeconfig(named, ca_pem=self.ca_pem, client=self.admin)
+
+
+async def serve(
+    options: ServerOptions,
+    *,
+    ready: Callable[[RunningServer], None],
+    stop: asyncio.Event,
+    clock: Clock = SYSTEM_CLOCK,
+    rng: random.Random = SYSTEM_RANDOM,
+) -> None:
+    """Run a server until ``stop`` is set; ``ready`` is called once it answers.
+
+    Raises OSError when the port cannot be had, and ValueError for a ``state_dir`` whose files do
+    not fit. Returns when watches, controllers and child processes have ended.
+    """
+    async with running_server(options, clock=clock, rng=rng) as server:
+        ready(server)
+        await stop.wait()
+
+
+@asynccontextmanager
+async def running_server(
+    options: ServerOptions, *, clock: Clock = SYSTEM_CLOCK, rng: random.Random = SYSTEM_RANDOM
+) -> AsyncIterator[RunningServer]:
+    """Run a server for the length of a ``with`` block, on this event loop."""
+    state = options.state_dir
+    authority = CertificateAuthority(state, clock=clock)
+    token_key = load_or_create_key(state / "sa.key" if state else None)
+    registry = Registry(
+        workspaces=options.workspaces, system_crds=_system_crds, clock=clock, rng=rng
+    )
+    authorizer = Authorizer(registry)
+    tokens = ServiceAccountTokens(token_key, clock=clock, rng=rng)
+    authenticator = Authenticator(registry, authorizer, tokens)
+    reviews = Reviews(registry, authenticator, authorizer, tokens, clock=clock)
+    registry.on_cluster(lambda record: bootstrap_rbac(registry, record.name))
+    context = ServerContext(
+        registry,
+        authenticator,
+        authorizer,
+        reviews,
+        clock=clock,
+        admission=functools.partial(check_escalation, registry, authorizer),
+    )
+    async with AsyncExitStack() as stack:
+        port = await _listen(stack, options, authority, ApiServer(context, rng=rng))
+        url = f"https://{options.host}:{port}"
+        context.server_url = url
+        registry.logical_clusters.server_url = url
+        await _start_controllers(stack, options, registry, authority.pem, clock, rng)
+        if options.kubelet:
+            await _start_kubelet(stack, options, registry, reviews, url, authority.pem, clock, rng)
+        admin = authority.issue_client("admin", [MASTERS])
+        yield RunningServer(url, port, authority.pem, admin, registry)
+
+
+async def _listen(
+    stack: AsyncExitStack,
+    options: ServerOptions,
+    authority: CertificateAuthority,
+    api: ApiServer,
+) -> int:
+    sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
+    runner = web.ServerRunner(api.web_server())
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    stack.push_async_callback(api.close)
+    hosts = tuple(dict.fromkeys((options.host, *_HOSTS)))
+    site = web.TCPSite(
+        runner, options.host, options.port, ssl_context=authority.server_context(hosts)
+    )
+    await site.start()
+    port: int = runner.addresses[0][1]
+    return port
+
+
+async def _start_controllers(
+    stack: AsyncExitStack,
+    options: ServerOptions,
+    registry: Registry,
+    ca_pem: bytes,
+    clock: Clock,
+    rng: random.Random,
+) -> None:
+    controllers: list[Any] = [
+        NamespaceController(registry, ca_pem=ca_pem, clock=clock),
+        GarbageCollector(registry, clock=clock),
+    ]
+    if options.kubelet:
+        deployments = EventWriter(registry, "deployment-controller", clock=clock, rng=rng)
+        replica_sets = EventWriter(registry, "replicaset-controller", clock=clock, rng=rng)
+        controllers += [
+            DeploymentController(registry, deployments, clock=clock),
+            ReplicaSetController(registry, replica_sets, clock=clock),
+        ]
+    for controller in controllers:
+        controller.start()
+        stack.push_async_callback(controller.close)
+
+
+async def _start_kubelet(
+    stack: AsyncExitStack,
+    options: ServerOptions,
+    registry: Registry,
+    reviews: Reviews,
+    url: str,
+    ca_pem: bytes,
+    clock: Clock,
+    rng: random.Random,
+) -> None:
+    from kcpctl.embedded.kubelet import Kubelet, ServerAccess
+
+    kubelet = Kubelet(
+        registry,
+        ROOT,
+        access=ServerAccess(url, ca_pem),
+        create_token=reviews.create_token,
+        directory=options.state_dir / "pods" if options.state_dir else None,
+        clock=clock,
+        rng=rng,
+    )
+    stack.push_async_callback(kubelet.close)
+    kubelet.start()
+
+
+def _system_crds() -> list[Json]:
+    """Return the CRDs that every logical cluster serves (decision 19)."""
+    from kcpctl.apis.crds import all_crds
+
+    return all_crds()
