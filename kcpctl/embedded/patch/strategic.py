@@ -8,7 +8,7 @@ from kcpctl.embedded.patch.operations import go_kind
 from kcpctl.embedded.schema.builtin import STRATEGIES, Schema
 from kcpctl.embedded.status import bad_request, internal
 
-__all__ = ["strategic_merge_patch"]
+__all__ = ["go_text", "strategic_merge_patch"]
 
 Json = dict[str, Any]
 _DIRECTIVE: Final = "$patch"
@@ -32,19 +32,19 @@ def strategic_merge_patch(doc: Json, patch: Any, schema: Schema) -> Json:
     return _merge_map(doc, patch, schema)
 
 
-def _go(value: Any) -> str:
+def go_text(value: Any) -> str:
     """Return a value as Go prints it with %v."""
     if isinstance(value, dict):
-        return f"map[{' '.join(f'{key}:{_go(value[key])}' for key in sorted(value))}]"
+        return f"map[{' '.join(f'{key}:{go_text(value[key])}' for key in sorted(value))}]"
     if isinstance(value, list):
-        return f"[{' '.join(map(_go, value))}]"
+        return f"[{' '.join(map(go_text, value))}]"
     if isinstance(value, bool):
         return "true" if value else "false"
     return "<nil>" if value is None else str(value)
 
 
 def _unknown(directive: Any, patch: Json) -> Exception:
-    return internal(f"unknown patch type: {directive} in map: {_go(patch)}")
+    return internal(f"unknown patch type: {directive} in map: {go_text(patch)}")
 
 
 def _merge_map(original: Json, patch: Json, schema: Schema) -> Json:
@@ -156,8 +156,8 @@ def _check_order(patch: list[Any], order: list[Any], merge_key: str) -> None:
         identity = _identity(item, merge_key)
         if identity not in wanted or wanted.index(identity) < at:
             raise internal(
-                f"The order in patch list:\n{_go(items)}\n doesn't match $setElementOrder list:\n"
-                f"{_go(order)}\n"
+                f"The order in patch list:\n{go_text(items)}\n doesn't match $setElementOrder list:\n"
+                f"{go_text(order)}\n"
             )
         at = wanted.index(identity)
 
@@ -173,7 +173,9 @@ def _merge_list(original: list[Any], patch: list[Any], schema: Schema) -> list[A
         return _interleave(merged, patch, original, "")
     both = original + patch
     if any(isinstance(item, dict) != isinstance(both[0], dict) for item in both):
-        raise internal(f"list element types are not identical: [{_go(original)} {_go(patch)}]")
+        raise internal(
+            f"list element types are not identical: [{go_text(original)} {go_text(patch)}]"
+        )
     if any(item.get(_DIRECTIVE) == "replace" for item in patch):
         return [_plain(item) for item in patch if _DIRECTIVE not in item]
     kept, additions = list(original), []
@@ -182,7 +184,8 @@ def _merge_list(original: list[Any], patch: list[Any], schema: Schema) -> list[A
         if directive not in (None, "delete", "merge"):
             raise _unknown(directive, item)
         if merge_key not in item:
-            raise internal(f"map: {_go(item)} does not contain declared merge key: {merge_key}")
+            shown = go_text(item)
+            raise internal(f"map: {shown} does not contain declared merge key: {merge_key}")
         if directive == "delete":
             kept = [other for other in kept if other.get(merge_key) != item[merge_key]]
         else:
