@@ -86,6 +86,8 @@ class CredentialSource:
         if ":" in spec.cluster:
             raise Unusable(_unsupported("spec.cluster", spec.cluster), invalid=True)
         name = references(spec)
+        if not name:
+            raise Unusable(Problem(INVALID_CONFIGURATION, "The spec names no physical cluster"))
         found = self._registrations.cached(key_of(cluster, "", name))
         if found is not None:
             return self._of_registration(found, cluster)

@@ -102,7 +102,7 @@ def syncer_inputs(
         namespace=syncer_namespace(target),
         image=image_of(target.spec, options.syncer_image),
         server=url,
-        ca=options.upstream_ca,
+        ca=options.upstream_ca_data or b"",
         insecure=options.upstream_insecure,
         server_name=options.upstream_server_name,
         deployment=target.spec.deployment or Deployment(),
@@ -118,6 +118,8 @@ def _arguments(syncer: Syncer | None) -> tuple[str, ...]:
         "--heartbeat-interval": syncer.heartbeat_interval,
         "--downstream-namespace-clean-delay": syncer.downstream_namespace_clean_delay,
         "--workers": syncer.workers,
+        "--qps": syncer.qps,
+        "--burst": syncer.burst,
     }
     return tuple(f"{flag}={value}" for flag, value in flags.items() if value)
 

@@ -22,7 +22,7 @@ class SyncTargetOptions:
     syncer_image: image of syncers that name none; "" makes naming one a duty.
     upstream_server_url: URL that deployed syncers reach the upstream server under; "" takes the
         one of the controller's own client.
-    upstream_ca: PEM certificates that the syncers check that server with.
+    upstream_ca_data: PEM certificates that the syncers check that server with.
     upstream_insecure: they do not check it. For development only.
     upstream_server_name: name that its certificate is checked for, if not the URL's host.
     credentials_namespace: where kubeconfig Secrets and syncer identities live upstream.
@@ -36,7 +36,7 @@ class SyncTargetOptions:
     startup_grace_seconds: float = 60.0
     syncer_image: str = ""
     upstream_server_url: str = ""
-    upstream_ca: bytes = b""
+    upstream_ca_data: bytes | None = None
     upstream_insecure: bool = False
     upstream_server_name: str = ""
     credentials_namespace: str = "kcpctl-system"

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from kcpctl.apis.conditions import INFO, false, get_condition, is_true, set_condition
+from kcpctl.apis.conditions import TRUE, get_condition, set_condition, true
 from kcpctl.apis.naming import (
     KEY_LABEL,
     LEGACY_SYNCTARGET_FINALIZER,
@@ -166,6 +166,7 @@ class SyncTargetReconciler:
             )
         )
         self._update_status(request, target, decision)
+        self._waited_for_syncer(request.key, target, decision.status)  # the grace begins here
         if findings.updated:
             self._record(request, target, "Normal", "SyncerUpdated", "The syncer was changed")
         if findings.failure is not None:
@@ -222,19 +223,22 @@ class SyncTargetReconciler:
             findings.updated = deployed.updated
 
     def _check_health(self, key: str, target: SyncTarget) -> Heartbeat:
-        uid, status = target.metadata.uid, target.status
-        start = get_condition(
-            status.conditions,
-            SYNCER_DEPLOYED if deployment_mode(target.spec) == MANAGED else VALID,
-        )
-        since = start.last_transition_time if start and is_true([start], start.type) else None
+        stamps = heartbeat_stamps(target.status)
         try:
-            return Heartbeat(
-                self._observer.age(key, uid, "heartbeat", heartbeat_stamps(status)),
-                self._observer.age(key, uid, "start", (since,) if since else ()),
-            )
+            age = self._observer.age(key, target.metadata.uid, "heartbeat", stamps)
         except ValueError as error:
             return Heartbeat(error=f"The heartbeat in the status cannot be read: {error}")
+        return Heartbeat(age, self._waited_for_syncer(key, target, target.status))
+
+    def _waited_for_syncer(
+        self, key: str, target: SyncTarget, status: SyncTargetStatus
+    ) -> float | None:
+        """Return the seconds since a first heartbeat could have come (decision 2)."""
+        type_ = SYNCER_DEPLOYED if deployment_mode(target.spec) == MANAGED else VALID
+        start = get_condition(status.conditions, type_)
+        since = start.last_transition_time if start and start.status == TRUE else None
+        stamps = (since,) if since else ()
+        return self._observer.age(key, target.metadata.uid, "start", stamps)
 
     def _update_status(self, request: Request, target: SyncTarget, decision: Decision) -> None:
         """Write the status if it differs, and tell its transitions once it is written."""
@@ -320,7 +324,7 @@ class SyncTargetReconciler:
 def deleting_status(target: SyncTarget, message: str, now: float) -> SyncTargetStatus:
     """Return the status of a SyncTarget that waits for its clean-up."""
     decision = decide(Snapshot(target=target, now=now))
-    deleting = false(DELETING, INFO, "ResourceRemaining", message)
+    deleting = true(DELETING, "ResourceRemaining", message)
     deleting.observed_generation = target.metadata.generation
     conditions = set_condition(decision.status.conditions, deleting, now)
     return msgspec.structs.replace(decision.status, conditions=conditions)

@@ -1,0 +1,241 @@
+"""Clean-up (2.6, row 81), against two servers in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kcpctl.apis.naming import (
+    CLUSTER_LABEL,
+    LOCATOR_ANNOTATION,
+    NamespaceLocator,
+    SyncTargetLocator,
+    state_label,
+    sync_target_key,
+    syncer_finalizer,
+)
+from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS
+from kcpctl.errors import ServiceUnavailable
+
+if TYPE_CHECKING:
+    from tests.unit.reconcilers.synctarget.conftest import World
+
+KEY = sync_target_key("root", "east")
+
+
+def add_workload_namespace(world: World, name: str, uid: str) -> str:
+    locator = NamespaceLocator(
+        sync_target=SyncTargetLocator(cluster="root", name="east", uid=uid),
+        cluster="root",
+        namespace="default",
+    )
+    return world.add_downstream(
+        NAMESPACES,
+        name,
+        metadata={
+            "labels": {CLUSTER_LABEL: KEY},
+            "annotations": {LOCATOR_ANNOTATION: locator.to_json()},
+        },
+    )
+
+
+def delete_until_gone(world: World, passes: int = 10) -> list[str]:
+    """Reconcile until the target is gone; return the messages of the condition on the way."""
+    messages: list[str] = []
+    for _ in range(passes):
+        world.reconcile()
+        if not world.exists():
+            return messages
+        messages.append(world.message("Deleting"))
+    raise AssertionError(f"still there: {messages}")
+
+
+def test_row_81_everything_goes_in_order_and_the_finalizer_last(world: World) -> None:
+    world.make_ready()
+    workloads = add_workload_namespace(world, "kcp-1", world.target().metadata.uid)
+    assigned = {"labels": {state_label(KEY): "Sync"}, "finalizers": [syncer_finalizer(KEY), "x"]}
+    world.add(DEPLOYMENTS, "web", "default", metadata=assigned)
+    syncer = next(path for path in world.down.objects if "/deployments/" in path)
+    world.delete_target()
+    world.take()
+
+    messages = delete_until_gone(world)
+
+    assert messages == [
+        "Still to be removed: namespaces of workloads kcp-1",
+        "Still to be removed: deployments {0}; secrets {0}; serviceaccounts {0}; "
+        "clusterrolebindings {0}; clusterroles {0}; namespaces {0}".format(
+            syncer.rpartition("/")[2]
+        ),
+    ]
+    deletes = [call for call in world.down.calls if call.startswith("DELETE")]
+    assert deletes[0] == f"DELETE {workloads}"
+    assert deletes[1] == f"DELETE {syncer}"
+    assert world.down.objects == {}
+    assert world.up.names("serviceaccounts") == []
+    assert world.up.names("clusterroles") == []
+    assert world.up.names("clusterrolebindings") == []
+    web = world.up.objects[world.path(DEPLOYMENTS, "web", "default")]["metadata"]
+    assert web["finalizers"] == ["x"]
+    assert web["labels"] == {}
+    assert world.up.writes()[-1].endswith("/synctargets/east")
+    assert world.recorder.take() == ["Normal Deleted"]
+    assert "root|east" in world.pool.removed
+
+
+def test_while_something_remains_the_status_says_so_once(world: World) -> None:
+    world.make_ready()
+    path = add_workload_namespace(world, "kcp-1", world.target().metadata.uid)
+    world.down.objects[path]["metadata"]["finalizers"] = ["held"]
+    world.delete_target()
+    assert world.reconcile() == pytest.approx(2.0)
+    assert world.condition("Ready") == "False Terminating"
+    assert world.condition("Deleting") == "True ResourceRemaining"
+    assert world.target().status.phase == "Terminating"
+    world.up.writes()
+    assert world.reconcile() == pytest.approx(2.0)
+    assert world.up.writes() == []
+    assert world.down.writes().count(f"DELETE {path}") == 1
+
+
+def test_nothing_of_another_target_is_touched(world: World) -> None:
+    world.make_ready()
+    other = add_workload_namespace(world, "kcp-other", "uid-of-a-predecessor")
+    no_locator = world.add_downstream(
+        NAMESPACES, "kcp-plain", metadata={"labels": {CLUSTER_LABEL: KEY}}
+    )
+    world.add(
+        CONFIG_MAPS, "cm", "default", metadata={"finalizers": ["workload.kcp.io/syncer-other"]}
+    )
+    world.delete_target()
+    delete_until_gone(world)
+    assert set(world.down.objects) == {other, no_locator}
+    kept = world.up.objects[world.path(CONFIG_MAPS, "cm", "default")]["metadata"]
+    assert kept["finalizers"] == ["workload.kcp.io/syncer-other"]
+
+
+def test_orphan_takes_the_marks_off_and_leaves_the_workloads(world: World) -> None:
+    world.make_ready()
+    world.change_spec(deletionPolicy="Orphan")
+    path = add_workload_namespace(world, "kcp-1", world.target().metadata.uid)
+    config = world.add_downstream(
+        CONFIG_MAPS, "cm", "kcp-1", metadata={"labels": {CLUSTER_LABEL: KEY, "a": "b"}}
+    )
+    world.delete_target()
+    delete_until_gone(world)
+    assert world.down.objects[path]["metadata"]["labels"] == {}
+    assert world.down.objects[path]["metadata"]["annotations"] == {}
+    assert world.down.objects[config]["metadata"]["labels"] == {"a": "b"}
+
+
+def test_row_81_an_unreachable_cluster_holds_the_target_until_force_time(world: World) -> None:
+    world.make_ready()
+    assigned = {"labels": {state_label(KEY): "Sync"}, "finalizers": [syncer_finalizer(KEY)]}
+    world.add(DEPLOYMENTS, "web", "default", metadata=assigned)
+    world.disconnect(message="connection refused")
+    world.delete_target()
+    assert world.reconcile() == pytest.approx(600.0)
+    assert "cannot be reached: connection refused" in world.message("Deleting")
+    assert world.up.names("serviceaccounts") != []
+    world.clock.step(599)
+    assert world.reconcile() == pytest.approx(2.0)
+    world.take()
+
+    world.clock.step(1)
+    world.reconcile()
+    assert not world.exists()
+    web = world.up.objects[world.path(DEPLOYMENTS, "web", "default")]["metadata"]
+    assert web["finalizers"] == []
+    assert world.recorder.take() == ["Warning OrphanedDownstream", "Normal Deleted"]
+
+
+def test_a_cluster_that_comes_back_before_force_time_is_cleaned(world: World) -> None:
+    world.make_ready()
+    world.disconnect()
+    world.delete_target()
+    world.reconcile()
+    world.connect()
+    delete_until_gone(world)
+    assert world.down.objects == {}
+
+
+def test_a_target_that_was_never_deployed_goes_at_once(world: World) -> None:
+    world.add_target(cluster="east")
+    world.reconcile()
+    world.reconcile()
+    world.delete_target()
+    world.reconcile()
+    assert not world.exists()
+
+
+def test_a_target_without_our_finalizer_is_left_to_others(world: World) -> None:
+    world.add_target()
+    world.delete_target()
+    world.take()
+    assert world.reconcile() is None
+    assert world.up.calls == []
+
+
+def test_an_external_target_strips_its_marks_upstream(world: World) -> None:
+    """Decision 5."""
+    world.add_target(kcpCluster="root:test")
+    world.reconcile()
+    world.add(NAMESPACES, "shop", metadata={"labels": {state_label(KEY): "Sync"}})
+    world.delete_target()
+    world.reconcile()
+    assert not world.exists()
+    assert world.up.objects[world.path(NAMESPACES, "shop")]["metadata"]["labels"] == {}
+
+
+def test_a_running_pod_of_the_syncer_holds_the_identity(world: World) -> None:
+    world.make_ready()
+    uid = world.target().metadata.uid
+    pod = world.add_downstream(
+        PODS, "syncer-1", "elsewhere", metadata={"labels": {"workload.kcp.io/synctarget-uid": uid}}
+    )
+    world.delete_target()
+    for _ in range(3):
+        world.reconcile()
+    assert world.message("Deleting") == "Still to be removed: pods syncer-1"
+    assert world.up.names("serviceaccounts") != []
+    del world.down.objects[pod]
+    delete_until_gone(world)
+
+
+@pytest.mark.parametrize("survivor", range(40))
+def test_a_pass_that_is_cut_off_anywhere_is_simply_run_again(world: World, survivor: int) -> None:
+    """A crash between any two calls of the sequence: every point, enumerated."""
+    world.make_ready()
+    add_workload_namespace(world, "kcp-1", world.target().metadata.uid)
+    assigned = {"labels": {state_label(KEY): "Sync"}, "finalizers": [syncer_finalizer(KEY)]}
+    world.add(DEPLOYMENTS, "web", "default", metadata=assigned)
+    world.delete_target()
+    calls = 0
+    answer_up, answer_down = world.up._answer, world.down._answer
+
+    def cut(answer: object) -> object:
+        def counted(*args: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == survivor + 1:
+                raise ServiceUnavailable("cut off")
+            return answer(*args)  # type: ignore[operator]
+
+        return counted
+
+    world.up._answer = cut(answer_up)  # type: ignore[method-assign, assignment]
+    world.down._answer = cut(answer_down)  # type: ignore[method-assign, assignment]
+    for _ in range(12):
+        if not world.exists():
+            break
+        try:
+            world.reconcile()
+        except ServiceUnavailable:
+            world.reconciler = world.new_reconciler()
+    assert not world.exists()
+    assert world.down.objects == {}
+    assert world.up.names("serviceaccounts") == []
+    web = world.up.objects[world.path(DEPLOYMENTS, "web", "default")]["metadata"]
+    assert web["finalizers"] == []
+    assert world.recorder.take().count("Normal Deleted") == 1

@@ -1,0 +1,515 @@
+"""The shell, against two servers in memory. Row numbers are those of synctarget.md 5.2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kcpctl.apis.naming import sync_target_key
+from kcpctl.apis.resource import DEPLOYMENTS, SECRETS, SERVICE_ACCOUNTS
+from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
+from kcpctl.apis.workload import SYNCTARGETS
+from kcpctl.controller import Request
+from kcpctl.errors import Conflict, Forbidden, TerminalError, TooManyRequests
+
+if TYPE_CHECKING:
+    from tests.unit.reconcilers.synctarget.conftest import World
+
+STATUS = "PATCH /apis/workload.kcp.io/v1alpha1/synctargets/east/status"
+MAIN = STATUS.removesuffix("/status")
+
+
+def test_row_68_an_external_target_is_reported_and_a_second_pass_writes_nothing(
+    world: World,
+) -> None:
+    world.add_target(kcpCluster="root:test")
+    assert world.reconcile() is None
+    assert world.up.writes() == [MAIN]
+    assert world.reconcile() == 60.0
+    assert world.up.writes() == [STATUS]
+    assert world.condition("Ready") == "Unknown WaitingForSyncer"
+    assert world.condition("SyncerDeployed") == "True NotManaged"
+    assert world.reconcile() == 60.0
+    assert world.up.calls == []
+
+
+def test_row_69_supported_api_exports_alone_are_valid(world: World) -> None:
+    world.add_target(supportedAPIExports=[{"export": "kubernetes"}])
+    world.reconcile()
+    world.reconcile()
+    assert world.condition("Valid") == "True Valid"
+
+
+@pytest.mark.parametrize(
+    ("spec", "rule"),
+    [
+        ({"cells": {"location": "east"}}, "V1"),
+        ({"location": "nowhere"}, "V1"),
+        ({"cluster": "east"}, "V2"),
+        ({"cluster": "east", "cells": {"a": "b"}, "capacity": {"cpu": "-4"}}, "V3"),
+    ],
+)
+def test_row_70_an_invalid_spec_is_one_status_write_and_then_peace(
+    world: World, spec: dict[str, Any], rule: str
+) -> None:
+    world.add_target(**spec)
+    world.reconcile()
+    world.up.writes()
+
+    assert world.reconcile() is None
+    assert world.up.writes() == [STATUS]
+    assert world.condition("Valid") == "False ValidationFailed"
+    assert world.message("Valid").startswith(f"{rule}: ")
+    assert world.condition("Ready") == "False ValidationFailed"
+    assert world.target().status.phase == "Failed"
+    assert world.recorder.take() == ["Warning ValidationFailed"]
+    assert world.reconcile() is None
+    assert world.up.calls == []
+
+
+def test_row_70_a_mended_spec_goes_on(world: World) -> None:
+    world.add_secret()
+    world.add_target(cluster="east")
+    world.reconcile()
+    world.reconcile()
+    world.change_spec(cells={"location": "east"})
+    world.reconcile()
+    assert world.condition("Valid") == "True Valid"
+    assert world.target().status.phase == "Deploying"
+
+
+def test_row_71_the_happy_path(world: World) -> None:
+    world.add_secret()
+    world.add_target()
+    world.reconcile()
+    phases = []
+    steps: list[Callable[[], None]] = [lambda: None, world.connect, world.roll_out, world.beat]
+    for step in steps:
+        step()
+        world.reconcile()
+        phases.append(world.target().status.phase)
+    assert phases == ["Deploying", "Deploying", "NotReady", "Ready"]
+    assert {one.type: f"{one.status} {one.reason}" for one in world.target().status.conditions} == {
+        "Ready": "True Ready",
+        "Valid": "True Valid",
+        "ClusterConnected": "True Connected",
+        "SyncerDeployed": "True Deployed",
+        "HeartbeatHealthy": "True HeartbeatReceived",
+    }
+    assert world.target().status.observed_generation == world.target().metadata.generation
+    assert world.recorder.take() == [
+        "Normal Validated",
+        "Normal SyncerDeployed",
+        "Normal Ready",
+    ]
+
+
+def test_a_second_pass_over_a_ready_target_makes_no_call_at_all(world: World) -> None:
+    world.make_ready()
+    assert world.reconcile() == pytest.approx(60.0)
+    assert world.up.calls == []
+    assert world.down.calls == []
+
+
+def test_a_heartbeat_on_a_ready_target_makes_no_call_at_all(world: World) -> None:
+    world.make_ready()
+    world.clock.step(20)
+    world.beat()
+    assert world.reconcile() == pytest.approx(60.0)
+    assert world.up.calls == []
+    assert world.down.calls == []
+
+
+def test_the_first_pass_writes_finalizer_and_key_and_nothing_else(world: World) -> None:
+    """Decision 5."""
+    world.add_target()
+    assert world.reconcile() is None
+    assert world.up.calls == [MAIN]
+    meta = world.target().metadata
+    assert meta.finalizers == ["workload.kcp.io/synctarget"]
+    assert meta.labels["internal.workload.kcp.io/key"] == sync_target_key("root", "east")
+
+
+def test_the_older_finalizer_is_replaced(world: World) -> None:
+    world.add_target()
+    path = world.path(SYNCTARGETS, "east")
+    world.up.objects[path]["metadata"]["finalizers"] = ["workload.kcp.io/synctarget-cleanup", "x"]
+    world.reconcile()
+    assert world.target().metadata.finalizers == ["x", "workload.kcp.io/synctarget"]
+
+
+def test_row_72_a_deploy_error_is_reported_raised_and_its_time_stays(world: World) -> None:
+    world.add_secret()
+    world.add_target()
+    world.reconcile()
+    world.reconcile()
+    world.connect()
+    world.down.errors["/deployments/"] = Forbidden("no rights on deployments")
+    with pytest.raises(Forbidden):
+        world.reconcile()
+    assert world.condition("SyncerDeployed") == "False DeploymentFailed"
+    assert "no rights on deployments" in world.message("SyncerDeployed")
+    assert world.condition("Ready") == "False DeploymentFailed"
+    assert world.target().status.phase == "Failed"
+    since = world.since("SyncerDeployed")
+    world.up.writes()
+
+    world.clock.step(30)
+    with pytest.raises(Forbidden):
+        world.reconcile()
+    assert world.since("SyncerDeployed") == since
+    assert STATUS not in world.up.writes()
+
+    world.down.errors.clear()
+    world.reconcile()
+    assert world.condition("SyncerDeployed") == "False Progressing"
+
+
+def test_a_server_that_asks_to_slow_down_is_not_a_failed_deployment(world: World) -> None:
+    world.add_secret()
+    world.add_target()
+    world.reconcile()
+    world.connect()
+    world.reconcile()
+    world.connect()
+    world.down.errors["/deployments/"] = TooManyRequests("slow down")
+    with pytest.raises(TooManyRequests):
+        world.reconcile()
+    assert world.condition("SyncerDeployed") != "False DeploymentFailed"
+
+
+def test_row_73_five_minutes_of_silence_are_unhealthy_and_a_beat_mends_it(world: World) -> None:
+    world.make_ready()
+    world.clock.step(299)
+    world.reconcile()
+    assert world.condition("Ready") == "True Ready"
+    assert world.condition("HeartbeatHealthy") == "False ErrorHeartbeat"
+    world.clock.step(2)
+    world.reconcile()
+    assert world.condition("Ready") == "False Unhealthy"
+    assert world.target().status.phase == "NotReady"
+    world.beat()
+    world.reconcile()
+    assert world.condition("Ready") == "True Ready"
+    assert world.recorder.take() == [
+        "Warning HeartbeatMissed",
+        "Normal HeartbeatResumed",
+        "Normal Ready",
+    ]
+
+
+def test_row_74_the_requeue_is_exactly_at_the_expiry(world: World) -> None:
+    world.make_ready()
+    world.clock.step(10)
+    assert world.reconcile() == pytest.approx(50.0)
+    world.clock.step(80)
+    assert world.reconcile() == pytest.approx(210.0)
+    assert world.condition("HeartbeatHealthy") == "False ErrorHeartbeat"
+    world.clock.step(210)
+    # What is left is the renewal of the token, hours away.
+    assert (world.reconcile() or 0) > 3600
+
+
+def test_row_75_a_heartbeat_that_cannot_be_read_is_unknown(world: World) -> None:
+    world.make_ready()
+    path = world.path(SYNCTARGETS, "east")
+    world.up.objects[path]["status"]["lastSyncerHeartbeatTime"] = "yesterday"
+    world.reconcile()
+    assert world.condition("Ready") == "Unknown HealthCheckFailed"
+
+
+def test_row_76_a_key_with_a_namespace_is_an_error_and_dropped(world: World) -> None:
+    with pytest.raises(TerminalError, match="cluster-scoped"):
+        world.reconciler.reconcile(Request.from_key("root|default/east"))
+
+
+def test_row_77_a_deleted_object_is_no_error_and_leaves_nothing(world: World) -> None:
+    assert world.reconcile("gone") is None
+    assert world.up.calls == []
+    assert world.pool.removed == ["root|gone"]
+    assert world.rollouts.stopped == ["root|gone"]
+
+
+def test_row_78_a_status_write_goes_to_the_status_endpoint_with_both_guards(world: World) -> None:
+    world.make_ready()
+    before = world.target().metadata
+    world.clock.step(61)
+    world.reconcile()
+    (line, body), *others = world.up.bodies
+    assert (line, others) == (STATUS, [])
+    assert body["metadata"] == {"uid": before.uid, "resourceVersion": before.resource_version}
+    assert "lastHeartbeatTime" not in body["status"]
+    assert "lastSyncerHeartbeatTime" not in body["status"]
+
+
+def test_an_object_that_changed_meanwhile_is_a_conflict_and_no_event(world: World) -> None:
+    world.make_ready()
+    world.clock.step(61)
+    world.up.errors[STATUS] = Conflict("changed")
+    with pytest.raises(Conflict):
+        world.reconcile()
+    assert world.recorder.take() == []
+
+
+def test_row_79_the_same_name_in_two_workspaces_never_crosses(workspaces: World) -> None:
+    workspaces.make_ready(cluster="one")
+    assert {path.split("/")[2] for path in workspaces.up.objects} == {"one"}
+    workspaces.add_target(workspace="two")
+    workspaces.reconcile(cluster="two")
+    workspaces.reconcile(cluster="two")
+
+    # The Secret of workspace one is not found from two.
+    assert workspaces.condition("ClusterConnected", cluster="two") == "False CredentialsMissing"
+    assert workspaces.condition("Ready", cluster="one") == "True Ready"
+    assert all("/clusters/two/" in call for call in workspaces.up.calls)
+    assert all(line.startswith("two/east ") for line in workspaces.recorder.lines)
+    one, two = workspaces.target(cluster="one"), workspaces.target(cluster="two")
+    key = "internal.workload.kcp.io/key"
+    assert one.metadata.labels[key] != two.metadata.labels[key]
+
+
+def test_row_80_another_image_changes_the_deployment_once(world: World) -> None:
+    world.make_ready()
+    world.change_spec(deployment={"image": "example.com/syncer:2"})
+    world.reconcile()
+    world.reconcile()
+    applied = [call for call in world.down.writes() if "/deployments/" in call]
+    assert len(applied) == 1
+    assert world.recorder.take() == ["Normal SyncerUpdated"]
+    assert world.condition("SyncerDeployed") == "False Progressing"
+    assert world.target().status.phase == "Deploying"
+
+
+def test_row_80_another_capacity_is_copied_and_deploys_nothing(world: World) -> None:
+    world.make_ready()
+    world.change_spec(capacity={"cpu": "8"})
+    world.reconcile()
+    assert world.target().status.capacity == {"cpu": "8"}
+    assert world.down.writes() == []
+    world.change_spec(capacity=None)
+    world.reconcile()
+    assert world.target().status.capacity == {}
+
+
+def test_row_82_a_cluster_that_goes_and_comes_back(world: World) -> None:
+    world.make_ready()
+    world.disconnect()
+    world.reconcile()
+    assert world.condition("ClusterConnected") == "False ConnectionFailed"
+    assert world.condition("SyncerDeployed") == "Unknown ClusterUnreachable"
+    assert world.condition("Ready") == "False ConnectionFailed"
+    assert world.target().status.phase == "NotReady"
+    assert world.rollouts.stopped[-1] == "root|east"
+    assert world.recorder.take() == ["Warning ConnectionFailed"]
+
+    world.connect()
+    world.reconcile()
+    assert world.condition("Ready") == "True Ready"
+    assert world.down.writes() == []
+
+
+def test_row_83_the_controller_never_writes_the_heartbeat(world: World) -> None:
+    world.make_ready()
+    for seconds in (61, 300, 1):
+        world.clock.step(seconds)
+        world.reconcile()
+    world.beat()
+    world.reconcile()
+    for _, body in world.up.bodies:
+        status = (body or {}).get("status", {})
+        assert "lastSyncerHeartbeatTime" not in status
+        assert "lastHeartbeatTime" not in status
+        assert "lastSyncTime" not in status
+
+
+def test_never_a_heartbeat_is_unknown_in_the_grace_and_unhealthy_after_it(world: World) -> None:
+    world.add_secret()
+    world.add_target()
+    world.reconcile()
+    world.reconcile()
+    world.connect()
+    world.reconcile()
+    world.roll_out()
+    assert world.reconcile() == pytest.approx(60.0)
+    assert world.condition("Ready") == "Unknown WaitingForSyncer"
+    world.clock.step(59)
+    assert world.reconcile() == pytest.approx(1.0)
+    world.clock.step(1)
+    world.reconcile()
+    assert world.condition("Ready") == "False Unhealthy"
+    assert world.condition("HeartbeatHealthy") == "False HeartbeatMissing"
+
+
+def test_a_jump_of_the_wall_clock_changes_nothing(world: World) -> None:
+    """Decision 4."""
+    world.make_ready()
+    for jump in (3600, -7200):
+        world.clock.jump(jump)
+        world.reconcile()
+        assert world.up.calls == []
+
+
+def test_a_restarted_controller_trusts_the_stamp_it_finds(world: World) -> None:
+    world.make_ready()
+    world.clock.step(299)
+    world.reconciler = world.new_reconciler()
+    world.reconcile()
+    assert world.condition("Ready") == "True Ready"
+    world.clock.step(1)
+    world.reconcile()
+    assert world.condition("Ready") == "False Unhealthy"
+
+
+def test_a_restarted_controller_reads_the_tokens_age_and_writes_nothing(world: World) -> None:
+    world.make_ready()
+    world.reconciler = world.new_reconciler()
+    world.reconcile()
+    assert world.down.writes() == []
+    assert world.up.writes() == []
+
+
+def test_a_token_is_renewed_when_a_fifth_is_left_and_only_its_secret_changes(
+    world: World,
+) -> None:
+    """Decision 12."""
+    world.make_ready()
+    deployment = next(path for path in world.down.objects if "/deployments/" in path)
+    version = world.down.objects[deployment]["metadata"]["resourceVersion"]
+    secret = next(path for path in world.down.objects if "/secrets/" in path)
+    before = world.down.objects[secret]["data"]
+
+    world.clock.step(0.8 * 86_400 - 1)
+    world.beat()
+    world.reconcile()
+    assert world.down.writes() == []
+    assert world.reconcile() == pytest.approx(1.0)
+    world.clock.step(1)
+    world.reconcile()
+    assert world.down.writes() == [f"PATCH {secret}"]
+    assert world.down.objects[secret]["data"] != before
+    assert world.down.objects[deployment]["metadata"]["resourceVersion"] == version
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "words"),
+    [
+        (b"", "CredentialsMissing", "is empty"),
+        (b"garbage", "InvalidConfiguration", "is not a kubeconfig"),
+        (None, "CredentialsMissing", "does not exist"),
+    ],
+)
+def test_a_secret_that_is_missing_empty_or_garbage_is_named(
+    world: World, content: bytes | None, reason: str, words: str
+) -> None:
+    if content is not None:
+        world.add_secret(content)
+    world.add_target()
+    world.reconcile()
+    world.reconcile()
+    assert world.condition("ClusterConnected") == f"False {reason}"
+    message = world.message("ClusterConnected")
+    assert words in message
+    assert "kcpctl-system/east-kubeconfig" in message
+    assert "'root'" in message
+    assert world.condition("Ready") == f"False {reason}"
+    assert world.condition("SyncerDeployed") == "Unknown ClusterUnreachable"
+    assert world.target().status.phase == "Deploying"
+    world.take()
+    assert world.reconcile() is None
+    assert world.up.calls == []
+
+
+def test_a_secret_that_is_mended_connects(world: World) -> None:
+    world.add_secret(b"garbage")
+    world.add_target()
+    world.reconcile()
+    world.reconcile()
+    world.add_secret()
+    world.reconcile()
+    assert world.condition("ClusterConnected") == "Unknown NotChecked"
+    assert world.pool.kubeconfigs == {"root|east": b"apiVersion: v1\nkind: Config\n"}
+
+
+def test_a_cluster_ref_without_registration_is_not_valid_until_it_comes(world: World) -> None:
+    world.add_secret(name="reg-secret")
+    world.add_target(clusterRef={"name": "reg"}, cells={"location": "east"})
+    world.reconcile()
+    world.reconcile()
+    assert world.condition("Valid") == "False ClusterRefNotFound"
+    world.add(
+        CLUSTER_REGISTRATIONS,
+        "reg",
+        spec={"location": "x", "kubeconfigSecret": {"name": "reg-secret"}},
+    )
+    world.reconcile()
+    assert world.condition("Valid") == "True Valid"
+    assert "root|east" in world.pool.kubeconfigs
+
+
+def test_an_external_target_gets_no_identity_and_no_connection(world: World) -> None:
+    world.add_target(kcpCluster="root:test")
+    world.reconcile()
+    world.reconcile()
+    assert world.up.names("serviceaccounts") == []
+    assert world.pool.kubeconfigs == {}
+    assert world.condition("ClusterConnected") == ""
+    world.beat()
+    world.reconcile()
+    assert world.condition("Ready") == "True Ready"
+    assert world.target().status.phase == "Ready"
+
+
+def test_the_identity_upstream_belongs_to_the_target(world: World) -> None:
+    world.make_ready()
+    (name,) = world.up.names("serviceaccounts")
+    account = world.up.objects[SERVICE_ACCOUNTS.path(namespace="kcpctl-system", name=name)]
+    (owner,) = account["metadata"]["ownerReferences"]
+    assert owner["uid"] == world.target().metadata.uid
+
+
+def test_a_namespace_of_somebody_else_is_used_but_not_marked(world: World) -> None:
+    world.add_secret()
+    world.add_target(cluster="east", cells={"location": "east"}, deployment={"namespace": "shared"})
+    path = world.add_downstream(resource_namespace(), "shared")
+    world.reconcile()
+    world.reconcile()
+    world.connect()
+    world.reconcile()
+    assert "labels" not in world.down.objects[path]["metadata"]
+    deployments = [path for path in world.down.objects if "/deployments/" in path]
+    assert len(deployments) == 1
+    assert "/namespaces/shared/" in deployments[0]
+
+
+def resource_namespace() -> Any:
+    from kcpctl.apis.resource import NAMESPACES
+
+    return NAMESPACES
+
+
+def test_a_secret_that_was_taken_away_downstream_comes_back(world: World) -> None:
+    """A restarted controller sees that the running syncer has lost its kubeconfig."""
+    world.make_ready()
+    secret = next(path for path in world.down.objects if "/secrets/" in path)
+    del world.down.objects[secret]
+    world.reconciler = world.new_reconciler()
+    world.reconcile()
+    assert secret in world.down.objects
+
+
+def test_secrets_are_never_in_events_or_conditions(world: World) -> None:
+    world.add_secret(b"garbage s3cret-token")
+    world.add_target()
+    world.reconcile()
+    world.reconcile()
+    told = [one.message for one in world.target().status.conditions] + world.recorder.lines
+    assert not [text for text in told if "s3cret-token" in text]
+
+
+def test_the_deployment_is_what_the_watch_looks_at(world: World) -> None:
+    world.make_ready()
+    paths = [path for path in world.down.objects if f"/{DEPLOYMENTS.plural}/" in path]
+    assert len(paths) == 1
+    assert world.down.names(SECRETS.plural) == [paths[0].rpartition("/")[2]]
