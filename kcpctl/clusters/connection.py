@@ -78,7 +78,7 @@ class Connection:
         self._serving: Client | None = None
         self._retiring: set[AsyncClient] = set()
         self._failures = 0
-        self._slow = False
+        self._slow = self._fresh = False
         self._healthy_since = 0.0
         self._next_attempt_at: float | None = None
         self._status = ConnectionStatus(
@@ -116,7 +116,7 @@ class Connection:
         self._halt()
         self._discard(self._candidate)
         self._candidate = client
-        self._slow = False
+        self._slow, self._fresh = False, True
         self._backoff.reset()
         if self._current is None or self._serving is None:
             self._failures = 0
@@ -215,13 +215,14 @@ class Connection:
             result = await self._look(candidate)
         else:
             async with self._env.budget.place(self._tasks):
-                if self._status.state is ConnectionState.PENDING:
+                if self._fresh and self._serving is None:
                     self._move(
                         ConnectionState.CONNECTING,
                         ConnectionReason.NOT_CHECKED,
                         f"connecting to {candidate.server}",
                     )
                 result = await self._look(candidate)
+        self._fresh = False
         self._env.probed(isinstance(result, str))
         if isinstance(result, Failure):
             return result

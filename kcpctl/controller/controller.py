@@ -196,9 +196,7 @@ class Controller:
             outcome: Outcome
             try:
                 request = Request.from_key(key)
-                with log_fields(
-                    cluster=request.cluster, namespace=request.namespace, name=request.name
-                ):
+                with log_fields(**_fields_of(request)):
                     try:
                         outcome = self._succeed(key, self._reconciler.reconcile(request))
                     except BaseException as error:  # noqa: BLE001 - a worker outlives any reconcile
@@ -223,7 +221,7 @@ class Controller:
             self.queue.forget(key)
             self.queue.add_after(key, _NOT_CONNECTED_SAFETY_SECONDS)
             return "requeue_after"
-        if isinstance(error, Conflict):
+        if isinstance(error, Conflict) and not _is_apply_conflict(error):
             _log.debug("Trying again after a conflict", exc_info=error)
             self.queue.add_after(key, _CONFLICT_DELAY_SECONDS)
             return "requeue"
@@ -246,3 +244,14 @@ class Controller:
             _log.error("Reconcile failed on a bug, will retry", failures=failures, exc_info=error)
         self.queue.add_rate_limited(key)
         return "error"
+
+
+def _fields_of(request: Request) -> dict[str, object]:
+    namespace = {"namespace": request.namespace} if request.namespace else {}
+    return {"cluster": request.cluster, **namespace, "name": request.name}
+
+
+def _is_apply_conflict(error: Conflict) -> bool:
+    """Whether another field manager owns the fields: no newer version will end that by itself."""
+    causes = error.details.get("causes") or ()
+    return any(cause.get("reason") == "FieldManagerConflict" for cause in causes)

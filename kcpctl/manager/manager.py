@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from kcpctl.client import AsyncClient, Client, load_config
 from kcpctl.controller import Controller, EventRecorder
 from kcpctl.informers import InformerFactory
+from kcpctl.logicalcluster import WILDCARD
 from kcpctl.manager.endpoint import Endpoint, HttpServer
 from kcpctl.manager.health import Check, report
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, IOLoop, Metrics, get_logger, start_thread
@@ -106,13 +107,15 @@ class Manager:
     ) -> Self:
         """Return a manager for the server of a kubeconfig, with an I/O loop and client of its own.
 
-        Without a path: $KUBECONFIG, ~/.kube/config, then the Pod's service account. Use it as a
-        context manager, which closes both at the end.
+        Without a path: $KUBECONFIG, ~/.kube/config, then the Pod's service account. A server URL
+        that ends with ``/clusters/*`` means all its logical clusters. Use it as a context manager,
+        which closes both at the end.
         """
         metrics = Metrics()
         config = load_config(kubeconfig, context)
+        new = AsyncClient.workspaces if config.cluster == WILDCARD else AsyncClient.plain
         io_loop = IOLoop()
-        client = Client(AsyncClient.plain(config, metrics=metrics), io_loop)
+        client = Client(new(config, metrics=metrics), io_loop)
         made = cls(client, metrics=metrics, health=health, metrics_endpoint=metrics_endpoint)
         made._at_close += [client.close, io_loop.close]
         return made

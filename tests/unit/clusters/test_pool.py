@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -352,6 +353,35 @@ async def test_two_rotations_in_a_row_use_the_last_one(world: World) -> None:
     await world.settle()
     assert [transport.closed for transport in world.transports] == [True, True, False]
     assert world.status().state is ConnectionState.READY
+
+
+async def test_new_credentials_after_failed_ones_are_connecting_first(world: World) -> None:
+    world.pool.fail("east", "SecretMissing", "no Secret")
+    world.breaks("hang")
+    await world.ensure()
+    status = world.status()
+    assert (status.state, status.reason) == (
+        ConnectionState.CONNECTING,
+        ConnectionReason.NOT_CHECKED,
+    )
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"exec": {"command": "sh", "apiVersion": "client.authentication.k8s.io/v1"}},
+        {"auth-provider": {"name": "gcp"}},
+        {"tokenFile": "/var/run/secrets/kubernetes.io/serviceaccount/token"},
+        {"client-certificate": "/etc/hostname", "client-key": "/etc/hostname"},
+    ],
+)
+async def test_a_tenants_kubeconfig_runs_nothing_and_reads_no_file_of_ours(
+    world: World, user: dict[str, Any]
+) -> None:
+    config = json.loads(world.config())
+    config["users"][0]["user"] = user
+    with pytest.raises(ConfigError, match="Secret of east"):
+        world.pool.ensure("east", json.dumps(config).encode(), source="Secret of east")
 
 
 # Isolation.

@@ -99,6 +99,14 @@ def test_a_conflict_comes_again_soon_and_is_no_failure(
     assert caplog.records == []
 
 
+def test_a_conflict_with_another_field_manager_backs_off(bench: Bench) -> None:
+    """A newer version does not end it, so the short delay would be a hot loop."""
+    causes = [{"reason": "FieldManagerConflict", "field": ".spec.replicas"}]
+    bench.start(Conflict("Apply failed with 1 conflict", details={"causes": causes}))
+    bench.run(KEY)
+    assert bench.controller.queue.num_requeues(KEY) == 1
+
+
 @pytest.mark.parametrize(
     ("retry_after", "wait"), [(7.0, 7.0), (3600.0, 30.0), (None, 1.0), (0.0, 1.0)]
 )
@@ -195,6 +203,16 @@ def test_each_reconcile_logs_its_id_and_its_object(
     assert (first["controller"], first["cluster"]) == ("test", "root")
     assert (first["namespace"], first["name"]) == ("default", "web")
     assert first["reconcileID"] != second["reconcileID"]
+
+
+def test_a_cluster_scoped_object_has_no_namespace_in_the_log(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.start(TransportTimeout("no answer"))
+    bench.run("root|east")
+    fields = caplog.records[0].__dict__["fields"]
+    assert "namespace" not in fields
+    assert fields["name"] == "east"
 
 
 # Starting.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import queue
 import threading
 from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
 
 import pytest
 
 from kcpctl.client import AsyncClient, Call, Client, Response
 from kcpctl.controller import Controller, Request
+from kcpctl.errors import ConfigError
 from kcpctl.informers import EventHandler, InformerFactory
 from kcpctl.manager import Manager
 from kcpctl.runtime import IOLoop, start_thread
@@ -258,3 +262,33 @@ def test_a_recorder_is_closed_with_the_manager(workshop: Workshop) -> None:
     workshop.manager.stop()
     recorder.event({}, "Normal", "Late", "too late")
     assert b"kcpctl_events_dropped_total" in workshop.manager.metrics.render()
+
+
+@pytest.mark.parametrize(
+    ("path", "cluster"), [("", "root"), ("/clusters/root:demo", "root:demo"), ("/clusters/*", "*")]
+)
+def test_connect_takes_what_the_kubeconfigs_url_names(
+    tmp_path: Path, path: str, cluster: str
+) -> None:
+    server = f"https://127.0.0.1:1{path}"
+    config = {
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    file = tmp_path / "kubeconfig"
+    file.write_text(json.dumps(config))
+    with Manager.connect(file) as manager:
+        assert manager.client.cluster_name == cluster
+        assert manager.client.url == server
+        io_loop = manager.io_loop
+    with pytest.raises(RuntimeError, match="closed"):
+        io_loop.run(asyncio.sleep(0))
+
+
+def test_connect_without_a_usable_kubeconfig_leaves_no_thread(tmp_path: Path) -> None:
+    before = threading.active_count()
+    with pytest.raises(ConfigError):
+        Manager.connect(tmp_path / "absent")
+    assert threading.active_count() == before
