@@ -156,8 +156,8 @@ def _check_order(patch: list[Any], order: list[Any], merge_key: str) -> None:
         identity = _identity(item, merge_key)
         if identity not in wanted or wanted.index(identity) < at:
             raise internal(
-                f"The order in patch list:\n{go_text(items)}\n doesn't match $setElementOrder list:\n"
-                f"{go_text(order)}\n"
+                f"The order in patch list:\n{go_text(items)}\n "
+                f"doesn't match $setElementOrder list:\n{go_text(order)}\n"
             )
         at = wanted.index(identity)
 

@@ -101,7 +101,7 @@ class Comparison:
 def compare(old: Mapping[str, Any], new: Mapping[str, Any], schema: Schema) -> Comparison:
     """Return how ``new`` differs from ``old``."""
     result = Comparison()
-    _compare_maps(old, new, schema, (), result)
+    _compare_maps(dict(old), dict(new), schema, (), result)
     return result
 
 
@@ -117,7 +117,7 @@ def _compare(old: Any, new: Any, schema: Schema, path: Path, result: Comparison)
     if isinstance(old, list) or isinstance(new, list):
         _compare_lists(_list(old), _list(new), schema, path, result)
     else:
-        _compare_maps(_map(old), _map(new), schema, path, result)
+        _compare_maps(old, new, schema, path, result)
     if old is _MISSING:
         result.added.add(path)
     elif new is _MISSING:
@@ -133,39 +133,37 @@ def _is_leaf_pair(old: Any, new: Any, schema: Schema) -> bool:
     return len(shapes) != 1 or is_leaf(known[0], schema)
 
 
-def _map(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _compare_maps(
-    old: Mapping[str, Any],
-    new: Mapping[str, Any],
-    schema: Schema,
-    path: Path,
-    result: Comparison,
-) -> None:
-    for key in {**old, **new}:
-        before, after = old.get(key, _MISSING), new.get(key, _MISSING)
-        absent = _absent(schema, key)
-        _compare(
-            absent if before is _MISSING else before,
-            absent if after is _MISSING else after,
-            below(schema, key),
-            (*path, field_element(key)),
-            result,
-        )
+def _compare_maps(old: Any, new: Any, schema: Schema, path: Path, result: Comparison) -> None:
+    for key in {**(old if isinstance(old, dict) else {}), **(new if isinstance(new, dict) else {})}:
+        before, after = _get(old, key, schema), _get(new, key, schema)
+        if before is _MISSING and isinstance(old, dict) and _is_zero(after, key, schema):
+            continue
+        _compare(before, after, below(schema, key), (*path, field_element(key)), result)
 
 
-def _absent(schema: Schema, key: str) -> Any:
-    """Return what a struct holds when a field is left out.
+def _is_zero(value: Any, key: str, schema: Schema) -> bool:
+    """Whether Go writes this value for a field of a struct that nobody set."""
+    if TYPE_NAME not in schema or not is_declared(schema, key):
+        return False
+    return (
+        value is None or value == "" or (key in schema.get("required", ()) and value in (0, False))
+    )
+
+
+def _get(owner: Any, key: str, schema: Schema) -> Any:
+    """Return a field; what a struct holds when the field is left out.
 
     Structs by value are there always, and lists that are always written are null: so nobody
     owns their presence, only what is in them.
     """
+    if not isinstance(owner, dict):
+        return _MISSING
+    if key in owner:
+        return owner[key]
     if key in schema.get(PRESENT, ()):
         return {}
     if key in schema.get("required", ()) and TYPE_NAME in schema and "items" in below(schema, key):

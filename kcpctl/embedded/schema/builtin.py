@@ -43,7 +43,7 @@ _SCALARS: Final[dict[str, Schema]] = {
     "d": {"type": "string", "format": "byte"},
     "t": {"type": "string", "format": "date-time"},
     "x": {"x-kubernetes-int-or-string": True, "format": "int-or-string"},
-    "o": {"x-kubernetes-preserve-unknown-fields": True},
+    "o": {"x-kubernetes-preserve-unknown-fields": True, "x-kubernetes-map-type": "atomic"},
 }
 _QUANTITY: Final[Schema] = {"type": "string", "format": "quantity"}
 _INT64: Final[Schema] = {"type": "integer", "format": "int64"}
