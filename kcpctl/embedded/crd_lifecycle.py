@@ -15,6 +15,8 @@ from kcpctl.embedded.crds import (
 )
 from kcpctl.embedded.deletion import Deleter, DeletionOptions
 from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.pipeline import object_schema
+from kcpctl.embedded.schema import apply_defaults, prune
 from kcpctl.embedded.store import ObjectKey
 
 __all__ = ["CrdLifecycle"]
@@ -62,6 +64,8 @@ class CrdLifecycle:
             return
         crd = current.obj
         self._backend.kinds.update(event.cluster, crd)
+        if event.old is not None and event.old["spec"] != crd["spec"]:
+            self._reread(event.cluster, crd)
         if crd["metadata"].get("deletionTimestamp"):
             if CLEANUP_FINALIZER in (crd["metadata"].get("finalizers") or ()):
                 self._clean_up(event.cluster, crd)
@@ -70,6 +74,17 @@ class CrdLifecycle:
         status = established_status(crd, others, self._backend.now())
         if status != crd.get("status"):
             self._write_status(event.cluster, crd, status)
+
+    def _reread(self, cluster: str, crd: Json) -> None:
+        """Prune and default the stored objects by the CRD's present schema."""
+        infos = [one for one in infos_of(crd) if one.api_version == one.storage_version]
+        if infos:
+            schema = object_schema(infos[0])
+            self._backend.store.rewrite(
+                infos[0].storage_key,
+                cluster,
+                lambda obj: apply_defaults(prune(obj, schema), schema),
+            )
 
     def _write_status(self, cluster: str, crd: Json, status: Json) -> None:
         changed = {**crd, "metadata": dict(crd["metadata"]), "status": status}

@@ -182,9 +182,11 @@ class Deleter:
         self, info: ResourceInfo, cluster: str, obj: Json, options: DeletionOptions
     ) -> Deleted:
         meta = obj["metadata"]
-        if not options.dry_run:
-            self._backend.remove(info, cluster, meta.get("namespace", ""), meta["name"])
-        return Deleted(obj, gone=True)
+        if options.dry_run:
+            return Deleted(obj, gone=True)
+        self._backend.remove(info, cluster, meta.get("namespace", ""), meta["name"])
+        version = str(self._backend.store.latest(info.storage_key))
+        return Deleted({**obj, "metadata": {**meta, "resourceVersion": version}}, gone=True)
 
     def _pod_grace(self, obj: Json, options: DeletionOptions) -> int:
         spec, status = obj.get("spec") or {}, obj.get("status") or {}

@@ -63,7 +63,10 @@ def _report(info: ResourceInfo, obj: Json, schema: Schema, options: WriteOptions
     """fieldValidation: refuse or warn about fields that nobody knows or that come twice."""
     if options.field_validation == "Ignore":
         return
-    problems = [f'unknown field "{path}"' for path in unknown_fields(obj, schema)]
+    unknown = unknown_fields(obj, schema)
+    if info.crd is not None:
+        unknown = sorted(unknown)
+    problems = [f'unknown field "{path}"' for path in unknown]
     problems += options.duplicates
     if not problems:
         return

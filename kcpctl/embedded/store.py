@@ -260,6 +260,14 @@ class Store:
         collection.append(change)
         return change
 
+    def rewrite(self, storage_key: str, cluster: str, change: Callable[[Json], Json]) -> None:
+        """Replace what readers see of each object, without a commit: its schema has changed."""
+        objects = self._collection(storage_key).objects.get(cluster, {})
+        for pair, stored in objects.items():
+            seen = change(stored.obj)
+            if seen != stored.obj:
+                objects[pair] = Stored(seen, stored.revision, is_custom=stored.is_custom)
+
     def delete(self, storage_key: str, key: ObjectKey, last: Json | None = None) -> Change | None:
         """Remove an object; ``last`` is the state that the DELETED change shows."""
         collection = self._collection(storage_key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from kcpctl.embedded.crds import CRD_KEY, initial_status
@@ -36,22 +36,26 @@ class Strategy:
     name_rule: what its names have to obey.
     prepare: changes an object (top-level fields are its own to replace) before it is validated;
         gets the old object on update, None on create.
+    prepare_status: the same for a status update.
     initial_status: what status is on create; None leaves it out.
     keeps_status: status of the request is kept on create (Nodes register themselves with it).
     creates_on_update: a PUT of an object that does not exist creates it.
     returns_object: a finished deletion answers the object, not a Status.
     orphans: without options a deletion orphans the dependents.
     status_resets: metadata fields that a status update cannot change.
+    requires_version: a PUT has to name the resourceVersion.
     """
 
     name_rule: NameRule = dns_subdomain
     prepare: _Prepare = _nothing
+    prepare_status: Callable[[Json, Json], None] | None = None
     initial_status: Callable[[Json], Json] | None = None
     keeps_status: bool = False
     creates_on_update: bool = False
     returns_object: bool = False
     orphans: bool = False
-    status_resets: tuple[str, ...] = field(default=())
+    status_resets: tuple[str, ...] = ()
+    requires_version: bool = False
 
 
 def _namespace(obj: Json, old: Json | None) -> None:
@@ -130,6 +134,44 @@ def _pod(obj: Json, old: Json | None) -> None:
     spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
 
+def _job(obj: Json, old: Json | None) -> None:
+    """A Job that does not choose its selector gets one on its own uid."""
+    spec = obj.get("spec") or {}
+    if old is not None or spec.get("manualSelector") or spec.get("selector"):
+        return
+    name, uid = obj["metadata"].get("name", ""), obj["metadata"]["uid"]
+    labels = {"controller-uid": uid, "job-name": name}
+    labels |= {f"batch.kubernetes.io/{key}": value for key, value in labels.items()}
+    template = spec.get("template") or {}
+    meta = template.get("metadata") or {}
+    meta = {**meta, "labels": {**(meta.get("labels") or {}), **labels}}
+    selector = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    obj["spec"] = {**spec, "selector": selector, "template": {**template, "metadata": meta}}
+    if not obj["metadata"].get("labels"):
+        obj["metadata"]["labels"] = dict(meta["labels"])
+
+
+def _protected(finalizer: str) -> _Prepare:
+    """Volumes and claims are held by a finalizer while they are in use."""
+
+    def prepare(obj: Json, old: Json | None) -> None:
+        finalizers = obj["metadata"].get("finalizers") or []
+        if old is None and finalizer not in finalizers:
+            obj["metadata"]["finalizers"] = [*finalizers, finalizer]
+
+    return prepare
+
+
+def _pod_status(obj: Json, old: Json) -> None:
+    status = dict(obj.get("status") or {})
+    before = old.get("status") or {}
+    if "qosClass" in before:
+        status.setdefault("qosClass", before["qosClass"])
+    if status.get("podIP") and not status.get("podIPs"):
+        status["podIPs"] = [{"ip": status["podIP"]}]
+    obj["status"] = status
+
+
 def _crd(obj: Json, old: Json | None) -> None:
     if old is None:
         return
@@ -163,6 +205,7 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
     "pods": Strategy(
         prepare=_pod,
         initial_status=lambda obj: {"phase": "Pending", "qosClass": _quality(obj)},
+        prepare_status=_pod_status,
         returns_object=True,
         status_resets=("ownerReferences",),
     ),
@@ -173,9 +216,15 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
     "leases.coordination.k8s.io": Strategy(creates_on_update=True),
     "limitranges": Strategy(creates_on_update=True),
     "resourcequotas": Strategy(initial_status=_constant(), returns_object=True),
-    "persistentvolumes": Strategy(initial_status=_constant(phase="Pending"), returns_object=True),
+    "persistentvolumes": Strategy(
+        prepare=_protected("kubernetes.io/pv-protection"),
+        initial_status=_constant(phase="Pending"),
+        returns_object=True,
+    ),
     "persistentvolumeclaims": Strategy(
-        initial_status=_constant(phase="Pending"), returns_object=True
+        prepare=_protected("kubernetes.io/pvc-protection"),
+        initial_status=_constant(phase="Pending"),
+        returns_object=True,
     ),
     "replicationcontrollers": Strategy(initial_status=_constant(replicas=0), orphans=True),
     "deployments.apps": Strategy(initial_status=_constant(), status_resets=("labels",)),
@@ -189,7 +238,7 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
             numberReady=0,
         )
     ),
-    "jobs.batch": Strategy(initial_status=_constant(), orphans=True),
+    "jobs.batch": Strategy(prepare=_job, initial_status=_constant(), orphans=True),
     "cronjobs.batch": Strategy(initial_status=_constant()),
     "horizontalpodautoscalers.autoscaling": Strategy(
         initial_status=_constant(desiredReplicas=0, currentMetrics=None)
@@ -197,7 +246,8 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
     "poddisruptionbudgets.policy": Strategy(
         initial_status=_constant(
             disruptionsAllowed=0, currentHealthy=0, desiredHealthy=0, expectedPods=0
-        )
+        ),
+        requires_version=True,
     ),
     "ingresses.networking.k8s.io": Strategy(initial_status=_constant(loadBalancer={})),
     "storageclasses.storage.k8s.io": Strategy(returns_object=True),
@@ -212,6 +262,7 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
 _DEFAULT: Final = Strategy()
 # ResetObjectMetaForStatus: a custom resource's status endpoint writes nothing of metadata.
 _CUSTOM: Final = Strategy(
+    requires_version=True,
     status_resets=("labels", "annotations", "finalizers", "ownerReferences"),
 )
 

@@ -191,7 +191,7 @@ class Writer:
             if strategy_of(info).creates_on_update and not subresource:
                 return self._create(info, cluster, obj, options, tracked=False), True
             raise not_found(info, name)
-        if info.crd is not None and not options.trusted:
+        if strategy_of(info).requires_version and not options.trusted:
             self._require_version(info, obj)
         return self._update(info, cluster, old, obj, options, subresource), False
 
@@ -230,6 +230,8 @@ class Writer:
         new = self._isolated(info, new, old, subresource)
         if subresource in ("", "scale"):
             strategy_of(info).prepare(new, old)
+        elif (prepare_status := strategy_of(info).prepare_status) and subresource == "status":
+            prepare_status(new, old)
         causes = self._allocate(info, cluster, new, old) if not subresource else []
         if subresource in ("", "scale") and bumps_generation(info, new, old):
             new["metadata"]["generation"] = meta.get("generation", 0) + 1

@@ -14,7 +14,6 @@ __all__ = ["ApiRequest", "denied", "parse_path", "split_cluster"]
 _VERBS: Final = {
     "POST": "create",
     "GET": "get",
-    "HEAD": "get",
     "PUT": "update",
     "PATCH": "patch",
     "DELETE": "delete",
