@@ -168,26 +168,20 @@ class Kubelet:
         now = self._clock.time()
         scheduled = self._node.schedulable
         condition = scheduled_condition(old, scheduled=scheduled, now=now)
-        if scheduled:
-            body: Json = {"spec": {"nodeName": NODE_NAME}}
-            self._registry.patch(
-                self._pods,
-                self._cluster,
-                metadata["namespace"],
-                metadata["name"],
-                body,
-                user="system:kube-scheduler",
-            )
-            message = (
-                f"Successfully assigned {metadata['namespace']}/{metadata['name']} to {NODE_NAME}"
-            )
-            self._scheduler_events.event(self._cluster, pod, "Scheduled", message)
-        elif condition not in (old.get("conditions") or ()):
-            others = [
-                entry for entry in old.get("conditions") or () if entry["type"] != "PodScheduled"
-            ]
-            status = {**old, "phase": "Pending", "conditions": [*others, condition]}
+        if condition in (old.get("conditions") or ()):
+            return
+        others = [entry for entry in old.get("conditions") or () if entry["type"] != "PodScheduled"]
+        status = {**old, "phase": "Pending", "conditions": [*others, condition]}
+        if not scheduled:
             self._write_status(pod, status)
+            return
+        spec = {**pod["spec"], "nodeName": NODE_NAME}
+        # A Pod's node is not a field that an update may change; the Binding endpoint puts it
+        # there in the same way.
+        bound = {**pod, "metadata": {**metadata}, "spec": spec, "status": status}
+        self._registry.backend.put(self._pods, self._cluster, bound)
+        message = f"Successfully assigned {metadata['namespace']}/{metadata['name']} to {NODE_NAME}"
+        self._scheduler_events.event(self._cluster, pod, "Scheduled", message)
 
     def _run(self, key: _Key, pod: Json, worker: PodWorker | None) -> None:
         if (pod.get("status") or {}).get("phase") in _FINISHED:
