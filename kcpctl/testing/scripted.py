@@ -96,6 +96,7 @@ class ScriptedServer:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._changed = asyncio.Condition()
+        self._holds = False
 
     @property
     def port(self) -> int:
@@ -124,6 +125,10 @@ class ScriptedServer:
         """Wait until ``check`` holds; it is asked when a request came or a connection ended."""
         async with asyncio.timeout(timeout_seconds), self._changed:
             await self._changed.wait_for(check)
+
+    def hold_connections(self) -> None:
+        """From now on accept connections and say nothing, not even a TLS greeting."""
+        self._holds = True
 
     async def start(self) -> Self:
         """Listen."""
@@ -161,6 +166,9 @@ class ScriptedServer:
         self._tasks.add(task)
         self._writers.add(writer)
         try:
+            while self._holds:
+                if not await reader.read(4096):
+                    return
             while (request := await _read_request(reader)) is not None:
                 self.received.append(request)
                 await self._notify()

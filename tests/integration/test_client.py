@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -237,6 +238,23 @@ async def test_json_that_is_no_status_is_shown(server: ScriptedServer, client: A
     error = await failure(client)
     assert isinstance(error, Forbidden)
     assert 'answered 403 with {"error": "login first"}' in str(error)
+
+
+async def test_an_error_that_comes_in_pieces_is_read_to_its_end(
+    server: ScriptedServer, client: AsyncClient
+) -> None:
+    whole = json.dumps(status_body(403, "Forbidden", "because " * 20_000)).encode()
+    pieces = [whole[start : start + 9000] for start in range(0, len(whole), 9000)]
+    server.on("GET", ONE, Reply(chunks=pieces, status=403))
+    error = await failure(client)
+    assert isinstance(error, Forbidden)
+    assert error.message == "because " * 20_000
+
+
+async def test_an_error_without_end_is_cut(server: ScriptedServer, client: AsyncClient) -> None:
+    server.on("GET", ONE, Reply(chunks=[b"x" * 2_000_000], status=403, ending="hang"))
+    assert isinstance(await failure(client), Forbidden)
+    await server.until(lambda: server.live_connections == 0)
 
 
 async def test_an_empty_error_body(server: ScriptedServer, client: AsyncClient) -> None:
@@ -485,8 +503,25 @@ async def test_close_leaves_no_connection(server: ScriptedServer, client: AsyncC
     await get(client)
     await client.close()
     await server.until(lambda: server.live_connections == 0)
-    with pytest.raises(RuntimeError, match="is closed"):
+    with pytest.raises(TransportError, match="is closed"):
         await get(client)
+
+
+async def test_close_ends_what_is_under_way_at_once(
+    server: ScriptedServer, client: AsyncClient, clock: ImpatientClock
+) -> None:
+    server.on("GET", ONE, Reply(chunks=[b"{"], ending="hang"))
+    server.on("GET", NS, Reply(chunks=[b"\n"], ending="hang"))
+    stream = client.stream(NS, timeout_seconds=60)
+    await anext(stream)
+    server.on("GET", "/readyz", Reply(status=0, ending="hang"))
+    silent = client.request("GET", "/readyz")
+    under_way = asyncio.gather(get(client), anext(stream), silent, return_exceptions=True)
+    await server.until(lambda: len(server.received) == 3)
+    await client.close()
+    errors = await under_way
+    assert ["closed meanwhile" in str(error) for error in errors] == [True, True, True]
+    assert clock.slept == []
 
 
 async def test_the_limit_delays_requests_and_not_watches_rc_03(
@@ -590,6 +625,17 @@ async def test_a_watch_whose_opening_hangs_ends_at_the_request_timeout(
     client = AsyncClient.plain(ClientConfig(server=server.url), request_timeout_seconds=0.05)
     with pytest.raises(TransportTimeout, match=r"within 0\.05s"):
         await anext(client.resource(NAMESPACES).watch_raw())
+    await client.close()
+
+
+async def test_a_refused_watch_whose_reason_hangs_ends_at_the_request_timeout(
+    server: ScriptedServer,
+) -> None:
+    server.on("GET", NS, Reply(status=403, chunks=[b"{"], ending="hang"))
+    client = AsyncClient.plain(ClientConfig(server=server.url), request_timeout_seconds=0.05)
+    with pytest.raises(TransportTimeout, match=r"within 0\.05s"):
+        await anext(client.resource(NAMESPACES).watch_raw())
+    await server.until(lambda: server.live_connections == 0)
     await client.close()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kcpctl.client import AsyncClient, ClientConfig, ExecPlugin
-from kcpctl.errors import CertificateInvalid, ConnectionRefused, TransportError
+from kcpctl.errors import CertificateInvalid, ConnectionRefused, TransportError, TransportTimeout
 from kcpctl.testing.certificates import CertificateAuthority
 from kcpctl.testing.scripted import Reply, ScriptedServer
 
@@ -134,6 +134,20 @@ async def test_an_http_answer_to_the_handshake_is_said(authority: CertificateAut
     with pytest.raises(TransportError, match="the TLS handshake failed: wrong version number"):
         await readyz(ClientConfig(server=url, ca=authority.pem))
     listener.close()
+
+
+async def test_a_handshake_that_hangs_times_out(authority: CertificateAuthority) -> None:
+    async with ScriptedServer() as server:
+        # It reads the client's greeting as a request line that never ends.
+        url = server.url.replace("http:", "https:")
+        client = AsyncClient.plain(
+            ClientConfig(server=url, ca=authority.pem), request_timeout_seconds=0.1
+        )
+        server.hold_connections()
+        with pytest.raises(TransportTimeout):
+            await client.request("GET", "/readyz")
+        await server.until(lambda: server.live_connections == 0)
+        await client.close()
 
 
 async def test_tls_on_the_other_side_is_said(server: ScriptedServer) -> None:
