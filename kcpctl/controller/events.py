@@ -224,8 +224,6 @@ class EventRecorder:
                     await self._writers.acquire()
             self._writers.release()
             if self._ending:
-                for _ in range(_WRITERS):  # until all writers are done
-                    await self._writers.acquire()
                 return
 
     def _allowed(self, series: Series) -> bool:
@@ -342,11 +340,20 @@ class EventRecorder:
             self._spawn_writer(series)
 
     async def _end(self) -> None:
-        await self._finish(everything=True)
+        """Write what is queued, then the counts that were kept in memory."""
         self._ending = True
         self._wake.set()
         if self._pump is not None:
             await asyncio.wait({self._pump})
+        await self._all_written()
+        await self._finish(everything=True)
+        await self._all_written()
+
+    async def _all_written(self) -> None:
+        for _ in range(_WRITERS):
+            await self._writers.acquire()
+        for _ in range(_WRITERS):
+            self._writers.release()
 
 
 def _series(series: Series) -> dict[str, Any]:

@@ -384,7 +384,39 @@ async def test_a_tenants_kubeconfig_runs_nothing_and_reads_no_file_of_ours(
         world.pool.ensure("east", json.dumps(config).encode(), source="Secret of east")
 
 
+async def test_a_swap_leaves_one_task_that_probes(world: World) -> None:
+    """At most one attempt at a time: the old credentials' loop has ended."""
+    await world.ensure()
+    await world.ensure(token="second")
+    await world.step(40)
+    assert world.tasks() == ["cluster east/connection"]
+
+
+async def test_new_credentials_start_the_back_off_over(world: World) -> None:
+    world.breaks(REFUSED)
+    await world.ensure()
+    await world.step(200, by=2)
+    await world.ensure(token="second")
+    assert (world.status().next_attempt_in_seconds or 0) <= 1
+
+
 # Isolation.
+
+
+async def test_an_idle_cluster_is_one_task_and_one_timer(world: World) -> None:
+    await world.ensure()
+    await world.step(60)
+    assert world.tasks() == ["cluster east/connection"]
+    assert world.clock.sleepers == 1
+
+
+async def test_many_clusters_connect_without_any_time_passing(world: World) -> None:
+    """A place in the budget is given back at the end of a connect, not after 2 s."""
+    for number in range(200):
+        world.pool.ensure(f"c{number}", world.config(f"https://c{number}"), source="s")
+    for _ in range(10):
+        await world.settle()
+    assert {status.state for status in world.pool.statuses()} == {ConnectionState.READY}
 
 
 async def test_hanging_clusters_do_not_hold_up_a_healthy_one(world: World) -> None:
@@ -400,10 +432,10 @@ async def test_hanging_clusters_do_not_hold_up_a_healthy_one(world: World) -> No
 
 
 async def test_clusters_that_hang_again_and_again_take_no_place_from_others(world: World) -> None:
-    for number in range(200):
+    for number in range(600):
         world.breaks("hang", on=f"https://h{number}")
         world.pool.ensure(f"h{number}", world.config(f"https://h{number}"), source="s")
-    await world.step(60, by=1)
+    await world.step(60, by=2)
     await world.ensure("good", server="https://good:6443")
     assert world.status("good").state is ConnectionState.READY
 

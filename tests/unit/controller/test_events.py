@@ -13,6 +13,7 @@ import pytest
 from kcpctl.apis.meta import ApiObject, ObjectMeta
 from kcpctl.client import AsyncClient, Call, Client, Response
 from kcpctl.controller import EventRecorder, ObjectReference
+from kcpctl.controller.event_series import SpamFilter
 from kcpctl.errors import ConnectionRefused, Forbidden, NotFound
 from kcpctl.runtime import IOLoop, Metrics
 from kcpctl.testing import FakeClock
@@ -357,7 +358,53 @@ async def test_one_object_cannot_flood_the_server(recording: Recording) -> None:
     assert len(recording.bodies()) == 27
 
 
+async def test_notes_that_differ_slowly_stay_apart(recording: Recording) -> None:
+    """EV-07: ten in ten minutes, not ten in an hour."""
+    for number in range(15):
+        await recording.event(note=f"failed {number}")
+        await recording.step(90)
+    assert not any("combined" in body["note"] for body in recording.bodies())
+
+
+async def test_a_quiet_object_saves_up_25_events_and_no_more(recording: Recording) -> None:
+    await recording.event()
+    await recording.step(24 * 3600)
+    for number in range(40):
+        await recording.event(reason=f"R{number}")
+    assert len(recording.bodies()) == 1 + 25
+
+
+async def test_the_spam_filter_remembers_4096_objects(recording: Recording) -> None:
+    """EV-09."""
+    spam = SpamFilter(recording.clock)
+    while spam.allow(POD):
+        pass
+    for number in range(4095):
+        spam.allow(POD._replace(uid=str(number)))
+    assert not spam.allow(POD)
+    for number in range(4096):
+        spam.allow(POD._replace(uid=str(number)))
+    assert spam.allow(POD)
+
+
 # The end.
+
+
+async def test_what_happened_once_is_written_once(recording: Recording) -> None:
+    await recording.event()
+    await recording.step(600)
+    await recording.event(NODE)
+    await recording.recorder.aclose()
+    assert [call.method for call in recording.calls] == ["POST", "POST"]
+
+
+async def test_repeats_that_are_queued_at_the_end_are_counted(recording: Recording) -> None:
+    for _ in range(3):
+        await recording.event()
+    for _ in range(4):
+        recording.recorder.event(POD, "Normal", "Worked", "it works")
+    await recording.recorder.aclose()
+    assert [body["series"]["count"] for body in recording.bodies("PATCH")] == [2, 7]
 
 
 async def test_close_writes_what_is_queued_and_the_counts(recording: Recording) -> None:
