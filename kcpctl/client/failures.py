@@ -47,7 +47,7 @@ def transport_error(error: Exception, request: str, timeout_seconds: float) -> K
     if isinstance(error, aiohttp.ClientConnectorError):
         return _connect_error(error, request)
     if isinstance(error, aiohttp.InvalidURL):
-        return ConfigError(f"not a URL: {request}")
+        return ConfigError(f"the server is not a URL ({request})")
     if isinstance(error, aiohttp.ClientPayloadError):
         return ConnectionLost(f"the answer was cut off ({request})")
     if isinstance(error, aiohttp.ServerDisconnectedError):
