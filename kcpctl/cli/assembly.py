@@ -85,12 +85,17 @@ class Assembly:
         )
 
     def _endpoint(self, flag: str, default: str) -> Endpoint:
-        """An address that was asked for must be free; with --embedded the default need not be."""
+        """An address that was asked for must be free; with --embedded the default need not be.
+
+        There it is on loopback only: all interfaces would include the addresses of the Pods, and a
+        probe of a syncer would be answered here.
+        """
         asked: str | None = self._flags[flag]
+        embedded: bool = self._flags["embedded"]
         return Endpoint(
-            asked or default,
+            asked or ("127.0.0.1" + default if embedded else default),
             "--" + flag.replace("_", "-"),
-            allow_free_port=asked is None and self._flags["embedded"],
+            allow_free_port=asked is None and embedded,
         )
 
     def __enter__(self) -> Self:

@@ -63,7 +63,9 @@ def _set_up_logging(ctx: click.Context, param: click.Parameter, value: Any) -> A
     """Configure logging anew with each of the two flags: they come in any order."""
     settings = ctx.meta.setdefault("kcpctl.logging", {})
     settings["style" if param.name == "logging_format" else "verbosity"] = value
-    configure(style=settings.get("style", "text"), verbosity=settings.get("verbosity", 0))
+    # The demo's own lines tell what happens; beside them only warnings are of use.
+    quiet = -1 if ctx.params.get("demo") else 0
+    configure(style=settings.get("style", "text"), verbosity=settings.get("verbosity") or quiet)
     return value
 
 

@@ -146,13 +146,14 @@ _DEFAULT_METRICS = ":8080"
     group="Manager",
     metavar="[HOST]:PORT",
     help="Where /healthz, /readyz and /livez are served; 0 turns it off [default: :8081; with "
-    "--embedded a free port].",
+    "--embedded 127.0.0.1:8081, or a free port].",
 )
 @flag(
     "--metrics-bind-address",
     group="Manager",
     metavar="[HOST]:PORT",
-    help="Where /metrics is served; 0 turns it off [default: :8080; with --embedded a free port].",
+    help="Where /metrics is served; 0 turns it off [default: :8080; with --embedded "
+    "127.0.0.1:8080, or a free port].",
 )
 @flag(
     "--graceful-shutdown-timeout",

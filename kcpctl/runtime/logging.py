@@ -134,12 +134,14 @@ def configure(
 ) -> None:
     """Send kcpctl's logs to ``stream`` (standard error).
 
-    ``verbosity`` 0 shows INFO and errors in one line; 1 and more shows DEBUG and tracebacks.
+    ``verbosity`` 0 shows INFO and errors in one line; 1 and more shows DEBUG and tracebacks; -1
+    shows warnings and errors only.
     """
     formatter = {"text": TextFormatter, "json": JsonFormatter}[style](tracebacks=verbosity > 0)
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(formatter)
     logger = logging.getLogger("kcpctl")
     logger.handlers[:] = [handler]
-    logger.setLevel(logging.DEBUG if verbosity > 0 else logging.INFO)
+    levels = (logging.INFO, logging.DEBUG, logging.WARNING)  # of 0, 1 and -1
+    logger.setLevel(levels[max(-1, min(verbosity, 1))])
     logger.propagate = False

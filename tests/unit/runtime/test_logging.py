@@ -60,9 +60,12 @@ def test_a_traceback_comes_with_verbosity_only(style: str) -> None:
         assert "ValueError: broken" in out.getvalue()
 
 
-def test_detail_is_shown_with_verbosity_only() -> None:
-    for verbosity, lines in ((0, 0), (1, 1)):
-        out = io.StringIO()
-        configure(verbosity=verbosity, stream=out)
-        get_logger("kcpctl.x").debug("Detail")
-        assert len(out.getvalue().splitlines()) == lines
+@pytest.mark.parametrize(("verbosity", "shown"), [(-1, "W"), (0, "IW"), (1, "DIW"), (3, "DIW")])
+def test_verbosity_chooses_the_levels(verbosity: int, shown: str) -> None:
+    out = io.StringIO()
+    configure(verbosity=verbosity, stream=out)
+    log = get_logger("kcpctl.x")
+    log.debug("Detail")
+    log.info("Change")
+    log.warning("Look")
+    assert "".join(line[0] for line in out.getvalue().splitlines()) == shown
