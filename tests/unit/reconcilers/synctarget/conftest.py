@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import itertools
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,14 @@ from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.client import AsyncClient, Call, Client, Response
 from kcpctl.clusters import ConnectionState, ConnectionStatus
 from kcpctl.controller import ObjectReference, Request, Result
-from kcpctl.errors import AlreadyExists, ConfigError, Conflict, NotConnected, NotFound
+from kcpctl.errors import (
+    AlreadyExists,
+    ConfigError,
+    Conflict,
+    NotConnected,
+    NotFound,
+    ServiceUnavailable,
+)
 from kcpctl.informers import CachedObject
 from kcpctl.informers.objects import ObjectDecoder
 from kcpctl.logicalcluster import key_of
@@ -417,6 +425,23 @@ class World:
         self.up.bodies.clear()
         self.down.calls.clear()
         self.recorder.lines.clear()
+
+    def cut_off_call(self, number: int) -> None:
+        """Let the call of that number, to either server, fail once: the process died there."""
+        count = itertools.count()
+
+        def wrap(server: Server) -> None:
+            answer = server._answer
+
+            def cut(*args: Any) -> Unstructured:
+                if next(count) == number:
+                    raise ServiceUnavailable("cut off")
+                return answer(*args)
+
+            server._answer = cut  # type: ignore[method-assign]
+
+        wrap(self.up)
+        wrap(self.down)
 
     def delete_target(self, name: str = "east") -> None:
         """Ask for the deletion of a SyncTarget."""

@@ -203,29 +203,15 @@ def test_a_running_pod_of_the_syncer_holds_the_identity(world: World) -> None:
     delete_until_gone(world)
 
 
-@pytest.mark.parametrize("survivor", range(40))
-def test_a_pass_that_is_cut_off_anywhere_is_simply_run_again(world: World, survivor: int) -> None:
+@pytest.mark.parametrize("number", range(40))
+def test_a_pass_that_is_cut_off_anywhere_is_simply_run_again(world: World, number: int) -> None:
     """A crash between any two calls of the sequence: every point, enumerated."""
     world.make_ready()
     add_workload_namespace(world, "kcp-1", world.target().metadata.uid)
     assigned = {"labels": {state_label(KEY): "Sync"}, "finalizers": [syncer_finalizer(KEY)]}
     world.add(DEPLOYMENTS, "web", "default", metadata=assigned)
     world.delete_target()
-    calls = 0
-    answer_up, answer_down = world.up._answer, world.down._answer
-
-    def cut(answer: object) -> object:
-        def counted(*args: object) -> object:
-            nonlocal calls
-            calls += 1
-            if calls == survivor + 1:
-                raise ServiceUnavailable("cut off")
-            return answer(*args)  # type: ignore[operator]
-
-        return counted
-
-    world.up._answer = cut(answer_up)  # type: ignore[method-assign, assignment]
-    world.down._answer = cut(answer_down)  # type: ignore[method-assign, assignment]
+    world.cut_off_call(number)
     for _ in range(12):
         if not world.exists():
             break

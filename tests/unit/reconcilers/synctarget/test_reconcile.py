@@ -12,7 +12,7 @@ from kcpctl.apis.resource import DEPLOYMENTS, SECRETS, SERVICE_ACCOUNTS
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.controller import Request
-from kcpctl.errors import Conflict, Forbidden, TerminalError, TooManyRequests
+from kcpctl.errors import Conflict, Forbidden, ServiceUnavailable, TerminalError, TooManyRequests
 
 if TYPE_CHECKING:
     from tests.unit.reconcilers.synctarget.conftest import World
@@ -513,3 +513,27 @@ def test_the_deployment_is_what_the_watch_looks_at(world: World) -> None:
     paths = [path for path in world.down.objects if f"/{DEPLOYMENTS.plural}/" in path]
     assert len(paths) == 1
     assert world.down.names(SECRETS.plural) == [paths[0].rpartition("/")[2]]
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_a_deployment_that_is_cut_off_anywhere_is_simply_done_again(
+    world: World, number: int
+) -> None:
+    """A crash between any two writes of the deploy sequence: every point, enumerated."""
+    world.add_secret()
+    world.add_target()
+    world.reconcile()
+    world.reconcile()
+    world.connect()
+    world.cut_off_call(number)
+    for _ in range(3):
+        try:
+            world.reconcile()
+        except ServiceUnavailable:
+            world.reconciler = world.new_reconciler()
+    world.roll_out()
+    world.beat()
+    world.reconcile()
+    assert world.condition("Ready") == "True Ready"
+    assert len(world.down.names("deployments")) == 1
+    assert len(world.up.names("serviceaccounts")) == 1

@@ -1,0 +1,166 @@
+"""Which events bring which SyncTarget up, over real informers and an in-memory server."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.resource import SECRETS, Resource
+from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
+from kcpctl.apis.workload import SYNCTARGETS
+from kcpctl.client import AsyncClient, Client
+from kcpctl.clusters import ClusterPool
+from kcpctl.errors import UsageError
+from kcpctl.informers import InformerFactory
+from kcpctl.informers.objects import ObjectDecoder
+from kcpctl.reconcilers.synctarget import SyncTargetOptions, new_controller
+from kcpctl.reconcilers.synctarget.controller import SyncTargetController
+from kcpctl.runtime import IOLoop
+from kcpctl.testing.clock import FakeClock
+
+
+class NoNetwork:
+    server = "https://upstream"
+
+
+class Recorder:
+    def event(self, *args: Any) -> None:
+        pass
+
+
+class Setup:
+    """A controller that is not started; its informers are fed by hand."""
+
+    def __init__(self, io_loop: IOLoop) -> None:
+        clock = FakeClock()
+        aio = AsyncClient(cast(Any, NoNetwork()), cluster_name="root")
+        self.factory = InformerFactory(aio, io_loop, clock=clock)
+        self.pool = ClusterPool(io_loop, clock=clock)
+        self.controller: SyncTargetController = new_controller(
+            client=Client(aio, io_loop),
+            factory=self.factory,
+            pool=self.pool,
+            recorder=Recorder(),
+            options=SyncTargetOptions(syncer_image="image"),
+            clock=clock,
+        )
+        self._io_loop = io_loop
+
+    def feed(self, resource: Resource, *objects: Unstructured, type_: str = "ADDED") -> list[str]:
+        """Deliver events; return the keys that they brought up."""
+        from kcpctl.apis.tmc import ClusterRegistration
+        from kcpctl.apis.workload import SyncTarget
+
+        types: dict[Resource, Any] = {
+            SYNCTARGETS: SyncTarget,
+            CLUSTER_REGISTRATIONS: ClusterRegistration,
+        }
+        informer = self.factory.informer(resource, types.get(resource, dict))
+        decoder = ObjectDecoder(resource, cluster="root", multi_cluster=False)
+        for obj in objects:
+            informer.apply(type_, decoder.decode(msgspec.Raw(msgspec.json.encode(obj))))
+        return self.drain()
+
+    def drain(self) -> list[str]:
+        queue = self.controller.queue
+        keys = []
+        while len(queue):
+            key = queue.get()
+            queue.done(key)
+            keys.append(key)
+        return sorted(keys)
+
+
+def make(
+    resource: Resource, name: str, *, namespace: str = "", version: int = 1, **spec: Any
+) -> Unstructured:
+    meta = {"name": name, "namespace": namespace, "resourceVersion": str(version), "uid": name}
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": meta,
+        "spec": spec,
+    }
+
+
+@pytest.fixture
+def setup(io_loop: IOLoop) -> Setup:
+    return Setup(io_loop)
+
+
+TARGETS = [
+    make(SYNCTARGETS, "by-name", cluster="reg"),
+    make(SYNCTARGETS, "by-ref", clusterRef={"name": "reg"}),
+    make(
+        SYNCTARGETS,
+        "by-secret",
+        connection={"kubeconfigSecretRef": {"name": "own", "namespace": "ns"}},
+    ),
+    make(SYNCTARGETS, "external", kcpCluster="root:x"),
+]
+
+
+def test_a_sync_target_brings_itself_up(setup: Setup) -> None:
+    assert setup.feed(SYNCTARGETS, TARGETS[0]) == ["root|by-name"]
+
+
+def test_a_registration_brings_up_who_names_it(setup: Setup) -> None:
+    setup.feed(SYNCTARGETS, *TARGETS)
+    registration = make(CLUSTER_REGISTRATIONS, "reg", location="x")
+    assert setup.feed(CLUSTER_REGISTRATIONS, registration) == ["root|by-name", "root|by-ref"]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "keys"),
+    [
+        ("kcpctl-system", "reg-kubeconfig", ["root|by-name"]),
+        ("ns", "own", ["root|by-secret"]),
+        ("kcpctl-system", "own", []),
+        ("ns", "of-registration", ["root|by-name", "root|by-ref"]),
+    ],
+)
+def test_a_secret_brings_up_who_depends_on_it(
+    setup: Setup, namespace: str, name: str, keys: list[str]
+) -> None:
+    setup.feed(SYNCTARGETS, *TARGETS)
+    reference = {"name": "of-registration", "namespace": "ns"}
+    registration = make(CLUSTER_REGISTRATIONS, "reg", location="x", kubeconfigSecret=reference)
+    setup.feed(CLUSTER_REGISTRATIONS, registration)
+    assert setup.feed(SECRETS, make(SECRETS, name, namespace=namespace)) == keys
+    gone = make(SECRETS, name, namespace=namespace, version=2)
+    assert setup.feed(SECRETS, gone, type_="DELETED") == keys
+
+
+def test_the_pool_brings_up_its_sync_target_and_no_other_key(setup: Setup, io_loop: IOLoop) -> None:
+    setup.feed(SYNCTARGETS, TARGETS[0])
+    for key in ("root|by-name", "root|somebody-elses"):
+        setup.pool.fail(key, "CredentialsMissing", "no Secret")
+    flush(io_loop)
+    assert setup.drain() == ["root|by-name"]
+
+
+def test_a_stopped_controller_hears_nothing_any_more(setup: Setup, io_loop: IOLoop) -> None:
+    setup.feed(SYNCTARGETS, TARGETS[0])
+    assert setup.controller.stop(1.0)
+    called: list[str] = []
+    setup.controller.enqueue = called.append  # type: ignore[method-assign, assignment]
+    setup.pool.fail("root|by-name", "CredentialsMissing", "no Secret")
+    flush(io_loop)
+    assert called == []
+
+
+def flush(io_loop: IOLoop) -> None:
+    """Wait until what was put on the loop before has run."""
+
+    async def nothing() -> None:
+        return None
+
+    io_loop.run(nothing())
+
+
+def test_thresholds_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(UsageError, match="unhealthy-threshold"):
+        SyncTargetOptions(heartbeat_threshold_seconds=10, unhealthy_threshold_seconds=5)

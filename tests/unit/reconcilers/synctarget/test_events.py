@@ -1,0 +1,83 @@
+"""Events are for transitions only (2.10)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kcpctl.apis.conditions import Condition
+from kcpctl.apis.synctarget_status import SyncTargetStatus
+from kcpctl.reconcilers.synctarget.events import transitions
+
+
+def status(*conditions: str) -> SyncTargetStatus:
+    """Return a status with conditions such as ``Valid=False/ValidationFailed``."""
+    parsed = []
+    for one in conditions:
+        type_, _, rest = one.partition("=")
+        value, _, reason = rest.partition("/")
+        parsed.append(Condition(type=type_, status=value, reason=reason, message="why"))
+    return SyncTargetStatus(conditions=parsed)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "event"),
+    [
+        ("", "Valid=True/Valid", "Normal Validated"),
+        ("", "Valid=False/ValidationFailed", "Warning ValidationFailed"),
+        ("Valid=True/Valid", "Valid=False/ClusterRefNotFound", "Warning ClusterRefNotFound"),
+        ("Valid=False/ValidationFailed", "Valid=True/Valid", "Normal Validated"),
+        ("", "ClusterConnected=True/Connected", ""),
+        ("", "ClusterConnected=False/ConnectionFailed", "Warning ConnectionFailed"),
+        (
+            "ClusterConnected=False/ConnectionFailed",
+            "ClusterConnected=False/Unauthorized",
+            "Warning Unauthorized",
+        ),
+        (
+            "SyncerDeployed=False/Progressing",
+            "SyncerDeployed=True/Deployed",
+            "Normal SyncerDeployed",
+        ),
+        ("", "SyncerDeployed=True/NotManaged", ""),
+        ("", "SyncerDeployed=False/Progressing", ""),
+        ("", "SyncerDeployed=False/DeploymentFailed", "Warning DeploymentFailed"),
+        ("HeartbeatHealthy=Unknown/NoHeartbeatYet", "HeartbeatHealthy=True/HeartbeatReceived", ""),
+        (
+            "HeartbeatHealthy=True/HeartbeatReceived",
+            "HeartbeatHealthy=False/ErrorHeartbeat",
+            "Warning HeartbeatMissed",
+        ),
+        (
+            "HeartbeatHealthy=False/ErrorHeartbeat",
+            "HeartbeatHealthy=True/HeartbeatReceived",
+            "Normal HeartbeatResumed",
+        ),
+        ("Ready=Unknown/WaitingForSyncer", "Ready=True/Ready", "Normal Ready"),
+        ("Ready=True/Ready", "Ready=False/Unhealthy", ""),
+    ],
+)
+def test_each_transition_has_its_event(before: str, after: str, event: str) -> None:
+    old = status(before) if before else status()
+    found = [f"{one.type} {one.reason}" for one in transitions(old, status(after))]
+    assert found == ([event] if event else [])
+
+
+texts = st.lists(
+    st.sampled_from(
+        [
+            "Valid=True/Valid",
+            "ClusterConnected=False/Unauthorized",
+            "SyncerDeployed=True/Deployed",
+            "HeartbeatHealthy=False/ErrorHeartbeat",
+            "Ready=True/Ready",
+        ]
+    ),
+    unique=True,
+)
+
+
+@given(texts)
+def test_a_status_that_stays_has_no_events(conditions: list[str]) -> None:
+    assert transitions(status(*conditions), status(*conditions)) == []
