@@ -53,9 +53,13 @@ def load_or_create_key(path: Path | None) -> ec.EllipticCurvePrivateKey:
     Raises ValueError for a file that holds something else.
     """
     if path is not None and path.exists():
-        key = serialization.load_pem_private_key(path.read_bytes(), None)
+        problem = f"{path} does not hold a P-256 key; remove it to get a new one"
+        try:
+            key = serialization.load_pem_private_key(path.read_bytes(), None)
+        except (TypeError, ValueError) as error:
+            raise ValueError(problem) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != _CURVE.name:
-            raise ValueError(f"{path} does not hold a P-256 key; remove it to get a new one")
+            raise ValueError(problem)
         return key
     key = ec.generate_private_key(_CURVE)
     if path is not None:
@@ -77,9 +81,13 @@ class CertificateAuthority:
         certificate_path = directory / "ca.crt" if directory else None
         self._key = load_or_create_key(key_path)
         if certificate_path is not None and certificate_path.exists():
-            self._certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
+            problem = f"{certificate_path} is not the certificate of the key beside it; remove both"
+            try:
+                self._certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
+            except ValueError as error:
+                raise ValueError(problem) from error
             if self._certificate.public_key() != self._key.public_key():
-                raise ValueError(f"{certificate_path} does not belong to the key beside it")
+                raise ValueError(problem)
         else:
             self._certificate = self._self_signed()
             if certificate_path is not None:

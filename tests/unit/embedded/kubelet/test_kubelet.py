@@ -149,7 +149,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     assert not made.directory.exists()
 
 
-PLAIN = {
+PLAIN: Json = {
     "metadata": {"name": "p", "namespace": "default"},
     "spec": {
         "containers": [{"name": "c", "image": "nginx"}],

@@ -31,9 +31,10 @@ def test_a_key_file_that_holds_something_else_is_refused(tmp_path: Path) -> None
 
 def test_a_certificate_beside_a_foreign_key_is_refused(tmp_path: Path) -> None:
     CertificateAuthority(tmp_path)
-    (tmp_path / "ca.crt").write_bytes(CertificateAuthority().pem)
-    with pytest.raises(ValueError, match="does not belong to the key"):
-        CertificateAuthority(tmp_path)
+    for content in (CertificateAuthority().pem, b"garbage"):
+        (tmp_path / "ca.crt").write_bytes(content)
+        with pytest.raises(ValueError, match=r"ca\.crt is not the certificate of the key"):
+            CertificateAuthority(tmp_path)
 
 
 def test_a_kept_authority_is_the_same_after_a_restart(tmp_path: Path) -> None:

@@ -1,0 +1,330 @@
+"""The embedded server over real sockets: TLS, identities, controllers, start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from kcpctl.embedded.server import RunningServer, ServerOptions, running_server, serve
+
+Json = dict[str, Any]
+PLAIN = ServerOptions(workspaces=False)
+DEPLOYMENT: Json = {
+    "metadata": {"name": "web"},
+    "spec": {
+        "replicas": 2,
+        "selector": {"matchLabels": {"app": "w"}},
+        "template": {
+            "metadata": {"labels": {"app": "w"}},
+            "spec": {"containers": [{"name": "c", "image": "nginx"}]},
+        },
+    },
+}
+
+
+def context_of(server: RunningServer, directory: Path, *, admin: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=server.ca_pem.decode())
+    if admin:
+        certificate, key = directory / "client.crt", directory / "client.key"
+        certificate.write_bytes(server.admin.certificate_pem)
+        key.write_bytes(server.admin.key_pem)
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+class Api:
+    """One client of one server."""
+
+    def __init__(self, session: aiohttp.ClientSession, server: RunningServer) -> None:
+        self.session = session
+        self.server = server
+
+    async def __call__(
+        self, method: str, path: str, body: Json | None = None, /, **headers: str
+    ) -> tuple[int, Any]:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if method == "PATCH":
+            sent["Content-Type"] = "application/merge-patch+json"
+        async with self.session.request(
+            method, self.server.url + path, json=body, headers=sent
+        ) as answer:
+            text = await answer.text()
+            is_json = answer.content_type == "application/json"
+            return answer.status, json.loads(text) if is_json else text
+
+    async def until(self, path: str, **wanted: Any) -> Any:
+        """Poll an object until fields of its status are as wanted (``code``: the HTTP status)."""
+        async with asyncio.timeout(10):
+            while True:
+                code, body = await self("GET", path)
+                seen = {"code": code, **(body.get("status") or {} if code == 200 else {})}
+                if all(seen.get(key) == value for key, value in wanted.items()):
+                    return body
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def client(
+    server: RunningServer, directory: Path, *, admin: bool = True
+) -> AsyncIterator[Api]:
+    connector = aiohttp.TCPConnector(ssl=context_of(server, directory, admin=admin))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        yield Api(session, server)
+
+
+@pytest.fixture
+async def plain() -> AsyncIterator[RunningServer]:
+    async with running_server(PLAIN) as server:
+        yield server
+
+
+@pytest.fixture
+async def workspaces() -> AsyncIterator[RunningServer]:
+    async with running_server(ServerOptions()) as server:
+        yield server
+
+
+@pytest.fixture
+async def admin(plain: RunningServer, tmp_path: Path) -> AsyncIterator[Api]:
+    async with client(plain, tmp_path) as api:
+        yield api
+
+
+@pytest.fixture
+async def anonymous(plain: RunningServer, tmp_path: Path) -> AsyncIterator[Api]:
+    async with client(plain, tmp_path, admin=False) as api:
+        yield api
+
+
+# -- who asks -----------------------------------------------------------------------------
+
+
+async def test_the_server_is_trusted_by_its_own_ca_only(
+    plain: RunningServer, tmp_path: Path
+) -> None:
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await session.get(plain.url)
+
+
+async def test_a_client_certificate_of_another_authority_is_refused(
+    plain: RunningServer, tmp_path: Path
+) -> None:
+    async with running_server(PLAIN) as other:
+        mixed = RunningServer(plain.url, plain.port, plain.ca_pem, other.admin, plain.registry)
+        async with client(mixed, tmp_path) as api:
+            with pytest.raises((aiohttp.ClientError, ssl.SSLError)):
+                await api("GET", "/version")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (
+            "/api/v1/namespaces/default/configmaps",
+            (
+                'configmaps is forbidden: User "system:anonymous" cannot list resource '
+                '"configmaps" in API group "" in the namespace "default"'
+            ),
+        ),
+        ("/api", 'forbidden: User "system:anonymous" cannot get path "/api"'),
+    ],
+)
+async def test_without_credentials_one_is_anonymous_and_may_nothing(
+    anonymous: Api, path: str, message: str
+) -> None:
+    code, body = await anonymous("GET", path)
+    assert (code, body["reason"], body["message"]) == (403, "Forbidden", message)
+
+
+async def test_health_and_version_are_open_but_not_to_a_wrong_token(anonymous: Api) -> None:
+    for path in ("/healthz", "/readyz", "/livez", "/version"):
+        assert (await anonymous("GET", path))[0] == 200
+        code, body = await anonymous("GET", path, Authorization="Bearer garbage")
+        assert (code, body["message"]) == (401, "Unauthorized")
+
+
+async def test_a_token_gives_the_rights_of_its_service_account_and_no_more(
+    admin: Api, anonymous: Api
+) -> None:
+    accounts = "/api/v1/namespaces/default/serviceaccounts"
+    await admin("POST", accounts, {"metadata": {"name": "bot"}})
+    code, answer = await admin("POST", f"{accounts}/bot/token", {"spec": {}})
+    assert code == 201
+    bearer = {"Authorization": f"Bearer {answer['status']['token']}"}
+    secrets = "/api/v1/namespaces/default/secrets"
+    assert (await anonymous("GET", secrets, **bearer))[0] == 403
+    rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default"
+    rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}]
+    await admin("POST", f"{rbac}/roles", {"metadata": {"name": "r"}, "rules": rules})
+    subject = {"kind": "ServiceAccount", "name": "bot", "namespace": "default"}
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}
+    binding = {"metadata": {"name": "b"}, "roleRef": ref, "subjects": [subject]}
+    await admin("POST", f"{rbac}/rolebindings", binding)
+    assert (await anonymous("GET", secrets, **bearer))[0] == 200
+    assert (await anonymous("DELETE", secrets, **bearer))[0] == 403
+    await admin("DELETE", f"{accounts}/bot")
+    assert (await anonymous("GET", secrets, **bearer))[0] == 401
+
+
+async def test_nobody_gives_away_rights_that_they_do_not_have(admin: Api) -> None:
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    rules = [
+        {
+            "apiGroups": ["rbac.authorization.k8s.io"],
+            "resources": ["clusterroles"],
+            "verbs": ["create", "patch"],
+        }
+    ]
+    await admin("POST", f"{rbac}/clusterroles", {"metadata": {"name": "mk"}, "rules": rules})
+    ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "mk"}
+    subject = {"kind": "User", "name": "jim", "apiGroup": "rbac.authorization.k8s.io"}
+    binding = {"metadata": {"name": "mk"}, "roleRef": ref, "subjects": [subject]}
+    await admin("POST", f"{rbac}/clusterrolebindings", binding)
+    big = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    role = {"metadata": {"name": "big"}, "rules": big}
+    as_jim = {"Impersonate_User": "jim"}
+    code, body = await admin("POST", f"{rbac}/clusterroles", role, **as_jim)
+    assert code == 403
+    assert "attempting to grant RBAC permissions not currently held" in body["message"]
+    code, body = await admin("PATCH", f"{rbac}/clusterroles/mk", {"rules": big}, **as_jim)
+    assert code == 403
+    assert (await admin("POST", f"{rbac}/clusterroles", role))[0] == 201
+
+
+async def test_only_masters_may_ask_all_logical_clusters(
+    workspaces: RunningServer, tmp_path: Path
+) -> None:
+    async with client(workspaces, tmp_path) as api:
+        path = "/clusters/*/api/v1/configmaps"
+        code, body = await api("GET", path)
+        assert code == 200
+        assert {entry["metadata"]["annotations"]["kcp.io/cluster"] for entry in body["items"]} == {
+            "root"
+        }
+        assert (await api("GET", path, Impersonate_User="jane"))[0] == 403
+
+
+# -- controllers --------------------------------------------------------------------------
+
+
+async def test_a_namespace_is_filled_and_emptied(admin: Api) -> None:
+    await admin("POST", "/api/v1/namespaces", {"metadata": {"name": "t"}})
+    root_ca = await admin.until("/api/v1/namespaces/t/configmaps/kube-root-ca.crt", code=200)
+    assert root_ca["data"]["ca.crt"].encode() == admin.server.ca_pem
+    await admin("DELETE", "/api/v1/namespaces/t")
+    await admin.until("/api/v1/namespaces/t", code=404)
+
+
+async def test_every_new_workspace_has_its_roles_and_namespaces(
+    workspaces: RunningServer, tmp_path: Path
+) -> None:
+    async with client(workspaces, tmp_path) as api:
+        body = {"metadata": {"name": "demo"}}
+        path = "/clusters/root/apis/tenancy.kcp.io/v1alpha1/workspaces"
+        assert (await api("POST", path, body))[0] == 201
+        demo = "/clusters/root:demo"
+        await api.until(f"{demo}/api/v1/namespaces/default/serviceaccounts/default", code=200)
+        rbac = f"{demo}/apis/rbac.authorization.k8s.io/v1"
+        assert (await api("GET", f"{rbac}/clusterroles/cluster-admin"))[0] == 200
+        assert (await api("GET", f"{demo}/version", Impersonate_User="jane"))[0] == 200
+
+
+async def test_with_a_kubelet_deployments_run(tmp_path: Path) -> None:
+    options = ServerOptions(workspaces=False, kubelet=True)
+    apps = "/apis/apps/v1/namespaces/default/deployments"
+    async with running_server(options) as server, client(server, tmp_path) as api:
+        assert (await api("POST", apps, DEPLOYMENT))[0] == 201
+        await api.until(f"{apps}/web", availableReplicas=2, observedGeneration=1)
+        await api("PATCH", f"{apps}/web", {"spec": {"replicas": 3}})
+        await api.until(f"{apps}/web", availableReplicas=3, observedGeneration=2)
+        await api("DELETE", f"{apps}/web?propagationPolicy=Foreground")
+        await api.until(f"{apps}/web", code=404)
+        _, pods = await api("GET", "/api/v1/namespaces/default/pods")
+        assert pods["items"] == []
+
+
+async def test_a_kubelet_wants_an_ordinary_cluster() -> None:
+    with pytest.raises(ValueError, match="a workspace has no Nodes"):
+        ServerOptions(workspaces=True, kubelet=True)
+
+
+# -- start and stop -----------------------------------------------------------------------
+
+
+async def test_a_port_in_use_is_an_error_and_leaves_nothing_behind(plain: RunningServer) -> None:
+    options = ServerOptions(workspaces=False, port=plain.port)
+    with pytest.raises(OSError, match="address already in use"):
+        async with running_server(options):
+            raise AssertionError("unreachable")
+
+
+async def test_a_stop_ends_watches_cleanly_and_leaves_no_task(tmp_path: Path) -> None:
+    before = asyncio.all_tasks()
+    started: asyncio.Future[RunningServer] = asyncio.get_running_loop().create_future()
+    stop = asyncio.Event()
+    serving = asyncio.ensure_future(serve(PLAIN, ready=started.set_result, stop=stop))
+    server = await started
+    async with client(server, tmp_path) as api:
+        url = f"{server.url}/api/v1/configmaps?watch=true"
+        async with api.session.get(url) as watch:
+            assert (await watch.content.readline()).startswith(b'{"type":"ADDED"')
+            stop.set()
+            async with asyncio.timeout(5):
+                await watch.content.read()  # an orderly end: no ClientPayloadError
+                await serving
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() - before == set()
+
+
+async def test_a_server_with_kept_keys_is_trusted_after_a_restart(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    options = ServerOptions(workspaces=False, state_dir=state)
+    async with running_server(options) as first, client(first, tmp_path) as api:
+        assert (await api("GET", "/api/v1/namespaces"))[0] == 200
+    again = ServerOptions(workspaces=False, state_dir=state, port=first.port)
+    async with running_server(again) as second:
+        assert second.ca_pem == first.ca_pem
+        async with client(first, tmp_path) as api:  # the kubeconfig of before
+            assert (await api("GET", "/api/v1/namespaces"))[0] == 200
+
+
+async def test_a_state_directory_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ca.key").write_text("garbage")
+    with pytest.raises(ValueError, match=r"ca\.key does not hold a P-256 key"):
+        async with running_server(ServerOptions(workspaces=False, state_dir=tmp_path)):
+            raise AssertionError("unreachable")
+
+
+async def test_the_kubeconfig_has_a_context_for_every_workspace(
+    workspaces: RunningServer, plain: RunningServer
+) -> None:
+    config = workspaces.admin_kubeconfig("root:demo", "root")
+    assert config["current-context"] == "root:demo"
+    servers = {entry["name"]: entry["cluster"]["server"] for entry in config["clusters"]}
+    assert servers == {
+        "root:demo": f"{workspaces.url}/clusters/root:demo",
+        "root": f"{workspaces.url}/clusters/root",
+    }
+    one = plain.admin_kubeconfig("east")
+    assert one["clusters"][0]["cluster"]["server"] == plain.url
+    ca = base64.b64decode(one["clusters"][0]["cluster"]["certificate-authority-data"])
+    assert ca == plain.ca_pem
+
+
+async def test_tls_private_keys_do_not_stay_on_disk(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    async with running_server(PLAIN):
+        assert os.listdir(tmp_path) == []
