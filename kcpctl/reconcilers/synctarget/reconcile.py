@@ -24,6 +24,8 @@ from kcpctl.errors import (
     ConfigError,
     Conflict,
     NotConnected,
+    ServerTimeout,
+    ServiceUnavailable,
     TerminalError,
     TooManyRequests,
 )
@@ -212,8 +214,8 @@ class SyncTargetReconciler:
             )
         except NotConnected:
             findings.connection = self._pool.status(request.key)
-        except (Conflict, TooManyRequests):
-            raise  # not the deployment's fault
+        except (Conflict, TooManyRequests, ServiceUnavailable, ServerTimeout):
+            raise  # a server is busy: that is nothing the deployment could be blamed for
         except ApiError as error:
             findings.failure = error
             findings.rollout = Rollout(error=f"The syncer could not be deployed: {error.message}")

@@ -438,7 +438,7 @@ class World:
                     raise ServiceUnavailable("cut off")
                 return answer(*args)
 
-            server._answer = cut  # type: ignore[method-assign]
+            server._answer = cut  # type: ignore[method-assign, assignment]
 
         wrap(self.up)
         wrap(self.down)

@@ -12,7 +12,14 @@ from kcpctl.apis.resource import DEPLOYMENTS, SECRETS, SERVICE_ACCOUNTS
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.controller import Request
-from kcpctl.errors import Conflict, Forbidden, ServiceUnavailable, TerminalError, TooManyRequests
+from kcpctl.errors import (
+    ApiError,
+    Conflict,
+    Forbidden,
+    ServiceUnavailable,
+    TerminalError,
+    TooManyRequests,
+)
 
 if TYPE_CHECKING:
     from tests.unit.reconcilers.synctarget.conftest import World
@@ -167,15 +174,18 @@ def test_row_72_a_deploy_error_is_reported_raised_and_its_time_stays(world: Worl
     assert world.condition("SyncerDeployed") == "False Progressing"
 
 
-def test_a_server_that_asks_to_slow_down_is_not_a_failed_deployment(world: World) -> None:
+@pytest.mark.parametrize("error", [TooManyRequests, ServiceUnavailable, Conflict])
+def test_a_server_that_is_busy_is_not_a_failed_deployment(
+    world: World, error: type[ApiError]
+) -> None:
     world.add_secret()
     world.add_target()
     world.reconcile()
     world.connect()
     world.reconcile()
     world.connect()
-    world.down.errors["/deployments/"] = TooManyRequests("slow down")
-    with pytest.raises(TooManyRequests):
+    world.down.errors["/deployments/"] = error("slow down")
+    with pytest.raises(error):
         world.reconcile()
     assert world.condition("SyncerDeployed") != "False DeploymentFailed"
 
@@ -526,14 +536,14 @@ def test_a_deployment_that_is_cut_off_anywhere_is_simply_done_again(
     world.reconcile()
     world.connect()
     world.cut_off_call(number)
-    for _ in range(3):
+    steps: list[Callable[[], None]] = [lambda: None, world.roll_out, world.beat, lambda: None]
+    for step in steps:
+        step()
         try:
             world.reconcile()
         except ServiceUnavailable:
             world.reconciler = world.new_reconciler()
-    world.roll_out()
-    world.beat()
-    world.reconcile()
+            world.reconcile()
     assert world.condition("Ready") == "True Ready"
     assert len(world.down.names("deployments")) == 1
     assert len(world.up.names("serviceaccounts")) == 1
