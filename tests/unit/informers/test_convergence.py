@@ -30,17 +30,18 @@ class Server:
         self.rng = rng
         self.version = 1
         self.objects: dict[tuple[str, str], tuple[int, str]] = {}
+        self.states = {1: dict(self.objects)}
         self.history: list[tuple[int, RawEvent]] = []
-        self.oldest = 0
+        self.oldest = 1
         self.calm = False
         self.changed = asyncio.Event()
 
     def change(self, cluster: str, name: str, *, delete: bool) -> None:
-        self.version += 1
         key, kind = (cluster, name), "MODIFIED"
+        if delete and key not in self.objects:
+            return
+        self.version += 1
         if delete:
-            if key not in self.objects:
-                return
             _, uid = self.objects.pop(key)
             kind = "DELETED"
         else:
@@ -49,6 +50,7 @@ class Server:
             uid = self.objects[key][1] if key in self.objects else f"uid-{self.version}"
             self.objects[key] = (self.version, uid)
         raw = raw_object(name, self.version, cluster=cluster, uid=uid)
+        self.states[self.version] = dict(self.objects)
         self.history.append((self.version, RawEvent(kind, raw)))
         self.changed.set()
 
@@ -59,13 +61,15 @@ class Server:
         self, *, resource_version: str | None, limit: int, continue_: str = ""
     ) -> RawPage:
         self.fault(0.2)
+        at = self.version
+        if resource_version and self.rng.random() < 0.3:
+            # What a cache holds: anything that is not older than what was asked for.
+            at = self.rng.randint(max(self.oldest, int(resource_version)), self.version)
         items = [
             raw_object(name, version, cluster=cluster, uid=uid)
-            for (cluster, name), (version, uid) in self.objects.items()
+            for (cluster, name), (version, uid) in self.states[at].items()
         ]
-        if resource_version == "0" and not self.calm and self.rng.random() < 0.3:
-            return RawPage(items=[], resource_version=str(self.oldest or 1))
-        return RawPage(items=items, resource_version=str(self.version))
+        return RawPage(items=items, resource_version=str(at))
 
     async def watch(
         self, *, resource_version: str, timeout_seconds: int

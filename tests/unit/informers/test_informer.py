@@ -411,6 +411,7 @@ async def test_a_handler_removed_before_its_replay_hears_nothing(rig: Rig) -> No
         thread.join()
         await settle()
         assert late.calls == []
+        assert len(rig.informer._registrations) == 1
 
 
 # Start and end

@@ -23,13 +23,20 @@ def queue(clock: FakeClock) -> DelayingQueue[str]:
 
 
 def step_until(clock: FakeClock, seconds: float, check: Callable[[], bool]) -> None:
-    """Let time pass until a thread has done something: it may not sleep yet at the first step."""
+    """Let time pass until a thread has done something: it may not sleep yet at the first step.
+
+    A few steps must do: a getter that nobody woke would come back with its own deadline.
+    """
+    steps = 0
 
     def step_and_check() -> bool:
-        clock.step(seconds)
+        nonlocal steps
+        if steps < 20 and not check():
+            clock.step(seconds)
+            steps += 1
         return check()
 
-    eventually(step_and_check, poll_seconds=0.01)
+    eventually(step_and_check, poll_seconds=0.01, timeout_seconds=3)
 
 
 def ready(queue: DelayingQueue[str]) -> list[str]:
@@ -155,7 +162,7 @@ def test_a_blocked_getter_gets_a_key_when_it_falls_due(
     queue: DelayingQueue[str], clock: FakeClock
 ) -> None:
     got: list[str] = []
-    thread = start_thread(lambda: got.append(queue.get(1000)), name="getter")
+    thread = start_thread(lambda: got.append(queue.get(10_000)), name="getter", daemon=True)
     eventually(lambda: clock.sleepers == 1, poll_seconds=0.002)
     queue.add_after("a", 5)
     clock.step(0)
@@ -171,7 +178,7 @@ def test_an_earlier_plan_wakes_the_getter_that_keeps_the_time(
 ) -> None:
     queue.add_after("late", 500)
     got: list[str] = []
-    thread = start_thread(lambda: got.append(queue.get()), name="getter")
+    thread = start_thread(lambda: got.append(queue.get()), name="getter", daemon=True)
     eventually(lambda: clock.sleepers == 1, poll_seconds=0.002)
     queue.add_after("early", 1)
     step_until(clock, 0.5, lambda: not thread.is_alive())
@@ -185,7 +192,8 @@ def test_the_time_is_kept_on_by_another_getter_when_one_leaves(
     queue.add_after("planned", 5)
     got: list[str] = []
     threads = [
-        start_thread(lambda: got.append(queue.get(1000)), name=f"getter-{n}") for n in range(2)
+        start_thread(lambda: got.append(queue.get(10_000)), name=f"getter-{n}", daemon=True)
+        for n in range(2)
     ]
     eventually(lambda: clock.sleepers == 2, poll_seconds=0.002)
     queue.add("now")
@@ -197,6 +205,26 @@ def test_the_time_is_kept_on_by_another_getter_when_one_leaves(
         thread.join(5)
     assert got == ["now", "planned"]
     assert clock.sleepers == 0
+
+
+def test_a_key_that_is_ready_is_not_left_to_a_getter_that_keeps_the_time(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """Invariant 4: two adds may wake the same getter, which then wakes the next."""
+    queue.add_after("planned", 500)
+    got: list[str] = []
+    threads = [
+        start_thread(lambda: got.append(queue.get(10_000)), name=f"getter-{n}", daemon=True)
+        for n in range(3)
+    ]
+    eventually(lambda: clock.sleepers == 3, poll_seconds=0.002)
+    queue.add("a")
+    queue.add("b")
+    eventually(lambda: len(got) == 2, poll_seconds=0.002, timeout_seconds=3)
+    step_until(clock, 100, lambda: len(got) == 3)
+    for thread in threads:
+        thread.join(5)
+    assert sorted(got) == ["a", "b", "planned"]
 
 
 def test_stale_entries_do_not_grow_with_the_number_of_cancelled_plans() -> None:

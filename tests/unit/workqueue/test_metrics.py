@@ -141,6 +141,17 @@ def test_metrics_do_not_keep_a_queue_that_was_shut_down_alive(metrics: Metrics) 
     assert gone() is None
 
 
+def test_a_queue_that_ended_leaves_the_gauges_of_its_successor_alone(metrics: Metrics) -> None:
+    ended: RateLimitingQueue[str] = RateLimitingQueue("test", metrics=QueueMetrics(metrics, "test"))
+    ended.shut_down()
+    successor: RateLimitingQueue[str] = RateLimitingQueue(
+        "test", metrics=QueueMetrics(metrics, "test")
+    )
+    successor.add("a")
+    ended.shut_down()
+    assert value(metrics, "workqueue_depth") == 1
+
+
 def test_a_queue_without_metrics_measures_nothing(metrics: Metrics) -> None:
     """WQ-21."""
     queue: RateLimitingQueue[str] = RateLimitingQueue("test")

@@ -21,7 +21,7 @@ class Call:
         self.result: object = None
         self.error: BaseException | None = None
         self._call = call
-        self._thread = start_thread(self._run, name="test-call")
+        self._thread = start_thread(self._run, name="test-call", daemon=True)
 
     def _run(self) -> None:
         try:
@@ -413,7 +413,7 @@ def test_many_threads_never_run_a_key_twice_at_once_and_lose_no_add() -> None:
                 wanted[key] += 1
             queue.add(key)
 
-    workers = [start_thread(work, name=f"worker-{n}") for n in range(4)]
+    workers = [start_thread(work, name=f"worker-{n}", daemon=True) for n in range(4)]
     threads = [
         start_thread(lambda offset=n: produce(offset), name=f"producer-{n}")  # type: ignore[misc]
         for n in range(producers)
