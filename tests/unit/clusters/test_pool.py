@@ -405,9 +405,17 @@ async def test_new_credentials_start_the_back_off_over(world: World) -> None:
 
 async def test_an_idle_cluster_is_one_task_and_one_timer(world: World) -> None:
     await world.ensure()
-    await world.step(60)
-    assert world.tasks() == ["cluster east/connection"]
-    assert world.clock.sleepers == 1
+    for _ in range(2):
+        assert world.tasks() == ["cluster east/connection"]
+        assert world.clock.sleepers == 1
+        await world.step(world.status().next_attempt_in_seconds or 0, by=20)
+
+
+async def test_attempts_that_hang_do_not_pile_up(world: World) -> None:
+    world.breaks("hang")
+    await world.ensure()
+    await world.step(120, by=0.5)
+    assert len(world.tasks()) <= 4
 
 
 async def test_many_clusters_connect_without_any_time_passing(world: World) -> None:
