@@ -67,7 +67,7 @@ def run_syncer(
                 metrics=metrics,
             )
             if once:
-                syncer.run_once()
+                syncer.run_once(stop)
             else:
                 syncer.run(stop)
         finally:

@@ -91,7 +91,7 @@ class Remover:
                 )
             except NotFound:
                 return False
-            _log.info("Deleted a copy", kind=self._resource.kind, namespace=namespace, name=name)
+            _log.debug("Deleted a copy", kind=self._resource.kind, downstream=namespace)
         return True
 
     def _is_our_namespace(self, name: str) -> bool:

@@ -189,8 +189,8 @@ class Session:
 
     @property
     def waiting_for(self) -> list[str]:
-        """The informers that have not synced yet."""
-        return sorted({name for each in self._controllers for name in each.waiting_for})
+        """The informers that have not synced yet, each with its last error."""
+        return [*self._up.factory.waiting_for, *self._down.factory.waiting_for]
 
     @property
     def is_settled(self) -> bool:

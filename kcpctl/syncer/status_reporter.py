@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 from kcpctl.apis.meta import Unstructured
 from kcpctl.client import PatchType
-from kcpctl.errors import Conflict, Invalid, KcpctlError, NotFound
+from kcpctl.errors import Conflict, Invalid, NotFound
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, format_time, get_logger
 from kcpctl.syncer.gate import Gate, GateClosed, Verdict, judge
 from kcpctl.syncer.progress import Progress
@@ -83,7 +83,7 @@ class StatusReporter:
     async def _try_beat(self) -> bool:
         try:
             await self.beat()
-        except KcpctlError as error:
+        except Exception as error:  # noqa: BLE001 - a bug must not end the heartbeat either
             if str(error) != self._last_error:
                 _log.warning("Heartbeat failed, will retry", exc_info=error)
                 self._last_error = str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from kcpctl.apis.meta import Unstructured
@@ -169,23 +169,27 @@ class Syncer:
         if session is not None:
             session.stop()
 
-    def run_once(self) -> None:
+    def run_once(self, stop: threading.Event | None = None) -> None:
         """Sync everything that is assigned, bring the statuses up, and write one heartbeat.
 
-        Raises SyncFailed naming what could not be synced, GateClosed when the SyncTarget is not
-        the one, and what kept the servers from answering.
+        Raises SyncFailed naming what could not be synced, also when ``stop`` is set before the
+        end; GateClosed when the SyncTarget is not the one; and what kept the servers from
+        answering.
         """
+        stop = stop or threading.Event()
         target = self._read_target()
         deadline = self._clock.monotonic() + self._options.once_timeout_seconds
         session = self._session = self._new_session(target)
+
+        def wanted() -> bool:
+            return not stop.is_set() and self._clock.monotonic() < deadline
+
         try:
-            if not session.start(lambda: self._clock.monotonic() < deadline, heartbeat=False):
-                session.gate.require()
+            if not session.start(wanted, heartbeat=False):
                 raise SyncFailed(
-                    f"not synced in {self._options.once_timeout_seconds:g}s: waiting for "
-                    f"{', '.join(session.waiting_for)}"
+                    "nothing was synced, for want of " + "; ".join(session.waiting_for)
                 )
-            self._settle(session, deadline)
+            self._settle(session, wanted)
             session.beat()
         finally:
             self._end_session()
@@ -205,10 +209,9 @@ class Syncer:
         cluster = cluster_of(found["metadata"].get("annotations"), self._upstream.cluster_name)
         return Target(cluster, name, uid)
 
-    def _settle(self, session: Session, deadline: float) -> None:
+    def _settle(self, session: Session, wanted: Callable[[], bool]) -> None:
         while not session.is_settled:
-            session.gate.require()
-            if session.is_stuck or self._clock.monotonic() >= deadline:
+            if session.is_stuck or not wanted():
                 raise SyncFailed(_remainder(session.progress.problems, session.progress.unsettled))
             self._clock.sleep(_LOOK_SECONDS / 10)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import jsonpatch
+import jsonpointer
 import msgspec
 import pytest
 
@@ -127,7 +128,7 @@ class FakeResourceClient:
         if type is PatchType.JSON:
             try:
                 new = jsonpatch.apply_patch(live, body)
-            except jsonpatch.JsonPatchException as error:
+            except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException) as error:
                 raise Invalid(f"the patch does not fit: {error}") from error
         else:
             new = merged(live, body)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kcpctl.apis.workload import SYNCTARGETS
+from kcpctl.syncer.gate import GateClosed, Verdict, judge
+
+if TYPE_CHECKING:
+    from tests.unit.syncer.conftest import World
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (None, Verdict.GONE),
+        ({"metadata": {"uid": "u"}}, Verdict.ACTIVE),
+        ({"metadata": {"uid": "other"}}, Verdict.REPLACED),
+        ({}, Verdict.REPLACED),
+        ({"metadata": {"uid": "u", "deletionTimestamp": "now"}}, Verdict.DELETING),
+        ({"metadata": {"uid": "other", "deletionTimestamp": "now"}}, Verdict.REPLACED),
+    ],
+)
+def test_verdicts(found: dict[str, Any] | None, verdict: Verdict) -> None:
+    assert judge(found, "u") is verdict
+
+
+def test_a_closed_gate_says_why(world: World) -> None:
+    world.gate.require()
+    world.gate.close("is being deleted")
+    assert not world.gate.is_open
+    with pytest.raises(GateClosed, match="SyncTarget 'east' is being deleted"):
+        world.gate.require()
+
+
+def test_a_failed_confirmation_does_not_close_the_gate(world: World) -> None:
+    world.gate.confirm()
+    world.up.drop(SYNCTARGETS, "", "east")
+    with pytest.raises(GateClosed, match="does not exist"):
+        world.gate.confirm()
+    assert world.gate.is_open

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kcpctl.informers import CachedObject, ObjectMetadata
+from kcpctl.logicalcluster import ClusterName
+from kcpctl.syncer.gate import Verdict
+from kcpctl.syncer.watch import TargetWatch
+
+
+def seen(name: str = "east", uid: str = "u", **fields: Any) -> CachedObject:
+    meta = ObjectMetadata(name=name, uid=uid, **fields)
+    return CachedObject(f"root:demo|{name}", ClusterName("root:demo"), meta, b"{}")
+
+
+@pytest.fixture
+def verdicts() -> list[Verdict]:
+    return []
+
+
+@pytest.fixture
+def watch(verdicts: list[Verdict]) -> TargetWatch:
+    return TargetWatch("east", "u", verdicts.append)
+
+
+def test_each_new_verdict_is_told_once(watch: TargetWatch, verdicts: list[Verdict]) -> None:
+    watch.on_add(seen(), is_initial=True)
+    watch.on_update(seen(), seen())
+    watch.on_update(seen(), seen(deletion_timestamp="now"))
+    watch.on_delete(seen(), final_state_unknown=False)
+    watch.on_add(seen(uid="other"), is_initial=False)
+    expected = [Verdict.ACTIVE, Verdict.DELETING, Verdict.GONE, Verdict.REPLACED]
+    assert verdicts == expected
+
+
+def test_an_empty_list_means_that_it_is_gone(watch: TargetWatch, verdicts: list[Verdict]) -> None:
+    watch.synced_without()
+    assert verdicts == [Verdict.GONE]
+
+
+def test_an_empty_list_changes_nothing_once_it_was_seen(watch: TargetWatch) -> None:
+    watch.on_add(seen(), is_initial=True)
+    watch.synced_without()
+    assert watch.verdict is Verdict.ACTIVE
+
+
+def test_others_do_not_matter(watch: TargetWatch, verdicts: list[Verdict]) -> None:
+    watch.on_add(seen("west"), is_initial=True)
+    watch.on_delete(seen("west"), final_state_unknown=False)
+    assert verdicts == []
+
+
+def test_the_logical_cluster_is_the_name_that_the_object_says(watch: TargetWatch) -> None:
+    watch.on_add(seen(annotations={"kcp.io/cluster": "2f1m"}), is_initial=True)
+    assert watch.cluster == "2f1m"
+
+
+def test_without_logical_clusters_it_is_the_name_in_keys(watch: TargetWatch) -> None:
+    watch.on_add(seen(), is_initial=True)
+    assert watch.cluster == "root:demo"
