@@ -85,7 +85,7 @@ class HttpTransport:
         except _FAILURES as error:
             raise self._failure(error, call, self._total_seconds(call)) from error
         finally:
-            response.close()
+            _hang_up(response)
 
     async def close(self) -> None:
         """Close every connection; calls under way and afterwards raise TransportError."""
@@ -245,6 +245,15 @@ def _constant_headers(config: ClientConfig) -> CIMultiDict[str]:
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    """Close the connection at once: a polite TLS shutdown of an endless answer can outlive the
+    event loop, and the socket with it."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+    response.close()
 
 
 def _keep_alive(response: aiohttp.ClientResponse) -> None:
