@@ -45,10 +45,13 @@ def kubeconfig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]
 def client(kubeconfig: Path) -> Iterator[Client]:
     with IOLoop("test-io") as loop:
         made = Client(AsyncClient.plain(load_config(kubeconfig)), loop)
-        made.resource(CRDS).create(yaml.safe_load((EXAMPLES / "greetings_crd.yaml").read_text()))
-        eventually(lambda: made.has_resource(GREETINGS))
-        yield made
-        made.close()
+        try:
+            crd = yaml.safe_load((EXAMPLES / "greetings_crd.yaml").read_text())
+            made.resource(CRDS).create(crd)
+            eventually(lambda: made.has_resource(GREETINGS))
+            yield made
+        finally:
+            made.close()
 
 
 @pytest.fixture
