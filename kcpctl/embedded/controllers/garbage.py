@@ -71,8 +71,6 @@ class GarbageCollector:
                 self._gone.add((event.cluster, metadata["uid"]))
             for dependent in dependents:
                 self._loop.add(dependent)
-            for owner in owners:  # one that waits for its dependents may go on
-                self._wake_owner(event, owner)
         for uid in gone:
             self._forget(event.cluster, uid, ref)
         for uid in uids:
@@ -80,7 +78,7 @@ class GarbageCollector:
         if event.type != "DELETED" and (uids or deleting):
             self._loop.add(ref)
         for owner in before.get("ownerReferences") or ():
-            if owner["uid"] in gone:
+            if owner["uid"] in gone:  # an owner that waits for its dependents may go on
                 self._wake_owner(event, owner)
 
     def _forget(self, cluster: str, uid: str, ref: _Ref) -> None:

@@ -146,11 +146,8 @@ class NamespaceController:
         remaining: Counter[str],
         finalizers: Counter[str],
     ) -> None:
-        status = namespace.get("status") or {}
-        now = format_time(self._clock.time())
-        conditions = _conditions(status.get("conditions") or (), remaining, finalizers, now)
-        if conditions == status.get("conditions") and status.get("phase") == "Terminating":
-            return
+        old = (namespace.get("status") or {}).get("conditions") or ()
+        conditions = _conditions(old, remaining, finalizers, format_time(self._clock.time()))
         changed = {**namespace, "status": {"conditions": conditions, "phase": "Terminating"}}
         info = self._registry.info(cluster, "", "v1", "namespaces")
         self._registry.update(info, cluster, changed, subresource="status")

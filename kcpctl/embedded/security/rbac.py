@@ -55,8 +55,6 @@ class Authorizer:
             return Decision(False)
         missing: list[str] = []
         for grant in self.grants(user, attributes.cluster, attributes.namespace, missing):
-            if not attributes.is_resource and not grant.cluster_wide:
-                continue
             if allows(grant.rule, attributes):
                 return Decision(True, f"RBAC: allowed by {grant.reason}")
         return Decision(False, f"RBAC: {', '.join(missing)}" if missing else "")

@@ -57,6 +57,11 @@ def test_old_pods_that_are_not_available_go_first() -> None:
     assert old_set_sizes(deployment(2, 1, 0), replica_set(1, available=0), [broken, sound])[0] == 0
 
 
+def test_new_pods_that_are_not_available_yet_count_for_nothing() -> None:
+    half_broken = replica_set(4, available=2)
+    assert old_set_sizes(deployment(4, 1, 1), replica_set(1, available=0), [half_broken]) == [3]
+
+
 def test_old_pods_stay_while_the_new_ones_are_not_available() -> None:
     assert old_set_sizes(deployment(3, 1, 0), replica_set(1, available=0), [replica_set(3)]) == [3]
     assert old_set_sizes(deployment(3, 1, 0), replica_set(1), [replica_set(3)]) == [2]

@@ -75,6 +75,7 @@ class World:
         self.authenticator = Authenticator(self.registry, authorizer, tokens)
         reviews = Reviews(self.registry, self.authenticator, authorizer, tokens, clock=self.clock)
         self.commands: list[list[str]] = []
+        self.script = SCRIPT
         self.kubelet = Kubelet(
             self.registry,
             "root",
@@ -87,7 +88,7 @@ class World:
 
     def _command(self, words: Sequence[str]) -> list[str]:
         self.commands.append(list(words))
-        return [sys.executable, "-S", "-c", SCRIPT, *words]
+        return [sys.executable, "-S", "-c", self.script, *words]
 
     def create(self, plural: str, obj: Json) -> Json:
         info = self.registry.info("root", "", "v1", plural)
@@ -316,6 +317,22 @@ async def test_a_deleted_syncer_is_stopped_before_its_pod_goes(world: World) -> 
     await world.until(lambda: world.find("pods", "syncer") is None)
     assert not alive(pid)
     assert not (world.directory / pod["metadata"]["uid"]).exists()
+
+
+async def test_a_pod_stays_while_its_process_takes_its_time_to_stop(world: World) -> None:
+    slow = "import signal, sys, time\nsignal.signal(15, lambda *a: (time.sleep(0.3), sys.exit()))\n"
+    world.script = slow + SCRIPT
+    world.account_and_secret()
+    world.create("pods", syncer_pod())
+    await world.until(world.running)
+    pid = world.pid
+    world.delete("pods", "syncer")
+    await world.until(lambda: "Killing" in world.events())
+    world.patch("pods", "syncer", {"metadata": {"labels": {"a": "b"}}})
+    await asyncio.sleep(0.05)
+    assert world.find("pods", "syncer") is not None
+    await world.until(lambda: world.find("pods", "syncer") is None)
+    assert not alive(pid)
 
 
 async def test_a_syncer_deleted_by_force_is_stopped_too(world: World) -> None:
