@@ -15,6 +15,7 @@ from kcpctl.embedded.crds import (
 )
 from kcpctl.embedded.deletion import Deleter, DeletionOptions
 from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.patch import track_update
 from kcpctl.embedded.pipeline import object_schema
 from kcpctl.embedded.schema import apply_defaults, prune
 from kcpctl.embedded.store import ObjectKey
@@ -87,8 +88,17 @@ class CrdLifecycle:
             )
 
     def _write_status(self, cluster: str, crd: Json, status: Json) -> None:
-        changed = {**crd, "metadata": dict(crd["metadata"]), "status": status}
-        self._backend.put(self._crd_info(cluster), cluster, changed)
+        info = self._crd_info(cluster)
+        changed = track_update(
+            crd,
+            {**crd, "metadata": dict(crd["metadata"]), "status": status},
+            "kube-apiserver",
+            object_schema(info),
+            now=self._backend.clock.time(),
+            api_version=info.api_version,
+            subresource="status",
+        )
+        self._backend.put(info, cluster, changed)
 
     def _clean_up(self, cluster: str, crd: Json) -> None:
         """Delete every object of a CRD, then let the CRD go."""

@@ -133,6 +133,8 @@ def bumps_generation(info: ResourceInfo, new: Json, old: Json) -> bool:
         ignored = ignored | {"status"}
     if any(new.get(key) != old.get(key) for key in {*new, *old} - ignored):
         return True
+    if info.storage_key == "endpointslices.discovery.k8s.io":
+        return bool((new["metadata"].get("labels") or {}) != (old["metadata"].get("labels") or {}))
     if info.storage_key == "deployments.apps":
         # Deployments count their annotations as desired state: they are copied to ReplicaSets.
         return bool(

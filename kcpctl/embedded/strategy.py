@@ -27,6 +27,10 @@ def _nothing(_obj: Json, _old: Json | None) -> None:
     """Most kinds need no preparation."""
 
 
+def _as_it_is(_obj: Json) -> None:
+    """Most kinds are stored as they come."""
+
+
 @dataclass(frozen=True, slots=True)
 class Strategy:
     """How one kind is written and deleted.
@@ -34,8 +38,9 @@ class Strategy:
     Parameters
     ----------
     name_rule: what its names have to obey.
-    prepare: changes an object (top-level fields are its own to replace) before it is validated;
-        gets the old object on update, None on create.
+    fold: brings an object into the shape that is stored, before field owners are noted.
+    prepare: what the server adds afterwards, before validation; gets the old object on update,
+        None on create. (Both may replace top-level fields of the object.)
     prepare_status: the same for a status update.
     initial_status: what status is on create; None leaves it out.
     keeps_status: status of the request is kept on create (Nodes register themselves with it).
@@ -47,6 +52,7 @@ class Strategy:
     """
 
     name_rule: NameRule = dns_subdomain
+    fold: Callable[[Json], None] = _as_it_is
     prepare: _Prepare = _nothing
     prepare_status: Callable[[Json, Json], None] | None = None
     initial_status: Callable[[Json], Json] | None = None
@@ -58,9 +64,13 @@ class Strategy:
     requires_version: bool = False
 
 
-def _namespace(obj: Json, old: Json | None) -> None:
+def _name_label(obj: Json) -> None:
     meta = obj["metadata"]
-    meta["labels"] = {**(meta.get("labels") or {}), "kubernetes.io/metadata.name": meta["name"]}
+    if name := meta.get("name"):
+        meta["labels"] = {**(meta.get("labels") or {}), "kubernetes.io/metadata.name": name}
+
+
+def _namespace(obj: Json, old: Json | None) -> None:
     if old is None:
         spec = dict(obj.get("spec") or {})
         finalizers = list(spec.get("finalizers") or ())
@@ -73,7 +83,7 @@ def _namespace(obj: Json, old: Json | None) -> None:
         obj.pop("spec", None)
 
 
-def _secret(obj: Json, _old: Json | None) -> None:
+def _fold_secret(obj: Json) -> None:
     fresh = obj.pop("stringData", None)
     if fresh:
         data = dict(obj.get("data") or {})
@@ -84,7 +94,7 @@ def _secret(obj: Json, _old: Json | None) -> None:
         del obj["data"]
 
 
-def _config_map(obj: Json, _old: Json | None) -> None:
+def _fold_config_map(obj: Json) -> None:
     for name in ("data", "binaryData"):
         if name in obj and not obj[name]:
             del obj[name]
@@ -194,10 +204,13 @@ def _rbac() -> Strategy:
 _RBAC: Final = "rbac.authorization.k8s.io"
 _STRATEGIES: Final[dict[str, Strategy]] = {
     "namespaces": Strategy(
-        name_rule=dns_label, prepare=_namespace, initial_status=_constant(phase="Active")
+        name_rule=dns_label,
+        fold=_name_label,
+        prepare=_namespace,
+        initial_status=_constant(phase="Active"),
     ),
-    "secrets": Strategy(prepare=_secret),
-    "configmaps": Strategy(prepare=_config_map),
+    "secrets": Strategy(fold=_fold_secret),
+    "configmaps": Strategy(fold=_fold_config_map),
     "services": Strategy(
         name_rule=dns_label, initial_status=_constant(loadBalancer={}), returns_object=True
     ),

@@ -63,8 +63,10 @@ _ANNOTATIONS_MAX_BYTES: Final = 256 * 1024
 _STANDARD_FINALIZERS: Final = frozenset({"orphan", "foregroundDeletion", "kubernetes"})
 
 
-def _check(text: str, pattern: str, limit: int, message: str) -> list[str]:
-    problems = [f"must be no more than {limit} bytes"] if len(text) > limit else []
+def _check(
+    text: str, pattern: str, limit: int, message: str, unit: str = "characters"
+) -> list[str]:
+    problems = [f"must be no more than {limit} {unit}"] if len(text) > limit else []
     if not re.fullmatch(pattern, text):
         problems.append(message)
     return problems
@@ -119,7 +121,7 @@ def label_key(key: str) -> list[str]:
 
 def label_value(value: str) -> list[str]:
     """Return what is wrong with the value of a label."""
-    return _check(value, f"({_QUALIFIED})?", 63, _VALUE_TEXT)
+    return _check(value, f"({_QUALIFIED})?", 63, _VALUE_TEXT, "bytes")
 
 
 def _invalid(path: str, value: object, problems: Iterable[str]) -> list[Cause]:

@@ -120,14 +120,16 @@ class Writer:
     ) -> Json:
         """Return a new object as it is to be stored; raises 422."""
         strategy = strategy_of(info)
-        if info.has_status and not (strategy.keeps_status and "status" in obj):
+        gets_status = info.has_status and not (strategy.keeps_status and "status" in obj)
+        if gets_status:
             obj.pop("status", None)
-            if strategy.initial_status is not None:
-                obj["status"] = strategy.initial_status(obj)
-        strategy.prepare(obj, None)
-        causes = self._allocate(info, cluster, obj, None)
+        strategy.fold(obj)
         if not tracked:
             obj = self._track(info, None, obj, "", options)
+        if gets_status and strategy.initial_status is not None:
+            obj["status"] = strategy.initial_status(obj)
+        strategy.prepare(obj, None)
+        causes = self._allocate(info, cluster, obj, None)
         if options.admission is not None:
             options.admission(obj)
         name_rule = strategy.name_rule
@@ -228,6 +230,10 @@ class Writer:
         inherit(new, old)
         new["metadata"]["uid"] = uid
         new = self._isolated(info, new, old, subresource)
+        strategy_of(info).fold(new)
+        self._backend.annotate(cluster, new)
+        if not tracked:
+            new = self._track(info, old, new, subresource, options)
         if subresource in ("", "scale"):
             strategy_of(info).prepare(new, old)
         elif (prepare_status := strategy_of(info).prepare_status) and subresource == "status":
@@ -235,9 +241,6 @@ class Writer:
         causes = self._allocate(info, cluster, new, old) if not subresource else []
         if subresource in ("", "scale") and bumps_generation(info, new, old):
             new["metadata"]["generation"] = meta.get("generation", 0) + 1
-        self._backend.annotate(cluster, new)
-        if not tracked:
-            new = self._track(info, old, new, subresource, options)
         if options.admission is not None and not subresource:
             options.admission(new)
         causes += validate_metadata(info, new["metadata"], strategy_of(info).name_rule)
