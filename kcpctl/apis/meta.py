@@ -49,7 +49,7 @@ class ApiObject(ApiStruct):
     """The base of typed objects. Subclasses set the defaults of ``api_version`` and ``kind``.
 
     (omit_defaults would leave those two out of the JSON, so encode with
-    :func:`kcpctl.client.to_unstructured`, which puts them back.)
+    :func:`kcpctl.apis.convert.encode`, which puts them back.)
     """
 
     api_version: str = ""
