@@ -15,7 +15,7 @@ from kcpctl.informers.handlers import EventHandler, Registration
 from kcpctl.informers.indexes import IndexFunction
 from kcpctl.informers.lister import Lister
 from kcpctl.informers.metrics import InformerMetrics
-from kcpctl.informers.objects import CachedObject, ObjectDecoder
+from kcpctl.informers.objects import CachedObject, ObjectDecoder, is_older
 from kcpctl.informers.reflector import Reflector
 from kcpctl.informers.source import ClientSource, ListerWatcher
 from kcpctl.informers.store import Store
@@ -222,7 +222,8 @@ class SharedInformer(Generic[T]):
         Whether it is an add or an update is for the store to say, not for the type (FIFO-35).
         """
         old = self._store.get(obj.key)
-        if old is not None and _is_stale(obj, old):
+        if old is not None and is_older(obj.meta.resource_version, old.meta.resource_version):
+            # Perhaps of a predecessor with another uid, which must not remove its successor either.
             return
         if event_type == "DELETED":
             if old is None:
@@ -301,15 +302,3 @@ def _same(one: CachedObject, other: CachedObject) -> bool:
     return (
         one.meta.resource_version == other.meta.resource_version and one.meta.uid == other.meta.uid
     )
-
-
-def _is_stale(obj: CachedObject, stored: CachedObject) -> bool:
-    """Whether an event is older than what is stored (pitfall 7).
-
-    It may be of a predecessor with another uid: that must neither remove nor replace its successor
-    when it comes a second time. Versions that are no numbers cannot be compared.
-    """
-    try:
-        return int(obj.meta.resource_version) < int(stored.meta.resource_version)
-    except ValueError:
-        return False

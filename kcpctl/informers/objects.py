@@ -19,7 +19,14 @@ from kcpctl.apis.resource import Resource
 from kcpctl.errors import KcpctlError
 from kcpctl.logicalcluster import ClusterName, cluster_of, key_of
 
-__all__ = ["BadObject", "CachedObject", "ObjectDecoder", "ObjectMetadata", "version_of"]
+__all__ = [
+    "BadObject",
+    "CachedObject",
+    "ObjectDecoder",
+    "ObjectMetadata",
+    "is_older",
+    "version_of",
+]
 
 T = TypeVar("T")
 
@@ -101,6 +108,17 @@ def version_of(bookmark: msgspec.Raw) -> str:
         return _bookmarks.decode(bookmark).metadata.resource_version
     except msgspec.MsgspecError as error:
         raise BadObject(f"a bookmark without a resource version: {error}") from error
+
+
+def is_older(version: str, than: str) -> bool:
+    """Whether one resource version comes before another; False when they are no numbers.
+
+    Only versions of one server can be compared (KCP-22), which those of one informer are.
+    """
+    try:
+        return int(version) < int(than)
+    except ValueError:
+        return False
 
 
 class ObjectDecoder:

@@ -16,7 +16,7 @@ from kcpctl.errors import (
 )
 from kcpctl.informers.listing import Listing
 from kcpctl.informers.metrics import InformerMetrics
-from kcpctl.informers.objects import BadObject, CachedObject, ObjectDecoder, version_of
+from kcpctl.informers.objects import BadObject, CachedObject, ObjectDecoder, is_older, version_of
 from kcpctl.informers.source import ListerWatcher
 from kcpctl.informers.watchdog import Watchdog
 from kcpctl.runtime import Backoff, Clock, TaskSet, get_logger
@@ -177,13 +177,24 @@ class Reflector:
                     version = self._handle(event)
                     ordered = ordered or event.type != "ADDED"
                     if version and ordered:
-                        self.resource_version = version
+                        self._advance(version, bookmark=event.type == "BOOKMARK")
         finally:
             self._watch, self._alive_at = None, dog.alive_at
         if not events and self._clock.monotonic() - started_at < _SHORT_WATCH_SECONDS:
             self._metrics.count("reflector_short_watches_total")
             raise _VeryShortWatch("the server ended the watch at once, without an event")
         self._recovered()
+
+    def _advance(self, version: str, *, bookmark: bool) -> None:
+        """Take the version of an event as the last one seen, but never go back (pitfall 7).
+
+        Old events may come again. A bookmark from the past is of another server, or of one that was
+        reset, whose deletions were missed: only a list can tell.
+        """
+        if not is_older(version, self.resource_version):
+            self.resource_version = version
+        elif bookmark:
+            raise Gone(f"the server went back from version {self.resource_version} to {version}")
 
     def _handle(self, event: RawEvent) -> str:
         """Hand an event on; return its version, or "" for one that was skipped (RF-36)."""

@@ -498,6 +498,24 @@ async def test_no_version_is_taken_from_synthetic_adds(rig: Rig, version: str) -
         assert rig.reflector.resource_version == "22"
 
 
+async def test_an_old_event_does_not_move_the_version_back(rig: Rig) -> None:
+    """Pitfall 7."""
+    rig.source.lists.append(page(10))
+    rig.source.watches.append([event("MODIFIED", raw_object("a", 7)), HANG])
+    async with rig.running():
+        assert rig.reflector.resource_version == "10"
+
+
+async def test_a_bookmark_from_the_past_leads_to_a_list(rig: Rig) -> None:
+    """Pitfall 7: a server that was reset is not watched on as if nothing had happened."""
+    rig.source.lists.extend([page(10), ResourceVersionTooLarge("x"), page(5, raw_object("a", 4))])
+    rig.source.watches.append([event("BOOKMARK", 3), HANG])
+    async with rig.running():
+        await rig.step(0.8)
+        assert rig.source.list_versions == ["0", "10", ""]
+        assert rig.reflector.resource_version == "5"
+
+
 # Dead connections
 
 
