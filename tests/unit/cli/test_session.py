@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 from kcpctl.cli.session import _in_cluster
 
 
 def test_the_kubeconfig_of_a_workspace_differs_in_the_url_alone() -> None:
-    root = {
+    root: dict[str, Any] = {
         "clusters": [
             {"name": "c", "cluster": {"server": "https://h:1/clusters/root", "ca": "x"}},
         ],
