@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import msgspec
-import yaml
 
 from kcpctl.apis.common import ConfigSecretReference, SecretReference
 from kcpctl.apis.conditions import WARNING
@@ -218,7 +217,7 @@ class CredentialSource:
             "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
             "current-context": "x",
         }
-        return Kubeconfig(yaml.safe_dump(config).encode(), source)
+        return Kubeconfig(msgspec.json.encode(config), source)
 
     def _data(self, reference: SecretReference, cluster: str, example: str) -> dict[str, str]:
         found = self._secrets.cached(self._key(reference, cluster))

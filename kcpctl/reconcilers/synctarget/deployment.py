@@ -124,6 +124,16 @@ def _arguments(syncer: Syncer | None) -> tuple[str, ...]:
     return tuple(f"{flag}={value}" for flag, value in flags.items() if value)
 
 
+def _is_current(found: Rollout, inputs: SyncerInputs) -> bool:
+    """Whether the Deployment is what would be applied, also after somebody has edited it."""
+    replicas = inputs.deployment.replicas
+    return (
+        found.config_hash == config_hash(inputs)
+        and found.image == inputs.image
+        and found.desired == (1 if replicas is None else replicas)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Token:
     """Whose token it is, and the monotonic time at which it is renewed."""
@@ -154,11 +164,13 @@ class SyncerDeployer:
         """Deploy the target's syncer if need be, and say how far it is."""
         inputs = syncer_inputs(target, cluster, self._options, upstream)
         found = self._rollouts.observe(key, downstream, inputs.namespace, inputs.id)
-        current = found is not None and found.config_hash == config_hash(inputs)
+        current = found is not None and _is_current(found, inputs)
         token = self._token(key, inputs, downstream) if current else None
         if token is None or found is None:
             rollout = self._deploy(key, target, inputs, upstream, downstream)
-            return Deployed(rollout, self._renew_after(key), updated=found is not None)
+            return Deployed(
+                rollout, self._renew_after(key), updated=found is not None and not current
+            )
         if token.renew_at <= self._clock.monotonic():
             inputs = self._with_token(key, target, inputs, upstream)
             self._apply(downstream, secret_object(inputs))

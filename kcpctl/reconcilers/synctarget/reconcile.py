@@ -24,6 +24,7 @@ from kcpctl.errors import (
     ConfigError,
     Conflict,
     NotConnected,
+    NotFound,
     ServerTimeout,
     ServiceUnavailable,
     TerminalError,
@@ -146,7 +147,10 @@ class SyncTargetReconciler:
     def _commit(self, request: Request, old: SyncTarget, new: SyncTarget) -> bool:
         """Write what differs to the request's own logical cluster; False if nothing does."""
         resource = self._client.cluster(request.cluster).resource(SYNCTARGETS)
-        return commit(resource, old, new) is not None
+        try:
+            return commit(resource, old, new) is not None
+        except NotFound:
+            return False  # gone meanwhile; its event is on the way
 
     # The four phases.
 

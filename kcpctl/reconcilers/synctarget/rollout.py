@@ -25,6 +25,7 @@ class Rollout:
 
     uid: str = ""
     config_hash: str = ""
+    image: str = ""
     generation: int = 0
     desired: int = 1
     available: int = 0
@@ -43,6 +44,7 @@ class Rollout:
         return cls(
             uid=metadata.get("uid", ""),
             config_hash=(metadata.get("annotations") or {}).get(CONFIG_HASH_ANNOTATION, ""),
+            image=_image(spec),
             generation=generation,
             desired=1 if replicas is None else int(replicas),
             available=int(status.get("availableReplicas") or 0),
@@ -55,6 +57,11 @@ class Rollout:
     def complete(self) -> bool:
         """Whether the syncer runs, or is not meant to."""
         return self.observed and (self.available >= 1 or self.desired == 0)
+
+
+def _image(spec: Mapping[str, Any]) -> str:
+    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
+    return str(containers[0].get("image", "")) if containers else ""
 
 
 def _failure(conditions: Any) -> str:

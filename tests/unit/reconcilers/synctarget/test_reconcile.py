@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from kcpctl.errors import (
     ApiError,
     Conflict,
     Forbidden,
+    NotFound,
     ServiceUnavailable,
     TerminalError,
     TooManyRequests,
@@ -547,3 +549,28 @@ def test_a_deployment_that_is_cut_off_anywhere_is_simply_done_again(
     assert world.condition("Ready") == "True Ready"
     assert len(world.down.names("deployments")) == 1
     assert len(world.up.names("serviceaccounts")) == 1
+
+
+@pytest.mark.parametrize("edit", ["replicas", "image"])
+def test_a_deployment_that_somebody_edited_is_put_right(world: World, edit: str) -> None:
+    world.make_ready()
+    path = next(path for path in world.down.objects if "/deployments/" in path)
+    edited = copy.deepcopy(world.down.objects[path])
+    if edit == "replicas":
+        edited["spec"]["replicas"] = 0
+    else:
+        edited["spec"]["template"]["spec"]["containers"][0]["image"] = "other"
+    world.down.put(path, edited)
+    world.reconcile()
+    assert f"PATCH {path}" in world.down.writes()
+    assert world.down.objects[path]["spec"]["replicas"] == 1
+    world.reconcile()
+    assert world.down.writes() == []
+
+
+def test_a_target_that_goes_while_its_status_is_written_is_no_error(world: World) -> None:
+    world.make_ready()
+    world.clock.step(61)
+    world.up.errors[STATUS] = NotFound("gone")
+    world.reconcile()
+    assert world.recorder.take() == []
