@@ -112,8 +112,13 @@ class Connection:
     # On the I/O loop.
 
     def use(self, client: AsyncClient) -> None:
-        """Connect with new credentials; the ones in use go on until these have connected."""
+        """Connect with new credentials; the ones in use go on until these have connected.
+
+        Another server may be another cluster: there the old ones end at once.
+        """
         self._halt()
+        if self._current is not None and self._current.server != client.server:
+            self._drop_clients()
         self._discard(self._candidate)
         self._candidate = client
         self._slow, self._fresh = False, True
@@ -228,7 +233,6 @@ class Connection:
             return result
         old, self._current, self._candidate = self._current, candidate, None
         self._discard(old, after_seconds=_RETIRE_SECONDS)
-        self._serving = None  # so that _serve makes one for the new credentials
         self._serve(candidate, result)
         return None
 
@@ -247,8 +251,10 @@ class Connection:
         """The last probe succeeded; ``pending`` says why newer credentials did not."""
         self._failures = 0
         if self._serving is None:
-            self._serving = Client(client, self._env.io_loop)
             self._healthy_since = self._env.clock.monotonic()
+        if self._serving is None or self._serving.aio is not client:
+            # Replaced in one step: no thread may find nothing in the middle of a swap.
+            self._serving = Client(client, self._env.io_loop)
         about = f"connected to {client.server}" + (f" ({version})" if version else "")
         if pending is None:
             self._move(ConnectionState.READY, ConnectionReason.CONNECTED, about, version=version)

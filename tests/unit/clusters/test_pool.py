@@ -344,6 +344,19 @@ async def test_new_credentials_end_the_back_off_of_the_old_ones(world: World) ->
     assert world.status().state is ConnectionState.READY
 
 
+async def test_another_server_is_another_cluster_and_the_old_client_ends_at_once(
+    world: World,
+) -> None:
+    await world.ensure()
+    world.breaks("hang", on="https://elsewhere:6443")
+    await world.ensure(server="https://elsewhere:6443")
+    assert world.status().state is ConnectionState.CONNECTING
+    assert world.status().server == "https://elsewhere:6443"
+    assert world.transports[0].closed
+    with pytest.raises(NotConnected):
+        world.pool.client("east")
+
+
 async def test_two_rotations_in_a_row_use_the_last_one(world: World) -> None:
     world.breaks("hang", on="first")
     await world.ensure()
