@@ -8,7 +8,7 @@ from typing import Any, Final
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.openapi.names import closure, definition_name
 from kcpctl.embedded.schema.builtin import PRESENT, TYPE_NAME, Schema, kinds, type_schema
-from kcpctl.embedded.schema.models import Model, read_model
+from kcpctl.embedded.schema.models import Field, Model, read_model
 
 __all__ = ["built_in_type", "component_name", "components"]
 
@@ -62,7 +62,8 @@ def components(infos: Iterable[ResourceInfo]) -> dict[str, Json]:
     infos = list(infos)
     roots = [name for info in infos if info.crd is None and (name := built_in_type(info))]
     names = closure("V1ObjectMeta", *roots)
-    result = dict(_SPECIAL) | {definition_name(name): _type(name) for name in names}
+    models = {name: _model(name) for name in names}
+    result = dict(_SPECIAL) | {definition_name(name): _type(models, name) for name in names}
     for info in infos:
         name = component_name(info)
         if name not in result:
@@ -81,13 +82,16 @@ def _model(name: str) -> Model:
         return Model(name)
 
 
-def _type(name: str) -> Json:
-    model, node = _model(name), type_schema(name)
+def _type(models: dict[str, Model], name: str) -> Json:
+    model, node = models[name], type_schema(name)
     properties = {}
     for field, child in node["properties"].items():
         schema = _property(field, child)
-        if field in model.fields and model.fields[field].description:
-            schema["description"] = model.fields[field].description
+        # The package has no words about fields that are structs: those about the struct do.
+        words = _words(model.fields, field)
+        words = words or (models[child[TYPE_NAME]].description if TYPE_NAME in child else "")
+        if words:
+            schema["description"] = words
         if field in node.get(PRESENT, ()):
             schema["default"] = {}
         properties[field] = schema
@@ -136,13 +140,14 @@ def _custom(info: ResourceInfo) -> Json:
     }
     # The words for the three fields of every object are those of the built-in kinds.
     common = _model("V1ConfigMap").fields
+    about_metadata = _model("V1ObjectMeta").description
     properties = dict(given.get("properties") or {})
     for name in ("apiVersion", "kind"):
         properties[name] = {"type": "string", "description": _words(common, name)}
     metadata = _ref(definition_name("V1ObjectMeta"))
-    properties["metadata"] = {**metadata, "description": _words(common, "metadata")}
+    properties["metadata"] = {**metadata, "description": about_metadata}
     return {**given, "properties": dict(sorted(properties.items()))}
 
 
-def _words(fields: dict[str, Any], name: str) -> str:
-    return str(fields[name].description) if name in fields else ""
+def _words(fields: dict[str, Field], name: str) -> str:
+    return fields[name].description if name in fields else ""
