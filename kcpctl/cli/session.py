@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -12,12 +12,18 @@ import yaml
 from kcpctl import __version__
 from kcpctl.cli.fleet import Fleet, merge_kubeconfigs, write_private
 from kcpctl.cli.progress import Progress
-from kcpctl.errors import KcpctlError
+from kcpctl.errors import (
+    CertificateInvalid,
+    Forbidden,
+    KcpctlError,
+    TransportError,
+    Unauthorized,
+)
 from kcpctl.manager.signals import install
 
 if TYPE_CHECKING:
     from kcpctl.cli.demo_watch import DemoWatch
-    from kcpctl.client import Client
+    from kcpctl.client import Client, ClientConfig
     from kcpctl.manager import Manager
 
 __all__ = ["run"]
@@ -44,11 +50,32 @@ def _run_on_server(flags: Mapping[str, Any], stop: threading.Event) -> int:
     config = load_config(flags["kubeconfig"], flags["context"])
     with Assembly(flags) as assembly:
         client = assembly.connect(config, multi_cluster=False)
-        if flags["install_crds"]:
-            install_crds(client)
-        wait_for_crds(client, flags["crd_timeout"])
+        with _explained(config):
+            if flags["install_crds"]:
+                install_crds(client)
+            wait_for_crds(client, flags["crd_timeout"])
         assembly.manager(client, config).run(stop)
     return 0
+
+
+@contextmanager
+def _explained(config: ClientConfig) -> Iterator[None]:
+    """Say of a failed first contact which server and which credentials it was, and what to do."""
+    try:
+        yield
+    except CertificateInvalid as error:
+        raise KcpctlError(
+            f"{config.server} is not trusted: {error}; correct the CA in {config.source}"
+        ) from error
+    except TransportError as error:
+        raise KcpctlError(
+            f"{config.server} cannot be reached: {error}; start it, or correct the server in "
+            f"{config.source}"
+        ) from error
+    except (Unauthorized, Forbidden) as error:
+        raise KcpctlError(
+            f"{config.server} refuses the credentials of {config.source}: {error}"
+        ) from error
 
 
 class _Embedded:
