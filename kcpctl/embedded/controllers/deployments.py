@@ -10,7 +10,7 @@ from kcpctl.embedded.controllers.deployment_status import (
     set_condition,
 )
 from kcpctl.embedded.controllers.event_writer import EventWriter
-from kcpctl.embedded.controllers.keyed import KeyedLoop
+from kcpctl.embedded.controllers.keyed import MANAGER, KeyedLoop
 from kcpctl.embedded.controllers.replicasets import controlled_by
 from kcpctl.embedded.controllers.rollout import (
     HASH_LABEL,
@@ -191,7 +191,9 @@ class DeploymentController:
             else new_set_size(deployment, placeholder, [*old, placeholder])
         )
         replica_set["spec"]["replicas"] = size
-        created = self._registry.create(info, cluster, namespace, replica_set)
+        created = self._registry.create(
+            info, cluster, namespace, replica_set, field_manager=MANAGER
+        )
         self._scaled(cluster, deployment, created, 0, size)
         return created
 
@@ -199,7 +201,9 @@ class DeploymentController:
         info = self._registry.info(cluster, "apps", "v1", "replicasets")
         metadata = replica_set["metadata"]
         body = {"metadata": {"annotations": annotations}}
-        return self._registry.patch(info, cluster, metadata["namespace"], metadata["name"], body)
+        return self._registry.patch(
+            info, cluster, metadata["namespace"], metadata["name"], body, field_manager=MANAGER
+        )
 
     def _resize(self, cluster: str, deployment: Json, replica_set: Json, size: int) -> Json:
         before = desired(replica_set)
@@ -211,7 +215,9 @@ class DeploymentController:
             "metadata": {"annotations": _size_annotations(deployment)},
             "spec": {"replicas": size},
         }
-        changed = self._registry.patch(info, cluster, metadata["namespace"], metadata["name"], body)
+        changed = self._registry.patch(
+            info, cluster, metadata["namespace"], metadata["name"], body, field_manager=MANAGER
+        )
         self._scaled(cluster, deployment, changed, before, size)
         return changed
 
@@ -237,7 +243,9 @@ class DeploymentController:
 
     def _write_status(self, cluster: str, deployment: Json) -> Json:
         info = self._registry.info(cluster, "apps", "v1", "deployments")
-        return self._registry.update(info, cluster, deployment, subresource="status")
+        return self._registry.update(
+            info, cluster, deployment, subresource="status", field_manager=MANAGER
+        )
 
 
 def _created(obj: Json) -> float:

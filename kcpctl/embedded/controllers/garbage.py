@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from kcpctl.embedded.controllers.keyed import KeyedLoop
+from kcpctl.embedded.controllers.keyed import MANAGER, KeyedLoop
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.status import StatusError
@@ -192,13 +192,17 @@ class GarbageCollector:
     def _set_owners(self, info: ResourceInfo, ref: _Ref, obj: Json, owners: list[Json]) -> None:
         metadata = {key: obj["metadata"][key] for key in ("uid", "resourceVersion")}
         body = {"metadata": {**metadata, "ownerReferences": owners or None}}
-        self._registry.patch(info, ref.cluster, ref.namespace, ref.name, body)
+        self._registry.patch(
+            info, ref.cluster, ref.namespace, ref.name, body, field_manager=MANAGER
+        )
 
     def _drop_finalizer(self, info: ResourceInfo, ref: _Ref, obj: Json, finalizer: str) -> None:
         kept = [entry for entry in obj["metadata"]["finalizers"] if entry != finalizer]
         metadata = {key: obj["metadata"][key] for key in ("uid", "resourceVersion")}
         body = {"metadata": {**metadata, "finalizers": kept or None}}
-        self._registry.patch(info, ref.cluster, ref.namespace, ref.name, body)
+        self._registry.patch(
+            info, ref.cluster, ref.namespace, ref.name, body, field_manager=MANAGER
+        )
 
 
 def owners_of(obj: Json) -> list[Json]:

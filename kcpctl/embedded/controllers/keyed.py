@@ -9,7 +9,10 @@ from typing import Final, Generic, TypeVar
 from kcpctl.embedded.status import StatusError
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, TaskSet, get_logger
 
-__all__ = ["KeyedLoop"]
+__all__ = ["MANAGER", "KeyedLoop"]
+
+MANAGER: Final = "kube-controller-manager"
+"""The field manager of what these controllers write, as on a real server."""
 
 K = TypeVar("K")
 _log = get_logger(__name__)

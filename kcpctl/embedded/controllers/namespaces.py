@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Final
 
-from kcpctl.embedded.controllers.keyed import KeyedLoop
+from kcpctl.embedded.controllers.keyed import MANAGER, KeyedLoop
 from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.status import StatusError
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, format_time
@@ -86,7 +86,9 @@ class NamespaceController:
                 if entry != _FINALIZER
             ]
             finished = {**namespace, "spec": {**namespace["spec"], "finalizers": finalizers_left}}
-            self._registry.update(info, cluster, finished, subresource="finalize")
+            self._registry.update(
+                info, cluster, finished, subresource="finalize", field_manager=MANAGER
+            )
             return None
         self._report(cluster, namespace, remaining, finalizers)
         return _RECHECK_SECONDS
@@ -99,7 +101,7 @@ class NamespaceController:
                 "kind": "ServiceAccount",
                 "metadata": {"name": "default", "namespace": namespace},
             }
-            self._registry.create(accounts, cluster, namespace, account)
+            self._registry.create(accounts, cluster, namespace, account, field_manager=MANAGER)
         maps = self._registry.info(cluster, "", "v1", "configmaps")
         if self._registry.find(maps, cluster, namespace, _ROOT_CA) is None:
             config_map = {
@@ -112,7 +114,7 @@ class NamespaceController:
                 },
                 "data": {"ca.crt": self._ca},
             }
-            self._registry.create(maps, cluster, namespace, config_map)
+            self._registry.create(maps, cluster, namespace, config_map, field_manager=MANAGER)
 
     def _empty(self, cluster: str, namespace: str) -> tuple[Counter[str], Counter[str]]:
         """Delete what is left; count what stays, by resource and by finalizer."""
@@ -150,7 +152,7 @@ class NamespaceController:
         conditions = _conditions(old, remaining, finalizers, format_time(self._clock.time()))
         changed = {**namespace, "status": {"conditions": conditions, "phase": "Terminating"}}
         info = self._registry.info(cluster, "", "v1", "namespaces")
-        self._registry.update(info, cluster, changed, subresource="status")
+        self._registry.update(info, cluster, changed, subresource="status", field_manager=MANAGER)
 
 
 _KEPT: Final = {("serviceaccounts", "default"), ("configmaps", _ROOT_CA)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from kcpctl.embedded.controllers.event_writer import EventWriter
-from kcpctl.embedded.controllers.keyed import KeyedLoop
+from kcpctl.embedded.controllers.keyed import MANAGER, KeyedLoop
 from kcpctl.embedded.controllers.rollout import desired
 from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.status import StatusError
@@ -75,7 +75,9 @@ class ReplicaSetController:
         status, again = self._status(replica_set, owned)
         if status != replica_set.get("status"):
             changed = {**replica_set, "status": status}
-            self._registry.update(info, cluster, changed, subresource="status")
+            self._registry.update(
+                info, cluster, changed, subresource="status", field_manager=MANAGER
+            )
         return again
 
     def _scale(self, cluster: str, replica_set: Json, owned: list[Json]) -> None:
@@ -84,7 +86,9 @@ class ReplicaSetController:
         info = self._registry.info(cluster, "", "v1", "pods")
         namespace = replica_set["metadata"]["namespace"]
         for _ in range(missing):
-            pod = self._registry.create(info, cluster, namespace, _new_pod(replica_set))
+            pod = self._registry.create(
+                info, cluster, namespace, _new_pod(replica_set), field_manager=MANAGER
+            )
             name = pod["metadata"]["name"]
             self._events.event(cluster, replica_set, "SuccessfulCreate", f"Created pod: {name}")
         for pod in sorted(active, key=_deletion_rank)[: max(-missing, 0)]:

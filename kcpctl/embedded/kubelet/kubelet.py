@@ -267,4 +267,6 @@ class Kubelet:
 
     def _write_status(self, pod: Json, status: Json) -> None:
         changed = {**pod, "status": status}
-        self._registry.update(self._pods, self._cluster, changed, subresource="status")
+        self._registry.update(
+            self._pods, self._cluster, changed, subresource="status", field_manager="kubelet"
+        )

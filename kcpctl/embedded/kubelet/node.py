@@ -43,7 +43,9 @@ class NodeReporter:
         """Write the Node's status."""
         node = self._registry.find(self._info, self._cluster, "", NODE_NAME)
         if node is None:
-            node = self._registry.create(self._info, self._cluster, "", _node())
+            node = self._registry.create(
+                self._info, self._cluster, "", _node(), field_manager="kubelet"
+            )
         now = format_time(self._clock.time())
         old = {entry["type"]: entry for entry in (node.get("status") or {}).get("conditions") or ()}
         conditions = [
@@ -59,7 +61,11 @@ class NodeReporter:
         ]
         status = {**(node.get("status") or {}), **_STATUS, "conditions": conditions}
         self._registry.update(
-            self._info, self._cluster, {**node, "status": status}, subresource="status"
+            self._info,
+            self._cluster,
+            {**node, "status": status},
+            subresource="status",
+            field_manager="kubelet",
         )
 
     async def run(self) -> None:
