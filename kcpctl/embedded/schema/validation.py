@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from kcpctl.embedded.schema import cel
 from kcpctl.embedded.schema.builtin import Schema
@@ -18,8 +18,6 @@ from kcpctl.embedded.schema.structural import child_schema
 from kcpctl.embedded.status import Cause
 
 __all__ = ["validate"]
-
-_SIMPLE_NAME: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_-]*$")
 
 
 def validate(obj: Any, schema: Schema, *, old: Any = None) -> list[Cause]:
@@ -105,19 +103,18 @@ def _same(left: Any, right: Any) -> bool:
 
 
 def _string(value: str, schema: Schema, path: str) -> Iterator[Cause]:
-    limit = schema.get("maxLength")
-    if limit is not None and len(value) > limit:
-        yield Cause.too_long(path, limit)
-    limit = schema.get("minLength")
-    if limit is not None and len(value) < limit:
-        yield _invalid(path, value, f"should be at least {limit} chars long")
+    """Yield the first thing that is wrong with a string."""
+    longest, shortest = schema.get("maxLength"), schema.get("minLength")
     pattern = schema.get("pattern")
-    if pattern and not _pattern(pattern)(value):
-        yield _invalid(path, value, f"should match '{pattern}'")
     check = FORMATS.get(schema.get("format", ""))
-    if check and not check(value):
-        text = f"must be of type {schema['format']}: {_quote(value)}"
-        yield _invalid(path, value, text)
+    if longest is not None and len(value) > longest:
+        yield Cause.too_long(path, longest)
+    elif shortest is not None and len(value) < shortest:
+        yield _invalid(path, value, f"should be at least {shortest} chars long")
+    elif pattern and not _pattern(pattern)(value):
+        yield _invalid(path, value, f"should match '{pattern}'")
+    elif check and not check(value):
+        yield _invalid(path, value, f"must be of type {schema['format']}: {_quote(value)}")
 
 
 def _quote(value: str) -> str:
@@ -193,12 +190,10 @@ def _object(value: dict[str, Any], schema: Schema, path: str) -> Iterator[Cause]
     for key in schema.get("required", ()):
         if key not in value:
             yield Cause.required(join(path, key))
-    declared = schema.get("properties", ())
     for key, item in value.items():
         child = child_schema(schema, key)
         if child is not None:
-            named = key in declared or _SIMPLE_NAME.match(key)
-            yield from _node(item, child, join(path, key) if named else f"{path}.{key}")
+            yield from _node(item, child, join(path, key))
 
 
 def _combinations(value: Any, schema: Schema, path: str) -> Iterator[Cause]:

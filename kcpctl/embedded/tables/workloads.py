@@ -170,8 +170,8 @@ WORKLOADS: Final[dict[tuple[str, str], tuple[str, Row]]] = {
     ("apps", "ControllerRevision"): ("Name Controller Revision Age", _revision),
     ("apps", "DaemonSet"): (
         (
-            "Name Desired:i Current:i Ready:i Up-to-date:i Available:i Node_Selector Age Containers* "
-            "Images* Selector*"
+            "Name Desired:i Current:i Ready:i Up-to-date:i Available:i Node_Selector Age "
+            "Containers* Images* Selector*"
         ),
         _daemon_set,
     ),
