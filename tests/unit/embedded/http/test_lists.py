@@ -108,16 +108,17 @@ async def test_an_expired_token_is_410_with_one_that_works(lister: Lister) -> No
     [
         (
             "bogus",
-            "invalid continue token: continue key is not valid: illegal base64 data at input byte 4",
+            "illegal base64 data at input byte 4",
         ),
         (
             "e30",
-            "invalid continue token: continue key is not valid: server does not recognize this encoded version",
+            "server does not recognize this encoded version",
         ),
     ],
 )
 async def test_malformed_tokens(lister: Lister, token: str, message: str) -> None:
-    assert (await lister.refused(continue_=token)).message == message
+    error = await lister.refused(continue_=token)
+    assert error.message == f"invalid continue token: continue key is not valid: {message}"
 
 
 async def test_a_token_excludes_a_version(lister: Lister) -> None:
