@@ -95,21 +95,20 @@ async def _transport(
 def _upstream_cluster(config: ClientConfig, from_cluster: str) -> tuple[str, str]:
     """Return the URL prefix of the upstream logical cluster and its name in keys.
 
-    The URL in the kubeconfig wins: it may hold the name where the flag has the path, and a client
-    has no way to tell whether the two are the same workspace.
+    ``root`` is what the flag says when nobody sets it, so the URL of a kubeconfig that is bound
+    to a logical cluster wins over it, and over nothing else.
     """
-    if config.cluster == WILDCARD or from_cluster == WILDCARD:
-        raise UsageError("a syncer serves one logical cluster; --from-cluster cannot be *")
-    if config.cluster:
-        return f"/clusters/{config.cluster}", config.cluster
-    if from_cluster and from_cluster != ROOT:
-        if not is_valid_path(from_cluster):
-            raise UsageError(
-                f"--from-cluster {from_cluster!r} is neither a workspace path nor the name of a "
-                "logical cluster; write for example root:demo"
-            )
-        return f"/clusters/{from_cluster}", from_cluster
-    return "", ROOT
+    name = from_cluster if from_cluster not in {"", ROOT} else config.cluster or ""
+    if name == WILDCARD:
+        raise UsageError(
+            "a syncer serves one logical cluster; name it, for example --from-cluster root:demo"
+        )
+    if name and not is_valid_path(name):
+        raise UsageError(
+            f"--from-cluster {name!r} is neither a workspace path nor the name of a logical "
+            "cluster; write for example root:demo"
+        )
+    return (f"/clusters/{name}", name) if name else ("", ROOT)
 
 
 def _downstream(transport: Transport, config: ClientConfig) -> AsyncClient:

@@ -19,7 +19,8 @@ from kcpctl.syncer.program import _upstream_cluster
         (None, "root", "", "root"),
         (None, "root:demo", "/clusters/root:demo", "root:demo"),
         ("2f1m", "", "/clusters/2f1m", "2f1m"),
-        ("2f1m", "root:demo", "/clusters/2f1m", "2f1m"),
+        ("2f1m", "root", "/clusters/2f1m", "2f1m"),
+        ("root", "root:demo", "/clusters/root:demo", "root:demo"),
     ],
 )
 def test_the_upstream_logical_cluster(

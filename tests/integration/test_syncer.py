@@ -1,0 +1,412 @@
+"""The syncer between two control planes, over real sockets."""
+
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+
+from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.resource import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    Resource,
+)
+from kcpctl.apis.workload import SYNCTARGETS
+from kcpctl.client import AsyncClient, Client, ClientConfig
+from kcpctl.errors import NotFound
+from kcpctl.runtime import SYSTEM_CLOCK, IOLoop, start_thread
+from kcpctl.syncer import GateClosed, Syncer, SyncerOptions, SyncFailed
+from kcpctl.syncer.target import Target
+from kcpctl.testing import ControlPlane, eventually
+
+OWNER = "internal.workload.kcp.io/cluster"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ControlPlane]:
+    """The downstream cluster: one ordinary cluster whose Deployments run."""
+    with ControlPlane(workspaces=False, kubelet=True) as running:
+        yield running
+
+
+class Agent:
+    """A syncer on a thread, stopped at the end of a with block."""
+
+    def __init__(
+        self, upstream: Client, downstream: Client, target: Target, **options: Any
+    ) -> None:
+        settings = {
+            "sync_target_name": target.name,
+            "sync_target_uid": target.uid,
+            "heartbeat_interval_seconds": 0.5,
+            "namespace_clean_delay_seconds": 0.2,
+            **options,
+        }
+        self.syncer = Syncer(SyncerOptions(**settings), upstream=upstream, downstream=downstream)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self._thread = start_thread(lambda: self.syncer.run(self._stop), name="test-syncer")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        assert self._thread is not None
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+
+class World:
+    """A workspace with the SyncTarget ``east``, and the cluster that it stands for."""
+
+    def __init__(self, upstream: Client, downstream: Client) -> None:
+        self.upstream = upstream
+        self.downstream = downstream
+        self.target = self.make_target()
+
+    def make_target(self) -> Target:
+        made = self.upstream.resource(SYNCTARGETS).create(
+            {
+                "apiVersion": SYNCTARGETS.api_version,
+                "kind": SYNCTARGETS.kind,
+                "metadata": {"name": "east"},
+                "spec": {"kcpCluster": "root"},
+            }
+        )
+        return Target(self.upstream.cluster_name, "east", made["metadata"]["uid"])
+
+    @property
+    def sync_target(self) -> Unstructured:
+        return self.upstream.resource(SYNCTARGETS).get("east")
+
+    def agent(self, **options: Any) -> Agent:
+        return Agent(self.upstream, self.downstream, self.target, **options)
+
+    def once(self, **options: Any) -> None:
+        self.agent(**options).syncer.run_once()
+
+    def create(self, resource: Resource, name: str = "web", **fields: Any) -> Unstructured:
+        labels = {self.target.state_label: "Sync", **fields.pop("labels", {})}
+        metadata = {"name": name, "namespace": "default", "labels": labels}
+        return self.upstream.resource(resource).create(
+            {
+                "apiVersion": resource.api_version,
+                "kind": resource.kind,
+                "metadata": metadata,
+                **fields,
+            }
+        )
+
+    def deploy(self, replicas: int = 1) -> Unstructured:
+        labels = {"app": "web"}
+        template = {
+            "metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "web", "image": "web:1"}]},
+        }
+        spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+        return self.create(DEPLOYMENTS, spec=spec)
+
+    @property
+    def namespace(self) -> str:
+        """The downstream namespace of upstream's ``default``, "" while there is none."""
+        found = self.downstream.resource(NAMESPACES).list(
+            label_selector=self.target.downstream_selector
+        )
+        return found.items[0]["metadata"]["name"] if found.items else ""
+
+    def copy(self, resource: Resource, name: str = "web") -> Unstructured | None:
+        if not (namespace := self.namespace):
+            return None
+        try:
+            return self.downstream.resource(resource).get(name, namespace=namespace)
+        except NotFound:
+            return None
+
+    def await_copy(self, resource: Resource, name: str = "web") -> Unstructured:
+        found = eventually(lambda: self.copy(resource, name))
+        assert found is not None
+        return found
+
+    def up(self, resource: Resource, name: str = "web") -> Unstructured:
+        return self.upstream.resource(resource).get(name, namespace="default")
+
+    def await_gone(self, resource: Resource, name: str = "web") -> None:
+        eventually(lambda: self.copy(resource, name) is None)
+
+
+@pytest.fixture
+def world(workspace: Client, cluster: ControlPlane) -> World:
+    return World(workspace, cluster.client)
+
+
+def available(world: World, replicas: int) -> bool:
+    status = world.up(DEPLOYMENTS).get("status", {})
+    generation = world.up(DEPLOYMENTS)["metadata"]["generation"]
+    return bool(
+        status.get("availableReplicas") == replicas
+        and status.get("observedGeneration") == generation
+    )
+
+
+def test_a_deployment_runs_downstream_and_its_status_comes_back(world: World) -> None:
+    world.deploy(replicas=2)
+    with world.agent():
+        eventually(lambda: available(world, 2))
+        copy = world.await_copy(DEPLOYMENTS)
+        assert copy["metadata"]["labels"] == {OWNER: world.target.key}
+        managers = {entry["manager"] for entry in copy["metadata"]["managedFields"]}
+        assert "kcpctl-syncer" in managers
+        changes = {"spec": {"replicas": 3}}
+        world.upstream.resource(DEPLOYMENTS).patch("web", changes, namespace="default")
+        eventually(lambda: available(world, 3))
+
+
+def test_all_types_go_down_and_nothing_is_written_at_rest(world: World) -> None:
+    world.create(CONFIG_MAPS, data={"a": "b"})
+    world.create(SECRETS, data={"a": "Yg=="})
+    world.create(SERVICES, spec={"ports": [{"port": 80}], "selector": {"app": "web"}})
+    world.deploy()
+    resources = (CONFIG_MAPS, SECRETS, SERVICES, DEPLOYMENTS)
+    with world.agent():
+        eventually(lambda: available(world, 1))
+        for resource in resources:
+            world.await_copy(resource)
+        eventually(lambda: "lastSyncTime" in world.sync_target["status"])
+
+        def versions() -> list[str]:
+            copies = [world.await_copy(resource) for resource in resources]
+            originals = [world.up(resource) for resource in resources]
+            return [obj["metadata"]["resourceVersion"] for obj in copies + originals]
+
+        before = versions()
+        beat = world.sync_target["status"]["lastHeartbeatTime"]
+        eventually(lambda: world.sync_target["status"]["lastHeartbeatTime"] > beat)
+        assert versions() == before
+
+
+def test_out_of_band_deletions_and_drift_are_mended(world: World) -> None:
+    world.create(CONFIG_MAPS, data={"a": "b"})
+    with world.agent():
+        first = world.await_copy(CONFIG_MAPS)["metadata"]["uid"]
+        copies = world.downstream.resource(CONFIG_MAPS)
+        copies.delete("web", namespace=world.namespace)
+        eventually(lambda: world.await_copy(CONFIG_MAPS)["metadata"]["uid"] != first)
+        copies.patch("web", {"data": {"a": "changed"}}, namespace=world.namespace)
+        eventually(lambda: world.await_copy(CONFIG_MAPS)["data"] == {"a": "b"})
+        second = world.await_copy(CONFIG_MAPS)["metadata"]["uid"]
+        world.downstream.resource(NAMESPACES).delete(world.namespace)
+        eventually(lambda: world.await_copy(CONFIG_MAPS)["metadata"]["uid"] != second)
+
+
+def test_removal_follows_and_the_empty_namespace_goes(world: World) -> None:
+    world.create(CONFIG_MAPS, "deleted")
+    world.create(CONFIG_MAPS, "unlabelled")
+    world.create(CONFIG_MAPS, "asked")
+    objects = world.upstream.resource(CONFIG_MAPS)
+    with world.agent():
+        for name in ("deleted", "unlabelled", "asked"):
+            world.await_copy(CONFIG_MAPS, name)
+        objects.delete("deleted", namespace="default")
+        labels = {"metadata": {"labels": {world.target.state_label: None}}}
+        objects.patch("unlabelled", labels, namespace="default")
+        notes = {"metadata": {"annotations": {world.target.deletion_annotation: "now"}}}
+        objects.patch("asked", notes, namespace="default")
+        for name in ("deleted", "unlabelled", "asked"):
+            world.await_gone(CONFIG_MAPS, name)
+        eventually(lambda: not world.namespace)
+    with pytest.raises(NotFound):
+        world.up(CONFIG_MAPS, "deleted")
+    for name in ("unlabelled", "asked"):
+        metadata = world.up(CONFIG_MAPS, name)["metadata"]
+        assert "finalizers" not in metadata
+        assert world.target.state_label not in metadata.get("labels", {})
+        assert world.target.deletion_annotation not in metadata.get("annotations", {})
+
+
+def test_a_namespace_brings_its_objects_and_takes_them_back(world: World) -> None:
+    plain = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain"}}
+    world.upstream.resource(CONFIG_MAPS).create(plain, namespace="default")
+    namespaces = world.upstream.resource(NAMESPACES)
+    with world.agent():
+        label = {"metadata": {"labels": {world.target.state_label: "Sync"}}}
+        namespaces.patch("default", label)
+        world.await_copy(CONFIG_MAPS, "plain")
+        label["metadata"]["labels"][world.target.state_label] = None  # type: ignore[assignment]
+        namespaces.patch("default", label)
+        eventually(lambda: not world.namespace)
+        assert "finalizers" not in world.up(CONFIG_MAPS, "plain")["metadata"]
+
+
+def test_heartbeats_leave_the_rest_of_the_status_alone(world: World) -> None:
+    condition = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    body = {"status": {"conditions": [condition], "phase": "Ready"}}
+    world.upstream.resource(SYNCTARGETS).patch("east", body, subresource="status")
+    with world.agent():
+        eventually(lambda: "lastHeartbeatTime" in world.sync_target["status"])
+    status = world.sync_target["status"]
+    assert (status["conditions"], status["phase"]) == ([condition], "Ready")
+    assert status["lastHeartbeatTime"] == status["lastSyncerHeartbeatTime"]
+    assert status["syncerIdentity"]
+
+
+def test_health_follows_the_sync_target(world: World, unused_port: int) -> None:
+    def answer(path: str) -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{unused_port}{path}") as response:
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    with world.agent(health_bind_address=f"127.0.0.1:{unused_port}"):
+        eventually(lambda: answer("/readyz") == 200)
+        world.upstream.resource(SYNCTARGETS).delete("east")
+        eventually(lambda: answer("/readyz") == 503)
+        assert answer("/healthz") == 200
+
+
+@pytest.fixture
+def unused_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_a_sync_target_that_is_gone_or_another_stops_everything_downstream(world: World) -> None:
+    world.create(CONFIG_MAPS)
+    with world.agent() as agent:
+        uid = world.await_copy(CONFIG_MAPS)["metadata"]["uid"]
+        world.upstream.resource(SYNCTARGETS).delete("east")
+        eventually(lambda: agent.syncer._session is None)
+        world.upstream.resource(CONFIG_MAPS).delete("web", namespace="default")
+        world.create(CONFIG_MAPS, "late")
+        world.make_target()
+        SYSTEM_CLOCK.sleep(0.5)
+        assert world.await_copy(CONFIG_MAPS)["metadata"]["uid"] == uid
+        assert world.copy(CONFIG_MAPS, "late") is None
+        assert "lastHeartbeatTime" not in world.sync_target.get("status", {})
+
+
+def test_an_upstream_that_was_restarted_empty_costs_nothing_downstream(
+    cluster: ControlPlane,
+) -> None:
+    with ControlPlane() as plane:
+        world = World(plane.client, cluster.client)
+        world.create(CONFIG_MAPS)
+        with world.agent() as agent:
+            uid = world.await_copy(CONFIG_MAPS)["metadata"]["uid"]
+            plane.restart()
+            eventually(lambda: agent.syncer._session is None, timeout_seconds=40)
+            assert world.await_copy(CONFIG_MAPS)["metadata"]["uid"] == uid
+
+
+def test_once_syncs_everything_and_beats(world: World) -> None:
+    world.create(CONFIG_MAPS, data={"a": "b"})
+    world.once()
+    assert world.await_copy(CONFIG_MAPS)["data"] == {"a": "b"}
+    status = world.sync_target["status"]
+    assert status["lastSyncTime"] == status["lastHeartbeatTime"]
+
+
+def test_once_says_what_it_could_not_sync(world: World) -> None:
+    world.create(CONFIG_MAPS, "good")
+    world.once()
+    theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web"}}
+    world.downstream.resource(CONFIG_MAPS).create(theirs, namespace=world.namespace)
+    world.create(CONFIG_MAPS)
+    with pytest.raises(SyncFailed, match=r"workload\.kcp\.io/adopt"):
+        world.once()
+
+
+def test_once_refuses_another_uid(world: World) -> None:
+    world.create(CONFIG_MAPS)
+    with pytest.raises(GateClosed, match="nothing was touched"):
+        world.once(sync_target_uid="another")
+    assert not world.namespace
+
+
+def rules(*rows: tuple[str, str, str]) -> list[Unstructured]:
+    return [
+        {"apiGroups": [group], "resources": resources.split(), "verbs": verbs.split()}
+        for group, resources, verbs in rows
+    ]
+
+
+def restricted(plane: ControlPlane, admin: Client, allowed: list[Unstructured]) -> ClientConfig:
+    """Return the configuration of a ServiceAccount that may do just that."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "syncer"}}
+    admin.resource(SERVICE_ACCOUNTS).create(account, namespace="default")
+    api = CLUSTER_ROLES.api_version
+    role = {"apiVersion": api, "kind": "ClusterRole", "metadata": {"name": "syncer"}}
+    admin.resource(CLUSTER_ROLES).create({**role, "rules": allowed})
+    subject = {"kind": "ServiceAccount", "name": "syncer", "namespace": "default"}
+    reference = {"apiGroup": CLUSTER_ROLES.group, "kind": "ClusterRole", "name": "syncer"}
+    binding = {"apiVersion": api, "kind": "ClusterRoleBinding", "metadata": {"name": "syncer"}}
+    admin.resource(CLUSTER_ROLE_BINDINGS).create(
+        {**binding, "subjects": [subject], "roleRef": reference}
+    )
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    token = admin.resource(SERVICE_ACCOUNTS).create(
+        request, namespace="default", subresource="token", name="syncer"
+    )["status"]["token"]
+    config = plane.config
+    return ClientConfig(
+        server=config.server,
+        ca=config.ca,
+        cluster=admin.cluster_name if plane.workspaces else None,
+        token=token,
+    )
+
+
+UPSTREAM_RULES = rules(
+    ("workload.kcp.io", "synctargets", "get list watch"),
+    ("workload.kcp.io", "synctargets/status", "patch"),
+    ("", "namespaces configmaps secrets services", "get list watch patch"),
+    ("apps", "deployments", "get list watch patch"),
+    ("", "services/status", "patch"),
+    ("apps", "deployments/status", "patch"),
+)
+DOWNSTREAM_RULES = rules(
+    ("", "namespaces", "get list watch create patch delete"),
+    ("", "configmaps secrets services", "get list watch create patch delete"),
+    ("apps", "deployments", "get list watch create patch delete"),
+)
+
+
+def test_these_rights_are_enough(control_plane: ControlPlane, workspace: Client) -> None:
+    """Decision 11: least rights upstream. What is granted here is what is used."""
+    with ControlPlane(workspaces=False, kubelet=True) as plane, IOLoop("test-io") as loop:
+        world = World(workspace, plane.client)
+        upstream = AsyncClient.plain(restricted(control_plane, workspace, UPSTREAM_RULES))
+        downstream = AsyncClient.plain(restricted(plane, plane.client, DOWNSTREAM_RULES))
+        clients = [Client(upstream, loop), Client(downstream, loop)]
+        world.create(CONFIG_MAPS)
+        world.deploy()
+        with Agent(clients[0], clients[1], world.target):
+            eventually(lambda: available(world, 1))
+            eventually(lambda: "lastSyncTime" in world.sync_target["status"])
+            world.upstream.resource(DEPLOYMENTS).delete("web", namespace="default")
+            world.upstream.resource(CONFIG_MAPS).delete("web", namespace="default")
+            eventually(lambda: not world.namespace)
+        for client in clients:
+            client.close()
