@@ -283,7 +283,7 @@ class TestErrors:
         self, plain: Server, method: str, path: str, status: int
     ) -> None:
         headers = {"Content_Type": "application/merge-patch+json"}
-        body = {} if method in ("PUT", "PATCH", "POST") else None
+        body: Json | None = {} if method in ("PUT", "PATCH", "POST") else None
         assert (await plain.call(method, path, body, **headers)).status == status
 
     async def test_unknown_groups_are_plain_text(self, plain: Server) -> None:

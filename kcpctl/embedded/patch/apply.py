@@ -123,6 +123,8 @@ def _without_abandoned(
 ) -> Json:
     """Remove what the applier owned and no longer applies, unless somebody else owns it too."""
     last = named_fields(last, schema)
+    # Nobody owns the name, the uid and what else the server keeps in there.
+    last.members.discard("f:metadata")
     everybody = FieldSet()
     for entry in owners.values():
         everybody = everybody.union(entry.fields)

@@ -521,3 +521,12 @@ class TestDeletion:
         assert held["status"] == {"phase": "Terminating"}
         namespaces.update({**held, "spec": {}}, subresource="finalize")
         assert namespaces.find() is None
+
+
+def test_an_apply_of_the_name_alone_gives_everything_up_but_the_object(maps: Kind) -> None:
+    body: Json = {"apiVersion": "v1", "kind": "ConfigMap"}
+    maps.patch({**body, "metadata": {"name": "a", "labels": {"l": "1"}}}, kind=APPLY)
+    maps.patch({"metadata": {"finalizers": ["x/y"]}})
+    left = maps.patch({**body, "metadata": {"name": "a"}}, kind=APPLY)
+    assert "labels" not in left["metadata"]
+    assert left["metadata"]["finalizers"] == ["x/y"]
