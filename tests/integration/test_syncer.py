@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,7 +31,7 @@ from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import AsyncClient, Client, ClientConfig
 from kcpctl.errors import NotFound
 from kcpctl.runtime import SYSTEM_CLOCK, IOLoop, start_thread
-from kcpctl.syncer import GateClosed, Syncer, SyncerOptions, SyncFailed
+from kcpctl.syncer import GateClosed, Syncer, SyncerOptions, SyncFailed, run_syncer
 from kcpctl.syncer.target import Target
 from kcpctl.testing import ControlPlane, eventually
 
@@ -352,10 +356,22 @@ def rules(*rows: tuple[str, str, str]) -> list[Unstructured]:
     ]
 
 
+NAMED_SYNCER = "metadata.name=syncer"
+
+
+def account_token(admin: Client) -> str:
+    """Make the ServiceAccount ``syncer`` and return a token of it."""
+    accounts = admin.resource(SERVICE_ACCOUNTS)
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "syncer"}}
+    accounts.create(account, namespace="default")
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    made = accounts.create(request, namespace="default", subresource="token", name="syncer")
+    token: str = made["status"]["token"]
+    return token
+
+
 def restricted(plane: ControlPlane, admin: Client, allowed: list[Unstructured]) -> ClientConfig:
     """Return the configuration of a ServiceAccount that may do just that."""
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "syncer"}}
-    admin.resource(SERVICE_ACCOUNTS).create(account, namespace="default")
     api = CLUSTER_ROLES.api_version
     role = {"apiVersion": api, "kind": "ClusterRole", "metadata": {"name": "syncer"}}
     admin.resource(CLUSTER_ROLES).create({**role, "rules": allowed})
@@ -365,10 +381,7 @@ def restricted(plane: ControlPlane, admin: Client, allowed: list[Unstructured]) 
     admin.resource(CLUSTER_ROLE_BINDINGS).create(
         {**binding, "subjects": [subject], "roleRef": reference}
     )
-    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    token = admin.resource(SERVICE_ACCOUNTS).create(
-        request, namespace="default", subresource="token", name="syncer"
-    )["status"]["token"]
+    token = account_token(admin)
     config = plane.config
     return ClientConfig(
         server=config.server,
@@ -410,3 +423,65 @@ def test_these_rights_are_enough(control_plane: ControlPlane, workspace: Client)
             eventually(lambda: not world.namespace)
         for client in clients:
             client.close()
+
+
+def test_a_cluster_that_was_restarted_empty_is_filled_again(workspace: Client) -> None:
+    with ControlPlane(workspaces=False) as plane:
+        world = World(workspace, plane.client)
+        world.create(CONFIG_MAPS, data={"a": "b"})
+        with world.agent():
+            first = world.await_copy(CONFIG_MAPS)["metadata"]["uid"]
+            plane.restart()
+            found = eventually(lambda: world.copy(CONFIG_MAPS), timeout_seconds=40)
+            assert found is not None
+            assert found["metadata"]["uid"] != first
+
+
+def write_kubeconfig(path: Path, config: ClientConfig) -> None:
+    """Rewrite a kubeconfig in place, as a mounted Secret is."""
+    assert config.ca is not None
+    url = config.server + (f"/clusters/{config.cluster}" if config.cluster else "")
+    ca = base64.b64encode(config.ca).decode()
+    data = {
+        "clusters": [{"name": "x", "cluster": {"server": url, "certificate-authority-data": ca}}],
+        "users": [{"name": "x", "user": {"token": config.token}}],
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "current-context": "x",
+    }
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps(data))
+    fresh.replace(path)
+
+
+def test_a_renewed_token_is_used_without_a_restart(
+    control_plane: ControlPlane, world: World, cluster: ControlPlane, tmp_path: Path
+) -> None:
+    file = tmp_path / "kubeconfig"
+    write_kubeconfig(file, restricted(control_plane, world.upstream, UPSTREAM_RULES))
+    options = SyncerOptions(
+        sync_target_name="east",
+        sync_target_uid=world.target.uid,
+        heartbeat_interval_seconds=0.5,
+    )
+    stop = threading.Event()
+    thread = start_thread(
+        lambda: run_syncer(
+            options, from_kubeconfig=file, to_kubeconfig=cluster.kubeconfig, stop=stop
+        ),
+        name="test-syncer",
+    )
+    try:
+        beat = eventually(lambda: world.sync_target["status"]["lastHeartbeatTime"])
+        # The account is made anew, so the token it had is worth nothing any more.
+        accounts = world.upstream.resource(SERVICE_ACCOUNTS)
+        accounts.delete("syncer", namespace="default")
+        eventually(lambda: not accounts.list(namespace="default", field_selector=NAMED_SYNCER))
+        config = replace(control_plane.config, cluster=world.upstream.cluster_name)
+        write_kubeconfig(file, replace(config, token=account_token(world.upstream)))
+        eventually(lambda: world.sync_target["status"]["lastHeartbeatTime"] > beat)
+        world.create(CONFIG_MAPS)
+        world.await_copy(CONFIG_MAPS)
+    finally:
+        stop.set()
+        thread.join(20)
+    assert not thread.is_alive()
