@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, Self
 
 import msgspec
 
@@ -77,6 +77,17 @@ class APIExportReference(ApiStruct):
             {"maxLength": 253, "pattern": f"^$|{PATH_PATTERN}", "default": ""},
         ),
     ] = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the reference that people write as ``export`` or ``path:export``.
+
+        Raises ValueError when a part is empty.
+        """
+        path, colon, export = text.strip().rpartition(":")
+        if not export or (colon and not path):
+            raise ValueError(f"{text!r} is not an APIExport: write export or path:export")
+        return cls(export=export, path=path)
 
 
 class ResourceQuotas(ApiStruct):

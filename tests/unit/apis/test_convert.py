@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -66,8 +66,13 @@ def test_what_the_object_says_wins_over_the_resource() -> None:
 class _Model:
     """What generated models of the official client look like."""
 
-    attribute_map = {"api_version": "apiVersion", "kind": "kind", "when": "creationTimestamp"}
-    attribute_map |= {"match_labels": "matchLabels", "items": "items"}
+    attribute_map: ClassVar[dict[str, str]] = {
+        "api_version": "apiVersion",
+        "kind": "kind",
+        "when": "creationTimestamp",
+        "match_labels": "matchLabels",
+        "items": "items",
+    }
 
     def __init__(self, **values: Any) -> None:
         for name in self.attribute_map:

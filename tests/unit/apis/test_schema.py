@@ -22,8 +22,10 @@ class Outer(ApiStruct):
     """What an outer thing is."""
 
     inner: Inner | None = None
-    many: Annotated[list[Inner], doc("Several.", {"maxItems": 2})] = []
-    labels: dict[str, str] = {}
+    many: Annotated[list[Inner], doc("Several.", {"maxItems": 2})] = msgspec.field(
+        default_factory=list
+    )
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
     size: Annotated[str | int, doc("How big.")] = 0
     share: float = 0.0
     on: bool = False

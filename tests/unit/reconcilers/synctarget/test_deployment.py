@@ -1,0 +1,75 @@
+"""What a syncer's manifests are made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kcpctl.reconcilers.synctarget.deployment import syncer_inputs
+from kcpctl.reconcilers.synctarget.manifests import SyncerInputs, syncer_arguments
+from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
+
+if TYPE_CHECKING:
+    from tests.unit.reconcilers.synctarget.conftest import World
+
+
+def inputs(world: World, workspace: str = "root", url: str = "", **spec: Any) -> SyncerInputs:
+    world.add_target(workspace=workspace, **spec)
+    options = SyncTargetOptions(syncer_image="default", upstream_server_url=url)
+    client = world.client.cluster(workspace)
+    return syncer_inputs(world.target(cluster=workspace), workspace, options, client)
+
+
+def test_on_a_plain_server_the_url_has_no_logical_cluster(world: World) -> None:
+    assert inputs(world).server == "https://upstream:6443"
+
+
+@pytest.mark.parametrize(
+    ("override", "server"),
+    [
+        ("", "https://upstream:6443/clusters/abc"),
+        ("https://outside/", "https://outside/clusters/abc"),
+        ("https://outside/clusters/root:demo", "https://outside/clusters/root:demo"),
+    ],
+)
+def test_with_workspaces_the_url_names_the_targets_own(
+    workspaces: World, override: str, server: str
+) -> None:
+    assert inputs(workspaces, "abc", override).server == server
+
+
+def test_the_specs_image_and_namespace_win_over_the_defaults(world: World) -> None:
+    found = inputs(world, deployment={"image": "own", "namespace": "shared"})
+    assert (found.image, found.namespace) == ("own", "shared")
+    assert found.id.startswith("kcp-syncer-east-")
+
+
+def test_only_what_the_spec_sets_becomes_a_flag(world: World) -> None:
+    assert inputs(world).arguments == ()
+    found = inputs(
+        world,
+        syncer={
+            "heartbeatInterval": "10s",
+            "downstreamNamespaceCleanDelay": "1m",
+            "workers": 4,
+            "qps": 50,
+            "burst": 100,
+        },
+    )
+    assert found.arguments == (
+        "--heartbeat-interval=10s",
+        "--downstream-namespace-clean-delay=1m",
+        "--workers=4",
+        "--qps=50",
+        "--burst=100",
+    )
+
+
+def test_the_syncers_command_line_accepts_the_arguments(world: World) -> None:
+    from kcpctl.cli.syncer import command
+
+    given = syncer_arguments(inputs(world, syncer={"workers": 4, "qps": 50, "burst": 100}))
+    context = command.make_context("syncer", list(given[1:]), resilient_parsing=False)
+    assert context.params["workers"] == 4
+    assert context.params["health_probe_bind_address"] == "$(POD_IP):8081"
