@@ -11,6 +11,7 @@ from kcpctl.embedded.backend import Backend, Event
 from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.deletion import Deleter, DeletionOptions
 from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.objects import without
 from kcpctl.embedded.pipeline import WriteOptions
 from kcpctl.embedded.status import StatusError
 from kcpctl.embedded.writer import Writer
@@ -65,6 +66,7 @@ class Workspaces:
         self._writer = writer
         self._deleter = deleter
         self._crds = crds
+        self._established: dict[str, Json] = {}
         self._records: dict[str, LogicalClusterRecord] = {}
         self._names: dict[str, str] = {}
         self._parents: dict[str, tuple[str, str]] = {}
@@ -127,7 +129,7 @@ class Workspaces:
             self._create(name, "namespaces", "", body)
         if backend.workspaces:
             for crd in self._crds():
-                self._create(name, CRD_KEY, "", {**crd, "metadata": dict(crd["metadata"])})
+                self._add_crd(name, crd)
             annotations = {PATH_ANNOTATION: record.path}
             body = {
                 "metadata": {"name": "cluster", "annotations": annotations},
@@ -144,6 +146,27 @@ class Workspaces:
             self._create(name, "services", "default", service)
         for listener in self.listeners:
             listener(self._records[name])
+
+    def _add_crd(self, cluster: str, crd: Json) -> None:
+        """Give a cluster one of the CRDs that each has.
+
+        The first one is validated and established; the others are copies that share its spec, so
+        that another workspace costs neither the time nor the memory.
+        """
+        name = crd["metadata"]["name"]
+        known = self._established.get(name)
+        info = self._info(cluster, CRD_KEY)
+        assert info is not None
+        if known is None:
+            self._create(cluster, CRD_KEY, "", {**crd, "metadata": dict(crd["metadata"])})
+            self._established[name] = self._backend.find(info, cluster, "", name) or crd
+            return
+        meta = without(known["metadata"], "annotations")
+        annotations = crd["metadata"].get("annotations")
+        if annotations:
+            meta["annotations"] = dict(annotations)
+        meta |= {"uid": self._backend.new_uid(), "creationTimestamp": self._backend.now()}
+        self._backend.put(info, cluster, {**known, "metadata": meta})
 
     def _create(self, cluster: str, storage_key: str, namespace: str, body: Json) -> None:
         info = self._info(cluster, storage_key)

@@ -109,6 +109,10 @@ def test_system_crds_are_objects_in_every_cluster(clock: FakeClock) -> None:
     crds = registry.info(cluster, "apiextensions.k8s.io", "v1", "customresourcedefinitions")
     assert [obj["metadata"]["name"] for obj in registry.list(crds, cluster)] == ["xs.g.io"]
     assert registry.info(cluster, "g.io", "v1", "xs").kind == "X"
+    here, there = (registry.get(crds, one, "", "xs.g.io") for one in ("root", cluster))
+    assert here["metadata"]["uid"] != there["metadata"]["uid"]
+    assert there["metadata"]["annotations"] == {"kcp.io/cluster": cluster}
+    assert there["spec"] is here["spec"]
 
 
 def test_listeners_fill_each_cluster_before_it_is_ready(workspaces: Registry) -> None:
