@@ -118,7 +118,7 @@ def _pairs(text: str) -> dict[str, str]:
 def _is_present(name: str, field: str, fields: dict[str, str]) -> bool:
     if field in extensions.ALWAYS_PRESENT.get(name, "").split():
         return True
-    if "metadata" not in fields:
+    if not fields.keys() & {"metadata", "metadata!"}:
         return False
     code = fields.get(field) or fields.get(f"{field}!", "")
     return field in {"metadata", "spec", "status"} and len(code) > 1 and code[0] not in "[{"
