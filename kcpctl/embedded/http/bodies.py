@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from kcpctl.embedded.http.negotiation import body_is_yaml
+from kcpctl.embedded.http.negotiation import PROTOBUF, body_is_yaml, parse_media_type
 from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.protobuf import decode_protobuf
 from kcpctl.embedded.schema import Decoded, decode
 from kcpctl.embedded.status import bad_request, request_too_large
 
@@ -46,10 +47,21 @@ def _summary(body: bytes) -> str:
 _GO_TYPES: Final = {list: "array", str: "string", bool: "bool", int: "number", float: "number"}
 
 
+def _is_protobuf(content_type: str) -> bool:
+    return parse_media_type(content_type)[0] == PROTOBUF
+
+
 def decode_object(info: ResourceInfo, body: bytes, content_type: str) -> Decoded:
     """Decode a body that has to be an object of a kind; raises 400 and 415."""
-    is_yaml = body_is_yaml(content_type)
     unrecognized = f"the object provided is unrecognized (must be of type {info.kind}): "
+    if info.crd is None and _is_protobuf(content_type):
+        try:
+            obj = decode_protobuf(body)
+        except ValueError as error:
+            raise bad_request(f"{unrecognized}{error} ({_summary(body)})") from None
+        _check_kind(info, obj)
+        return Decoded(obj)
+    is_yaml = body_is_yaml(content_type)
     try:
         decoded = decode(body, yaml=is_yaml)
     except ValueError as error:
@@ -114,6 +126,11 @@ def decode_options(body: bytes, content_type: str) -> Json:
     """Decode the DeleteOptions of a request; {} without a body. Raises 400 and 415."""
     if not body:
         return {}
+    if _is_protobuf(content_type):
+        try:
+            return decode_protobuf(body)
+        except ValueError as error:
+            raise bad_request(f"couldn't get version/kind; {error}") from None
     try:
         decoded = decode(body, yaml=body_is_yaml(content_type))
     except ValueError as error:
