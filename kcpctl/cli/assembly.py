@@ -81,6 +81,8 @@ class Assembly:
             syncer_image=flags["syncer_image"] or "",
             upstream_server_url=flags["upstream_server_url"] or config.server,
             upstream_ca_data=config.ca,
+            upstream_insecure=config.insecure,
+            upstream_server_name=config.server_name,
             workers=flags["workers"],
         )
 

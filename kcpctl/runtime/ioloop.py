@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextvars
 import threading
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -76,10 +77,13 @@ class IOLoop:
             raise
 
     def call(self, callback: Callable[[], object]) -> None:
-        """Run ``callback`` on the loop soon; dropped when the loop is closed."""
+        """Run ``callback`` on the loop soon; dropped when the loop is closed.
+
+        It runs without the caller's log fields: what it starts outlives the caller's work.
+        """
         with self._lock:
             if not self._closed:
-                self._loop.call_soon_threadsafe(callback)
+                self._loop.call_soon_threadsafe(callback, context=contextvars.Context())
 
     def close(self) -> None:
         """Stop the loop, cancel what is left, and join the thread."""

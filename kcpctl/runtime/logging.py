@@ -15,7 +15,15 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import IO, Any, Literal
 
-__all__ = ["JsonFormatter", "Logger", "TextFormatter", "configure", "get_logger", "log_fields"]
+__all__ = [
+    "JsonFormatter",
+    "Logger",
+    "TextFormatter",
+    "configure",
+    "current_fields",
+    "get_logger",
+    "log_fields",
+]
 
 _fields: contextvars.ContextVar[Mapping[str, object]] = contextvars.ContextVar("log_fields")
 _ExcInfo = bool | BaseException | tuple[type[BaseException], BaseException, TracebackType | None]
@@ -66,6 +74,11 @@ def log_fields(**fields: object) -> Iterator[None]:
         yield
     finally:
         _fields.reset(token)
+
+
+def current_fields() -> Mapping[str, object]:
+    """Return the fields that hold for what this task or thread logs now."""
+    return _fields.get({})
 
 
 def _record_fields(record: logging.LogRecord) -> Mapping[str, object]:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
-from kcpctl.runtime import IOLoop
+from kcpctl.runtime import IOLoop, log_fields
+from kcpctl.runtime.logging import current_fields
 
 
 @pytest.fixture
@@ -95,3 +96,17 @@ def test_call_runs_a_callback_on_the_loop(loop: IOLoop) -> None:
     loop.call(note)
     assert done.wait(5)
     assert names == ["test-io"]
+
+
+def test_a_callback_does_not_inherit_the_callers_log_fields(loop: IOLoop) -> None:
+    seen: list[Mapping[str, object]] = []
+    done = threading.Event()
+
+    def note() -> None:
+        seen.append(current_fields())
+        done.set()
+
+    with log_fields(reconcileID="1"):
+        loop.call(note)
+    assert done.wait(5)
+    assert seen == [{}]
