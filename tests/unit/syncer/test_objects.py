@@ -195,6 +195,16 @@ def test_nothing_is_written_with_the_gate_closed(world: World) -> None:
     assert world.up.writes == world.down.writes == []
 
 
+def test_no_status_goes_up_with_the_gate_closed(world: World) -> None:
+    world.assigned(DEPLOYMENTS)
+    world.sync(DEPLOYMENTS)
+    world.expect_copy(DEPLOYMENTS)["status"] = {"replicas": 2}
+    world.gate.close("is gone")
+    with pytest.raises(GateClosed):
+        world.sync(DEPLOYMENTS)
+    assert world.up.writes == []
+
+
 def test_row_31_status_goes_up_and_settles(world: World) -> None:
     world.assigned(DEPLOYMENTS, metadata={"generation": 4})
     world.sync(DEPLOYMENTS)

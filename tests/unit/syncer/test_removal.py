@@ -150,6 +150,8 @@ def test_an_object_that_only_the_cache_misses_is_not_removed(
 
 @pytest.mark.parametrize("labels", [{}, {OWNER: Target("root", "west", "uid-west").key}])
 def test_what_is_not_ours_is_never_deleted(world: World, labels: dict[str, str]) -> None:
+    world.mapper.ensure("shop")
+    world.down.take_writes()
     metadata = {"name": "web", "namespace": world.namespace, "labels": labels}
     world.down.put(CONFIG_MAPS, {"metadata": metadata})
     world.assigned(metadata={"deletionTimestamp": DELETED})
