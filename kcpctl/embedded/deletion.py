@@ -9,7 +9,7 @@ from typing import Any, Final
 from kcpctl.embedded.backend import Backend
 from kcpctl.embedded.crds import CLEANUP_FINALIZER, CRD_KEY, set_condition
 from kcpctl.embedded.kinds import ResourceInfo
-from kcpctl.embedded.status import Cause, conflict, invalid, not_found
+from kcpctl.embedded.status import Cause, conflict, forbidden, invalid, not_found
 from kcpctl.embedded.strategy import strategy_of
 from kcpctl.runtime import format_time, parse_time
 
@@ -18,6 +18,7 @@ __all__ = ["Deleted", "Deleter", "DeletionOptions", "is_finished"]
 Json = dict[str, Any]
 ORPHAN: Final = "orphan"
 FOREGROUND: Final = "foregroundDeletion"
+_IMMORTAL_NAMESPACES: Final = ("default", "kube-system", "kube-public")
 _DEFAULT_POD_GRACE_SECONDS: Final = 30
 
 
@@ -223,6 +224,9 @@ class Deleter:
     def _delete_namespace(
         self, info: ResourceInfo, cluster: str, obj: Json, options: DeletionOptions
     ) -> Deleted:
+        name = obj["metadata"]["name"]
+        if name in _IMMORTAL_NAMESPACES:
+            raise forbidden(info, name, "this namespace may not be deleted")
         marked = self._marked(obj, _finalizers(info, obj, options), grace_seconds=None)
         marked["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
         if is_finished(info, marked):

@@ -513,6 +513,11 @@ class TestDeletion:
         assert shorter["metadata"]["deletionTimestamp"] == "2023-11-14T22:13:25Z"
         assert self.delete(pods, gracePeriodSeconds=0)[1]
 
+    def test_some_namespaces_may_not_be_deleted(self, plain: Registry) -> None:
+        namespaces = Kind(plain, "/v1/namespaces")
+        with refused(403, "this namespace may not be deleted"):
+            plain.delete(namespaces.info, "root", "", "default")
+
     def test_namespaces_terminate_until_finalized(self, plain: Registry) -> None:
         namespaces = Kind(plain, "/v1/namespaces")
         namespaces.create()
