@@ -17,11 +17,12 @@ from kcpctl.embedded.schema.structural import child_schema
 from kcpctl.embedded.status import Cause
 from kcpctl.runtime.logging import get_logger
 
-__all__ = ["compile_error", "has_rules", "validate"]
+__all__ = ["ROOT", "compile_error", "has_rules", "validate"]
 
 _log = get_logger(__name__)
+ROOT: Final = "<nil>"
+"""How the real server names the root of an object."""
 _RULES: Final = "x-kubernetes-validations"
-_DESCRIPTIVE: Final = ("properties", "additionalProperties", "items")
 
 
 class _Program(Protocol):
@@ -146,7 +147,7 @@ def _message(rule: dict[str, Any], data: dict[str, Any]) -> str:
 
 
 def _field_path(path: str, relative: str) -> str:
-    return f"{path}{relative}" if path else relative.lstrip(".")
+    return (f"{path}{relative}" if path else relative.lstrip(".")) or ROOT
 
 
 def _typed(value: Any, schema: Schema) -> Any:

@@ -9,28 +9,46 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from kcpctl.embedded.schema import cel
 from kcpctl.embedded.schema.builtin import Schema
 from kcpctl.embedded.schema.formats import FORMATS
 from kcpctl.embedded.schema.structural import child_schema
-from kcpctl.embedded.status import Cause
+from kcpctl.embedded.status import Cause, show
 
 __all__ = ["validate"]
+
+
+_BLOCKING: Final = frozenset(
+    {
+        "FieldValueNotSupported",
+        "FieldValueRequired",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+        "FieldValueTypeInvalid",
+    }
+)
+_NOT_CHECKED: Final = Cause(
+    "FieldValueInvalid",
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation",
+    cel.ROOT,
+)
 
 
 def validate(obj: Any, schema: Schema, *, old: Any = None) -> list[Cause]:
     """Return what is wrong with ``obj``: types, ranges, enums, lists, and CEL rules.
 
-    ``old`` is what an update replaces, for transition rules (``oldSelf``). Rules run only when
-    the structure is right, as on the real server.
+    ``old`` is what an update replaces, for transition rules (``oldSelf``). As on the real server
+    rules do not run on an object whose structure is wrong, which is then said too.
     """
-    causes = list(_node(obj, schema, ""))
-    if causes:
+    causes = [*_node(obj, schema, ""), *_lists(obj, schema, "")]
+    if not cel.has_rules(schema):
         return causes
-    causes = list(_lists(obj, schema, ""))
-    return causes or list(cel.validate(obj, schema, old))
+    if any(cause.reason in _BLOCKING for cause in causes):
+        return [*causes, _NOT_CHECKED]
+    return [*causes, *cel.validate(obj, schema, old)]
 
 
 def type_of(value: Any) -> str:
@@ -114,11 +132,12 @@ def _string(value: str, schema: Schema, path: str) -> Iterator[Cause]:
     elif pattern and not _pattern(pattern)(value):
         yield _invalid(path, value, f"should match '{pattern}'")
     elif check and not check(value):
-        yield _invalid(path, value, f"must be of type {schema['format']}: {_quote(value)}")
+        yield _wrong_format(path, value, schema)
 
 
-def _quote(value: str) -> str:
-    return f'"{value}"'
+def _wrong_format(path: str, value: Any, schema: Schema) -> Cause:
+    cause = _invalid(path, value, f"must be of type {schema['format']}: {show(value)}")
+    return Cause("FieldValueTypeInvalid", cause.message, path)
 
 
 @lru_cache(maxsize=1024)
@@ -153,7 +172,7 @@ def _number(value: float, schema: Schema, path: str) -> Iterator[Cause]:
         yield _invalid(path, value, f"should be a multiple of {_shown(factor)}")
     bits = {"int32": 31, "int64": 63}.get(schema.get("format", ""))
     if bits and not -(2**bits) <= value < 2**bits:
-        yield _invalid(path, value, f"must be of type {schema['format']}: {value}")
+        yield _wrong_format(path, value, schema)
 
 
 def _shown(number: float) -> str:
@@ -241,6 +260,8 @@ def _duplicates(value: list[Any], schema: Schema, path: str) -> Iterator[Cause]:
         identity = item
         if list_type == "map":
             if not isinstance(item, dict):
+                text = "must be an object for an array of list-type map"
+                yield Cause.invalid(f"{path}[{index}]", item, text)
                 continue
             defaults = schema["items"].get("properties", {})
             missing = [k for k in keys if k not in item and "default" not in defaults.get(k, {})]

@@ -31,8 +31,11 @@ def pod(*containers: Any, **spec: Any) -> dict[str, Any]:
 def test_an_empty_deployment_lacks_selector_labels_and_containers() -> None:
     assert problems("apps", "Deployment", {}) == [
         "spec.selector: Required value",
-        "spec.template.metadata.labels: Invalid value: null: `selector` does not match template "
-        "`labels`",
+        (
+            "spec.template.metadata.labels: Invalid value: null: `selector` does "
+            "not match template "
+            "`labels`"
+        ),
         "spec.template.spec.containers: Required value",
     ]
 
@@ -46,23 +49,34 @@ def test_an_empty_deployment_lacks_selector_labels_and_containers() -> None:
         ),
         (
             {"selector": {"matchLabels": {"other": "x"}}},
-            'spec.template.metadata.labels: Invalid value: {"app":"w"}: `selector` does not match '
-            "template `labels`",
+            (
+                'spec.template.metadata.labels: Invalid value: {"app":"w"}: `selector` '
+                "does not match "
+                "template `labels`"
+            ),
         ),
         (
             {"strategy": {"type": "Bogus"}},
-            'spec.strategy: Unsupported value: {"Type":"Bogus","RollingUpdate":null}: supported '
-            'values: "Recreate", "RollingUpdate"',
+            (
+                "spec.strategy: Unsupported value: "
+                '{"Type":"Bogus","RollingUpdate":null}: supported '
+                'values: "Recreate", "RollingUpdate"'
+            ),
         ),
         (
             {"strategy": {"type": "Recreate", "rollingUpdate": {}}},
-            "spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is "
-            "'Recreate'",
+            (
+                "spec.strategy.rollingUpdate: Forbidden: may not be specified when "
+                "strategy `type` is "
+                "'Recreate'"
+            ),
         ),
         (
             {"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}},
-            "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when "
-            "`maxSurge` is 0",
+            (
+                "spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when "
+                "`maxSurge` is 0"
+            ),
         ),
         (
             {"progressDeadlineSeconds": 5, "minReadySeconds": 5},
@@ -89,8 +103,11 @@ def test_the_selector_of_a_deployment_cannot_change() -> None:
         ({"name": "c"}, "spec.containers[0].image: Required value"),
         (
             {"name": "c", "image": "i", "ports": [{"containerPort": 70000}]},
-            "spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 "
-            "and 65535, inclusive",
+            (
+                "spec.containers[0].ports[0].containerPort: Invalid value: 70000: must "
+                "be between 1 "
+                "and 65535, inclusive"
+            ),
         ),
         (
             {"name": "c", "image": "i", "volumeMounts": [{"name": "nope", "mountPath": "/x"}]},
@@ -102,13 +119,17 @@ def test_the_selector_of_a_deployment_cannot_change() -> None:
                 "image": "i",
                 "resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}},
             },
-            'spec.containers[0].resources.requests: Invalid value: "2": must be less than or '
-            "equal to cpu limit of 1",
+            (
+                'spec.containers[0].resources.requests: Invalid value: "2": must be less than or '
+                "equal to cpu limit of 1"
+            ),
         ),
         (
             {"name": "c", "image": "i", "imagePullPolicy": "x"},
-            'spec.containers[0].imagePullPolicy: Unsupported value: "x": supported values: '
-            '"Always", "IfNotPresent", "Never"',
+            (
+                'spec.containers[0].imagePullPolicy: Unsupported value: "x": supported values: '
+                '"Always", "IfNotPresent", "Never"'
+            ),
         ),
         (
             {"name": "c", "image": "i", "livenessProbe": {}},
@@ -178,8 +199,11 @@ def test_a_secrets_type_decides_its_keys_and_cannot_change() -> None:
 def test_docker_configuration_must_be_json_and_is_not_repeated() -> None:
     obj = {"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "eA=="}}
     assert problems("", "Secret", obj) == [
-        'data[.dockerconfigjson]: Invalid value: "<secret contents redacted>": invalid character '
-        "'x' looking for beginning of value"
+        (
+            'data[.dockerconfigjson]: Invalid value: "<secret contents redacted>": '
+            "invalid character "
+            "'x' looking for beginning of value"
+        )
     ]
 
 

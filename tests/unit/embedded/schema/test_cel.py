@@ -109,7 +109,9 @@ def test_names_that_are_no_identifiers_are_escaped() -> None:
 
 def test_rules_wait_until_the_structure_is_right() -> None:
     given = schema({"rule": "self.min > 5", "message": "m"}, **INTEGERS)
-    assert len(problems({"min": "x"}, given)) == 1
+    found = problems({"min": "x"}, given)
+    assert len(found) == 2
+    assert found[1].startswith("<nil>: Invalid value: null: some validation rules were not checked")
 
 
 def test_a_rule_that_does_not_compile_is_skipped_with_a_warning(
@@ -142,8 +144,31 @@ def test_every_rule_of_our_own_crds_compiles(caplog: pytest.LogCaptureFixture) -
         assert cel._program(rule) is not None, rule
 
 
-def test_a_synctarget_with_a_name_that_is_too_long_is_refused() -> None:
+def synctarget(name: str, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+def synctarget_schema() -> Any:
     crd = next(c for c in all_crds() if c["spec"]["names"]["kind"] == "SyncTarget")
-    root = root_schema(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
-    obj = {"metadata": {"name": "x" * 300}, "spec": {}}
-    assert validate(obj, root) or not any("metadata.name" in rule for rule in _rules(crd))
+    return root_schema(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+
+
+def test_a_synctargets_name_is_a_label() -> None:
+    assert validate(synctarget("east"), synctarget_schema()) == []
+    found = validate(synctarget("x" * 64), synctarget_schema())
+    assert [cause.field for cause in found] == ["<nil>"]
+
+
+def test_a_synctargets_cluster_reference_cannot_change() -> None:
+    old = synctarget("east", clusterRef={"name": "a"})
+    new = synctarget("east", clusterRef={"name": "b"})
+    assert validate(old, synctarget_schema(), old=old) == []
+    found = validate(new, synctarget_schema(), old=old)
+    assert [str(cause) for cause in found] == [
+        "<nil>: Invalid value: spec.clusterRef cannot be changed once it is set"
+    ]
+
+
+def test_a_synctargets_server_is_https() -> None:
+    obj = synctarget("east", connection={"server": "http://example.com"})
+    assert [cause.field for cause in validate(obj, synctarget_schema())] == ["spec.connection"]

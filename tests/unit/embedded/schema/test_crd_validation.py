@@ -47,8 +47,10 @@ def test_the_name_is_made_of_plural_and_group() -> None:
     crd = widget()
     crd["metadata"]["name"] = "wrong.example.com"
     assert problems(crd) == [
-        'metadata.name: Invalid value: "wrong.example.com": must be '
-        'spec.names.plural+"."+spec.group'
+        (
+            'metadata.name: Invalid value: "wrong.example.com": must be '
+            'spec.names.plural+"."+spec.group'
+        )
     ]
 
 
@@ -90,24 +92,35 @@ ROOT = "spec.validation.openAPIV3Schema"
     [
         (
             {},
-            f"{ROOT}.properties[a].type: Required value: must not be empty for specified object "
-            "fields",
+            (
+                f"{ROOT}.properties[a].type: Required value: must not be empty for "
+                f"specified object "
+                "fields"
+            ),
         ),
         (
             {"type": "bogus"},
-            f'{ROOT}.properties[a].type: Unsupported value: "bogus": supported values: "array", '
-            '"boolean", "integer", "number", "object", "string"',
+            (
+                f'{ROOT}.properties[a].type: Unsupported value: "bogus": supported '
+                f'values: "array", '
+                '"boolean", "integer", "number", "object", "string"'
+            ),
         ),
         ({"type": "array"}, f"{ROOT}.properties[a].items: Required value: must be specified"),
         (
             {"type": "string", "default": 5},
-            f'{ROOT}.properties[a].default: Invalid value: "integer":  in body must be of type '
-            'string: "integer"',
+            (
+                f'{ROOT}.properties[a].default: Invalid value: "integer":  in body must be of type '
+                'string: "integer"'
+            ),
         ),
         (
             {"type": "array", "items": {"type": "object"}, "x-kubernetes-list-type": "map"},
-            f"{ROOT}.properties[a].x-kubernetes-list-map-keys: Required value: must not be empty "
-            "if x-kubernetes-list-type is map",
+            (
+                f"{ROOT}.properties[a].x-kubernetes-list-map-keys: Required value: must "
+                f"not be empty "
+                "if x-kubernetes-list-type is map"
+            ),
         ),
     ],
 )

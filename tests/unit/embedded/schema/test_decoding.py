@@ -63,7 +63,8 @@ def test_bytes_that_are_no_text_are_refused() -> None:
 
 
 def test_broken_yaml_is_described() -> None:
-    with pytest.raises(ValueError, match="^yaml: mapping values are not allowed in this context$"):
+    sentence = r"^yaml: mapping values are not allowed in this context$"
+    with pytest.raises(ValueError, match=sentence):
         decode(b"a: b: c", yaml=True)
 
 

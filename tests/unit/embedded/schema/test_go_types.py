@@ -20,62 +20,82 @@ def check(kind: str, obj: dict[str, Any], group: str = "") -> tuple[Any, str]:
         (
             "Pod",
             {"spec": {"containers": [{"name": 5}]}},
-            "json: cannot unmarshal number into Go struct field "
-            "Container.spec.containers.name of type string",
+            (
+                "json: cannot unmarshal number into Go struct field "
+                "Container.spec.containers.name of type string"
+            ),
         ),
         (
             "Pod",
             {"spec": {"containers": {}}},
-            "json: cannot unmarshal object into Go struct field PodSpec.spec.containers "
-            "of type []v1.Container",
+            (
+                "json: cannot unmarshal object into Go struct field PodSpec.spec.containers "
+                "of type []v1.Container"
+            ),
         ),
         (
             "Pod",
             {"spec": {"containers": ["x"]}},
-            "json: cannot unmarshal string into Go struct field PodSpec.spec.containers "
-            "of type v1.Container",
+            (
+                "json: cannot unmarshal string into Go struct field PodSpec.spec.containers "
+                "of type v1.Container"
+            ),
         ),
         (
             "Pod",
             {"spec": {"containers": [{"ports": [{"containerPort": 1.5}]}]}},
-            "json: cannot unmarshal number 1.5 into Go struct field "
-            "ContainerPort.spec.containers.ports.containerPort of type int32",
+            (
+                "json: cannot unmarshal number 1.5 into Go struct field "
+                "ContainerPort.spec.containers.ports.containerPort of type int32"
+            ),
         ),
         (
             "Pod",
             {"spec": {"nodeSelector": {"a": 1}}},
-            "json: cannot unmarshal number into Go struct field PodSpec.spec.nodeSelector "
-            "of type string",
+            (
+                "json: cannot unmarshal number into Go struct field PodSpec.spec.nodeSelector "
+                "of type string"
+            ),
         ),
         (
             "Pod",
             {"spec": {"containers": [{"resources": {"limits": {"cpu": True}}}]}},
-            "quantities must match the regular expression "
-            "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+            (
+                "quantities must match the regular expression "
+                "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+            ),
         ),
         (
             "ConfigMap",
             {"metadata": "x"},
-            "json: cannot unmarshal string into Go struct field ConfigMap.metadata "
-            "of type v1.ObjectMeta",
+            (
+                "json: cannot unmarshal string into Go struct field ConfigMap.metadata "
+                "of type v1.ObjectMeta"
+            ),
         ),
         (
             "ConfigMap",
             {"metadata": {"labels": []}},
-            "json: cannot unmarshal array into Go struct field ObjectMeta.metadata.labels "
-            "of type map[string]string",
+            (
+                "json: cannot unmarshal array into Go struct field ObjectMeta.metadata.labels "
+                "of type map[string]string"
+            ),
         ),
         (
             "Service",
             {"spec": {"ports": [{"targetPort": True}]}},
-            "json: cannot unmarshal bool into Go struct field "
-            "ServicePort.spec.ports.targetPort of type int32",
+            (
+                "json: cannot unmarshal bool into Go struct field "
+                "ServicePort.spec.ports.targetPort of type int32"
+            ),
         ),
         (
             "Pod",
             {"spec": {"priority": 2**31}},
-            f"json: cannot unmarshal number {2**31} into Go struct field PodSpec.spec.priority "
-            "of type int32",
+            (
+                f"json: cannot unmarshal number {2**31} into Go struct field PodSpec.spec.priority "
+                "of type int32"
+            ),
         ),
         ("Secret", {"data": {"x": "!!"}}, "illegal base64 data at input byte 0"),
         (

@@ -47,8 +47,10 @@ def test_what_is_required_is_named() -> None:
     [
         (
             {"size": "big"},
-            'spec.size: Invalid value: "string": spec.size in body must be of type integer: '
-            '"string"',
+            (
+                'spec.size: Invalid value: "string": spec.size in body must be of type integer: '
+                '"string"'
+            ),
         ),
         (
             {"size": 11},
@@ -73,13 +75,18 @@ def test_what_is_required_is_named() -> None:
         ),
         (
             {"when": "yesterday"},
-            'spec.when: Invalid value: "yesterday": spec.when in body must be of type date-time: '
-            '"yesterday"',
+            (
+                'spec.when: Invalid value: "yesterday": spec.when in body must be of '
+                "type date-time: "
+                '"yesterday"'
+            ),
         ),
         (
             {"amount": True},
-            'spec.amount: Invalid value: "boolean": spec.amount in body must be of type '
-            'integer,string: "boolean"',
+            (
+                'spec.amount: Invalid value: "boolean": spec.amount in body must be of type '
+                'integer,string: "boolean"'
+            ),
         ),
         ({"tags": ["a", "b", "c"]}, "spec.tags: Too many: 3: must have at most 2 items"),
         ({"set": ["a", "a"]}, 'spec.set[1]: Duplicate value: "a"'),
