@@ -137,7 +137,7 @@ async def running_server(
         registry.logical_clusters.server_url = url
         await _start_controllers(stack, options, registry, authority.pem, clock, rng)
         if options.kubelet:
-            await _start_kubelet(stack, options, registry, reviews, url, authority.pem, clock, rng)
+            await _start_kubelet(stack, options, context, reviews, url, authority.pem, clock, rng)
         admin = authority.issue_client("admin", [MASTERS])
         yield RunningServer(url, port, authority.pem, admin, registry)
 
@@ -189,7 +189,7 @@ async def _start_controllers(
 async def _start_kubelet(
     stack: AsyncExitStack,
     options: ServerOptions,
-    registry: Registry,
+    context: ServerContext,
     reviews: Reviews,
     url: str,
     ca_pem: bytes,
@@ -199,7 +199,7 @@ async def _start_kubelet(
     from kcpctl.embedded.kubelet import Kubelet, ServerAccess
 
     kubelet = Kubelet(
-        registry,
+        context.registry,
         ROOT,
         access=ServerAccess(url, ca_pem),
         create_token=reviews.create_token,
@@ -207,6 +207,7 @@ async def _start_kubelet(
         clock=clock,
         rng=rng,
     )
+    context.read_log = kubelet.read_log
     stack.push_async_callback(kubelet.close)
     kubelet.start()
 

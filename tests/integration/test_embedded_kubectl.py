@@ -110,3 +110,15 @@ def test_a_cordoned_node_takes_no_pods_until_it_is_uncordoned(kubectl: Kubectl) 
     kubectl("uncordon", "local")
     kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=30s")
     kubectl("delete", "pod", "p", "--timeout=30s")
+
+
+def test_a_syncer_pod_is_a_process_whose_output_are_its_logs(kubectl: Kubectl) -> None:
+    image = "--image=kcpctl-syncer:local"
+    kubectl("run", "s", image, "--restart=Never", "--", "syncer", "--no-such-flag")
+    kubectl("wait", "pod/s", "--for=jsonpath={.status.phase}=Failed", "--timeout=30s")
+    assert "--no-such-flag" in kubectl("logs", "s")
+    assert "--no-such-flag" in kubectl("logs", "s", "--tail=1", "-c", "s")
+    code = "jsonpath={.status.containerStatuses[0].state.terminated.exitCode}"
+    assert kubectl("get", "pod", "s", "-o", code) == "2"
+    assert "not valid for pod" in kubectl.fails("logs", "s", "-c", "other")
+    kubectl("delete", "pod", "s", "--timeout=30s")

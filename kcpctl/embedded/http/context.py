@@ -15,6 +15,7 @@ __all__ = [
     "AdmissionCheck",
     "Authenticator",
     "Authorizer",
+    "ReadLog",
     "ServerContext",
     "VirtualResources",
 ]
@@ -74,11 +75,27 @@ AdmissionCheck = Callable[[UserInfo, ResourceInfo, str, str, Json], None]
 stored; raises StatusError to refuse the write."""
 
 
+class ReadLog(Protocol):
+    """Gives the output of a container that really runs."""
+
+    def __call__(
+        self,
+        namespace: str,
+        pod: str,
+        container: str = "",
+        *,
+        tail_lines: int | None = None,
+        previous: bool = False,
+    ) -> bytes:
+        """Return what was written so far; "" is the first container."""
+
+
 @dataclass(slots=True)
 class ServerContext:
     """Everything a handler needs.
 
-    ``admission`` is asked before each create, update and patch of the main resource.
+    ``read_log`` answers ``pods/NAME/log``, empty without a kubelet. ``admission`` is asked before
+    each create, update and patch of the main resource.
     """
 
     registry: Registry
@@ -88,3 +105,4 @@ class ServerContext:
     server_url: str = ""
     clock: Clock = SYSTEM_CLOCK
     admission: AdmissionCheck | None = None
+    read_log: ReadLog | None = None

@@ -47,7 +47,13 @@ Json = dict[str, Any]
 _OBJECT_TRANSFORMS: Final = frozenset({"Table", "PartialObjectMetadata"})
 LIST_TRANSFORMS: Final = frozenset({"Table", "PartialObjectMetadataList"})
 _PATCH_TYPES: Final = (JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY)
-_UPDATE_METHODS: Final = {"status": "gpu", "scale": "gpu", "approval": "gpu", "finalize": "u"}
+_UPDATE_METHODS: Final = {
+    "log": "g",
+    "status": "gpu",
+    "scale": "gpu",
+    "approval": "gpu",
+    "finalize": "u",
+}
 _METHOD_LETTERS: Final = {"get": "g", "patch": "p", "update": "u", "create": "c"}
 _JOB_WARNING: Final = (
     "child pods are preserved by default when jobs are deleted; set "
@@ -440,6 +446,8 @@ class _Call:
             raise self._not_supported()
         if name == "scale":
             return await self._scale()
+        if name == "log":
+            return self._log()
         if name in ("token", "binding", "eviction"):
             return await self._create_subresource(name)
         handlers: dict[str, Callable[[], Any]] = {
@@ -449,6 +457,26 @@ class _Call:
         }
         answer: Answer = await handlers[letter]()
         return answer
+
+    def _log(self) -> Answer:
+        """Return a container's output so far: ``follow`` does not wait for more."""
+        request = self._request
+        where = (self._namespace, request.name)
+        pod = self._registry.get(self._info, self._cluster, *where)
+        container = request.value("container")
+        known = [entry["name"] for entry in pod["spec"]["containers"]]
+        if container and container not in known:
+            raise bad_request(f"container {container} is not valid for pod {request.name}")
+        read = self._context.read_log
+        text = b""
+        if read is not None:
+            text = read(
+                *where,
+                container,
+                tail_lines=request.integer("tailLines"),
+                previous=request.flag("previous"),
+            )
+        return Answer(text, media_type="text/plain")
 
     def _not_supported(self) -> StatusError:
         info = self._info
