@@ -28,7 +28,8 @@ __all__ = ["Session"]
 _log = get_logger(__name__)
 
 _SYNC_POLL_SECONDS: Final = 0.05
-_STOP_SECONDS: Final = 10.0
+# Whoever waits for a server that hangs is not waited for: its work comes back at the next start.
+_STOP_SECONDS: Final = 3.0
 # A key that waits longer than this has failed about ten times (5 ms doubled), or was refused.
 _LONG_WAIT_SECONDS: Final = 5.0
 
@@ -36,8 +37,19 @@ _LONG_WAIT_SECONDS: Final = 5.0
 class _Informers:
     """The informers of one side: its namespaces and the synced types, not started yet."""
 
-    def __init__(self, client: Client, selector: str, *, clock: Clock, rng: random.Random) -> None:
-        self.factory = InformerFactory(client.aio, client.loop, clock=clock, rng=rng)
+    def __init__(
+        self,
+        name: str,
+        client: Client,
+        selector: str,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        metrics: Metrics | None,
+    ) -> None:
+        self.factory = InformerFactory(
+            client.aio, client.loop, name=name, clock=clock, rng=rng, metrics=metrics
+        )
         self.namespaces = self.factory.informer(NAMESPACES, label_selector=selector)
         self.objects: Mapping[Resource, SharedInformer[Unstructured]] = {
             resource: self.factory.informer(resource, label_selector=selector)
@@ -77,9 +89,11 @@ class Session:
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
-        self._up = _Informers(upstream, "", clock=clock, rng=rng)
+        self._up = _Informers("upstream", upstream, "", clock=clock, rng=rng, metrics=metrics)
         selector = gate.target.downstream_selector
-        self._down = _Informers(downstream, selector, clock=clock, rng=rng)
+        self._down = _Informers(
+            "downstream", downstream, selector, clock=clock, rng=rng, metrics=metrics
+        )
         self._down.namespaces.add_index(LOCATOR_INDEX, by_locator)
         self._namespaces = NamespaceMapper(gate.target, gate, self._down.side)
         self.reporter = StatusReporter(

@@ -90,7 +90,12 @@ class Syncer:
             address = self._options.health_bind_address
             health = health_server(address, live=self._live, ready=self._ready)
         factory = InformerFactory(
-            self._upstream.aio, loop, clock=self._clock, rng=self._rng, metrics=self._metrics
+            self._upstream.aio,
+            loop,
+            name="synctarget",
+            clock=self._clock,
+            rng=self._rng,
+            metrics=self._metrics,
         )
         try:
             if health is not None:
