@@ -50,8 +50,9 @@ class ObjectSyncer:
     and object downstream, status upstream. Invariants:
 
     1. Nothing is written downstream unless the gate is open and our finalizer is upstream.
-    2. An object downstream is written only if it carries this target's label, did not exist, or
-       upstream asks to adopt it; another target's never (3.9).
+    2. An object downstream is written only if it carries this target's label (or lost it but was
+       applied by a syncer), did not exist, or upstream asks to adopt it; another target's never
+       (3.9).
     3. What was applied and is still there as it was is not applied again: no writes at rest.
 
     ``sync`` is called on worker threads, never twice at once for a key.
@@ -217,6 +218,8 @@ class ObjectSyncer:
         where = f"{self._resource.kind} {metadata.get('namespace')}/{metadata.get('name')}"
         if owner is not None:
             return f"{where} belongs to another SyncTarget (key {owner}) on this cluster"
+        if _was_applied_by_us(metadata):
+            return ""  # somebody took our label off; the apply puts it back
         if up.meta.annotations.get(ADOPT_ANNOTATION) == "true":
             _log.info("Adopting an object", kind=self._resource.kind, name=metadata.get("name"))
             return ""
@@ -284,3 +287,11 @@ class ObjectSyncer:
         with self._lock:
             self._applied.pop(key, None)
             self._reported.pop(key, None)
+
+
+def _was_applied_by_us(metadata: Unstructured) -> bool:
+    """Whether a live object (a cached one has no managedFields) was made by a syncer's apply."""
+    return any(
+        entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply"
+        for entry in metadata.get("managedFields") or ()
+    )

@@ -215,6 +215,8 @@ def test_out_of_band_deletions_and_drift_are_mended(world: World) -> None:
         eventually(lambda: world.await_copy(CONFIG_MAPS)["metadata"]["uid"] != first)
         copies.patch("web", {"data": {"a": "changed"}}, namespace=world.namespace)
         eventually(lambda: world.await_copy(CONFIG_MAPS)["data"] == {"a": "b"})
+        copies.patch("web", {"metadata": {"labels": {OWNER: None}}}, namespace=world.namespace)
+        eventually(lambda: OWNER in world.await_copy(CONFIG_MAPS)["metadata"].get("labels", {}))
         second = world.await_copy(CONFIG_MAPS)["metadata"]["uid"]
         world.downstream.resource(NAMESPACES).delete(world.namespace)
         eventually(lambda: world.await_copy(CONFIG_MAPS)["metadata"]["uid"] != second)

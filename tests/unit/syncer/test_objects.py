@@ -132,6 +132,26 @@ def test_an_object_without_our_label_is_refused(world: World) -> None:
     assert world.expect_copy()["data"] == {"theirs": "x"}
 
 
+@pytest.mark.parametrize(
+    ("manager", "operation", "ours"),
+    [
+        ("kcpctl-syncer", "Apply", True),
+        ("kcpctl-syncer", "Update", False),
+        ("kubectl", "Apply", False),
+    ],
+)
+def test_a_copy_that_lost_our_label_gets_it_back(
+    world: World, manager: str, operation: str, ours: bool
+) -> None:
+    world.assigned(data={"a": "b"})
+    world.sync()
+    metadata = world.expect_copy()["metadata"]
+    metadata["labels"] = {}
+    metadata["managedFields"] = [{"manager": manager, "operation": operation}]
+    assert bool(world.sync().problem) is not ours
+    assert (OWNER in world.expect_copy()["metadata"]["labels"]) is ours
+
+
 def test_an_object_without_our_label_is_adopted_on_request(world: World) -> None:
     world.assigned(data={"a": "b"}, metadata={"annotations": {"workload.kcp.io/adopt": "true"}})
     world.down.put(CONFIG_MAPS, {"metadata": {"name": "web", "namespace": world.namespace}})
