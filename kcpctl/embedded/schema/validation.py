@@ -43,7 +43,8 @@ def validate(obj: Any, schema: Schema, *, old: Any = None) -> list[Cause]:
     ``old`` is what an update replaces, for transition rules (``oldSelf``). As on the real server
     rules do not run on an object whose structure is wrong, which is then said too.
     """
-    causes = [*_node(obj, schema, ""), *_lists(obj, schema, "")]
+    # A list's missing key field is found by both.
+    causes = list(dict.fromkeys([*_node(obj, schema, ""), *_lists(obj, schema, "")]))
     if not cel.has_rules(schema):
         return causes
     if any(cause.reason in _BLOCKING for cause in causes):
