@@ -71,13 +71,10 @@ def _report(info: ResourceInfo, obj: Json, schema: Schema, options: WriteOptions
     if not problems:
         return
     if options.field_validation == "Strict":
-        message = strict_error(problems)
-        if info.crd is None:
-            message = (
-                f'{info.kind} in version "{info.version}" cannot be handled as a {info.kind}: '
-                f"{message}"
-            )
-        raise bad_request(message)
+        raise bad_request(
+            f'{info.kind} in version "{info.version}" cannot be handled as a {info.kind}: '
+            f"{strict_error(problems)}"
+        )
     options.warnings += problems
 
 

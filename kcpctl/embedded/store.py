@@ -25,6 +25,29 @@ _encoder = msgspec.json.Encoder()
 _sorting_encoder = msgspec.json.Encoder(order="sorted")
 
 
+_METADATA_ORDER: Final = (
+    "name",
+    "generateName",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+)
+
+
+def _ordered(meta: Json) -> Json:
+    """Return metadata in the order of the real server's struct."""
+    return {key: meta[key] for key in _METADATA_ORDER if key in meta}
+
+
 class ObjectKey(NamedTuple):
     """Where an object lives; ``namespace`` is "" for cluster-scoped ones."""
 
@@ -58,7 +81,8 @@ class Stored:
             else:
                 # Struct order of the real server, which item() relies on.
                 head = {"kind": obj.get("kind", ""), "apiVersion": api_version}
-                found = _encoder.encode({**head, **obj, "apiVersion": api_version})
+                rest = {"metadata": _ordered(obj.get("metadata") or {}), "apiVersion": api_version}
+                found = _encoder.encode({**head, **obj, **rest})
             self._encoded[api_version] = found
         return found
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from kcpctl.embedded.backend import Backend
 from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.deletion import is_finished
@@ -312,7 +314,10 @@ class Writer:
         if old is None:
             raise not_found(info, name)
         new = patched(info, old, body, content_type)
-        new = admit(info, new, options)
+        try:
+            new = admit(info, new, options)
+        except StatusError as error:
+            raise _undecodable(info, new, error) from error
         tidy(new)
         self._check_patched(info, new, old)
         done = self._update(info, cluster, old, new, options, subresource, is_patch=True)
@@ -472,6 +477,14 @@ def patched(info: ResourceInfo, old: Json, body: Any, content_type: str) -> Json
     if content_type == STRATEGIC_PATCH and info.crd is None:
         return strategic_merge_patch(old, body, object_schema(info))
     raise _unsupported(info)
+
+
+def _undecodable(info: ResourceInfo, new: Json, error: StatusError) -> StatusError:
+    """Return the 422 for a patch whose result cannot be decoded."""
+    prefix = f'{info.kind} in version "{info.version}" cannot be handled as a {info.kind}: '
+    value = msgspec.json.encode(new).decode()
+    cause = Cause.invalid("patch", value, error.message.removeprefix(prefix))
+    return invalid("", "", "", [cause])
 
 
 def _unsupported(info: ResourceInfo) -> StatusError:

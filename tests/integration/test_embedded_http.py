@@ -391,6 +391,11 @@ class TestPaths:
         beta = v2.replace("v=v2", "v=v2beta1")
         assert (await plain.call("GET", "/apis", Accept=beta)).status == 406
 
+    async def test_kubectl_finds_a_document_to_validate_lists_with(self, plain: Server) -> None:
+        proto = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+        reply = await plain.call("GET", "/openapi/v2", Accept=proto)
+        assert (reply.status, reply.headers["Content-Type"]) == (200, proto)
+
     async def test_openapi_index(self, plain: Server) -> None:
         reply = await plain.call("GET", "/openapi/v3")
         assert "apis/apps/v1" in reply.json["paths"]

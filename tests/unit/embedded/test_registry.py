@@ -357,6 +357,15 @@ class TestPatch:
         with refused(400, "does not match the name"):
             maps.patch({"metadata": {"name": "b"}})
 
+    def test_a_result_that_does_not_decode_is_422_about_the_patch(self, maps: Kind) -> None:
+        maps.create()
+        options = WriteOptions(field_validation="Strict", trusted=False)
+        merge = "application/merge-patch+json"
+        with refused(422, ' "" is invalid: patch: Invalid value: '):
+            maps.registry.writer.patch(
+                maps.info, "root", "default", "a", {"bogus": 1}, merge, options
+            )
+
     def test_other_media_types_are_415(self, maps: Kind) -> None:
         maps.create()
         with refused(415):
