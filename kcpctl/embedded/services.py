@@ -110,7 +110,7 @@ def allocate(
     allocation = Allocation(others)
     if spec.get("type") == "ExternalName":
         if old_spec is not None and spec.get("clusterIP") == old_spec.get("clusterIP"):
-            for field in ("clusterIP", "clusterIPs"):
+            for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
                 spec.pop(field, None)
         return []
     if old_spec is not None and old_spec.get("clusterIP") and not spec.get("clusterIP"):
@@ -120,4 +120,6 @@ def allocate(
     if _needs_address(spec):
         spec["clusterIP"] = allocation.address(rng)
     spec.setdefault("clusterIPs", [spec["clusterIP"]])
+    spec.setdefault("ipFamilies", ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "SingleStack")
     return causes + _allocate_ports(spec, old_spec, allocation, rng)

@@ -12,7 +12,16 @@ import msgspec
 
 from kcpctl.embedded.status import expired
 
-__all__ = ["HISTORY_LENGTH", "Change", "ChangeType", "Cursor", "ObjectKey", "Store", "Stored"]
+__all__ = [
+    "HISTORY_LENGTH",
+    "Change",
+    "ChangeType",
+    "Cursor",
+    "ObjectKey",
+    "Store",
+    "Stored",
+    "in_struct_order",
+]
 
 Json = dict[str, Any]
 ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
@@ -43,9 +52,18 @@ _METADATA_ORDER: Final = (
 )
 
 
-def _ordered(meta: Json) -> Json:
-    """Return metadata in the order of the real server's struct."""
-    return {key: meta[key] for key in _METADATA_ORDER if key in meta}
+def in_struct_order(obj: Json) -> Json:
+    """Return an object of a built-in kind with its keys as the real server's structs order them.
+
+    Kind, apiVersion and metadata come first; :meth:`Stored.item` relies on the first two.
+    """
+    meta = obj.get("metadata") or {}
+    return {
+        "kind": obj.get("kind", ""),
+        "apiVersion": obj.get("apiVersion", ""),
+        **obj,
+        "metadata": {key: meta[key] for key in _METADATA_ORDER if key in meta},
+    }
 
 
 class ObjectKey(NamedTuple):
@@ -79,10 +97,7 @@ class Stored:
             if self.is_custom:
                 found = _sorting_encoder.encode(obj)
             else:
-                # Struct order of the real server, which item() relies on.
-                head = {"kind": obj.get("kind", ""), "apiVersion": api_version}
-                rest = {"metadata": _ordered(obj.get("metadata") or {}), "apiVersion": api_version}
-                found = _encoder.encode({**head, **obj, **rest})
+                found = _encoder.encode(in_struct_order({**obj, "apiVersion": api_version}))
             self._encoded[api_version] = found
         return found
 

@@ -317,7 +317,7 @@ class Writer:
         try:
             new = admit(info, new, options)
         except StatusError as error:
-            raise _undecodable(info, new, error) from error
+            raise _undecodable(info, new, body, content_type, error) from error
         tidy(new)
         self._check_patched(info, new, old)
         done = self._update(info, cluster, old, new, options, subresource, is_patch=True)
@@ -479,11 +479,29 @@ def patched(info: ResourceInfo, old: Json, body: Any, content_type: str) -> Json
     raise _unsupported(info)
 
 
-def _undecodable(info: ResourceInfo, new: Json, error: StatusError) -> StatusError:
+def _go_text(value: Any) -> str:
+    """Return a value as Go's ``%+v`` prints it."""
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{key}:{_go_text(value[key])}' for key in sorted(value))}]"
+    if isinstance(value, list):
+        return f"[{' '.join(_go_text(item) for item in value)}]"
+    if value is None:
+        return "<nil>"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _undecodable(
+    info: ResourceInfo, new: Json, body: Any, content_type: str, error: StatusError
+) -> StatusError:
     """Return the 422 for a patch whose result cannot be decoded."""
     prefix = f'{info.kind} in version "{info.version}" cannot be handled as a {info.kind}: '
+    detail = error.message.removeprefix(prefix)
     value = msgspec.json.encode(new).decode()
-    cause = Cause.invalid("patch", value, error.message.removeprefix(prefix))
+    if content_type == STRATEGIC_PATCH:
+        value = _go_text(body)
+        _, is_type, go_type = detail.partition("json: cannot unmarshal ")[2].rpartition(" of type ")
+        detail = f"unrecognized type: {go_type}" if is_type else detail
+    cause = Cause.invalid("patch", value, detail)
     return invalid("", "", "", [cause])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -58,8 +57,8 @@ class PathHandler:
         self._registry = context.registry
         self._pool = pool
 
-    async def handle(self, request: ApiRequest, cluster: str, accept: str) -> Answer:
-        """Answer one request."""
+    async def handle(self, request: ApiRequest, cluster: str, accept: str, host: str) -> Answer:
+        """Answer one request; ``host`` is the address that the client uses."""
         path = request.path.removesuffix("/") or "/"
         segments = path[1:].split("/")
         if f"/{segments[0]}" in _HEALTH:
@@ -69,7 +68,7 @@ class PathHandler:
         if segments[0] == "openapi":
             return await self._openapi(segments[1:], cluster, accept)
         if segments[0] in ("api", "apis"):
-            return self._discovery(segments, cluster, accept, request)
+            return self._discovery(segments, cluster, accept, request, host)
         if path == "/":
             paths = ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3"]
             return self._json({"paths": [*paths, "/readyz", "/version"]}, accept)
@@ -96,23 +95,19 @@ class PathHandler:
         return Answer("\n".join(lines).encode(), media_type=_TEXT)
 
     def _discovery(
-        self, segments: list[str], cluster: str, accept: str, request: ApiRequest
+        self, segments: list[str], cluster: str, accept: str, request: ApiRequest, host: str
     ) -> Answer:
         if request.method not in ("GET", "HEAD"):
             raise _method_not_allowed_path()
         infos = self._registry.infos(cluster)
         if len(segments) == 1:
-            aggregated = discovery.aggregated_api
-            legacy: Callable[[], Json] = discovery.api_versions
-            if segments[0] == "apis":
-                aggregated = discovery.aggregated_apis
-
-                def legacy() -> Json:
-                    return discovery.api_group_list(infos)
-
+            is_core = segments[0] == "api"
             if _wants_aggregated(accept):
+                aggregated = discovery.aggregated_api if is_core else discovery.aggregated_apis
                 return Answer(_encoder.encode(aggregated(infos)), media_type=_AGGREGATED)
-            return self._json(legacy(), accept)
+            if is_core:
+                return self._json(discovery.api_versions(host), accept)
+            return self._json(discovery.api_group_list(infos), accept)
         if segments[0] == "api":
             if len(segments) > 2 or segments[1] != "v1":
                 raise not_served()

@@ -36,6 +36,7 @@ from kcpctl.embedded.status import (
     success,
     unsupported_media_type,
 )
+from kcpctl.embedded.store import in_struct_order
 from kcpctl.embedded.strategy import strategy_of
 from kcpctl.embedded.user import UserInfo
 from kcpctl.embedded.writer import APPLY, JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, patched
@@ -198,6 +199,8 @@ class _Call:
             )
         elif representation.transform:
             obj = partial_metadata(obj, representation.transform_version)
+        elif info.crd is None and "metadata" in obj:
+            obj = in_struct_order(obj)
         body = encode(obj, representation)
         return Answer(body, status, representation.media_type, warnings or [])
 

@@ -88,7 +88,8 @@ class ApiServer:
         if not decision.allowed:
             raise denied(user, attributes, decision.reason)
         if not request.is_resource:
-            answer = await self._paths.handle(request, cluster, http.headers.get("Accept", ""))
+            accept = http.headers.get("Accept", "")
+            answer = await self._paths.handle(request, cluster, accept, http.host)
             return _response(answer)
         if cluster == WILDCARD and request.verb not in ("list", "watch"):
             raise method_not_allowed()

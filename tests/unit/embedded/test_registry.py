@@ -366,6 +366,16 @@ class TestPatch:
                 maps.info, "root", "default", "a", {"bogus": 1}, merge, options
             )
 
+    def test_strategic_patches_of_a_wrong_type_are_told_as_go_prints_them(
+        self, deployments: Kind
+    ) -> None:
+        deployments.create(spec=SPEC)
+        options = WriteOptions(trusted=False)
+        body = {"spec": {"replicas": "x"}}
+        where = (deployments.info, "root", "default", "a")
+        with refused(422, '"map[spec:map[replicas:x]]": unrecognized type: int32'):
+            deployments.registry.writer.patch(*where, body, STRATEGIC_PATCH, options)
+
     def test_other_media_types_are_415(self, maps: Kind) -> None:
         maps.create()
         with refused(415):
