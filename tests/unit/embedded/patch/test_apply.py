@@ -233,7 +233,7 @@ def test_status_is_applied_through_its_endpoint_only() -> None:
 def test_an_object_that_nobody_owns_belongs_to_before_first_apply() -> None:
     live = config_map(a="1", b="1")
     obj = apply(live, config_map(a="1"))
-    fields = {".": {}, "f:a": {}, "f:b": {}}
+    fields: dict[str, Any] = {".": {}, "f:a": {}, "f:b": {}}
     assert owners(obj) == {
         "one Apply": {"f:data": {"f:a": {}}},
         "before-first-apply Update": {"f:data": fields},
@@ -280,7 +280,7 @@ def test_structs_by_value_have_no_owner_of_their_own() -> None:
     template = {"spec": {"containers": [{"name": "c", "image": "i", "resources": {}}]}}
     new = {"metadata": {"name": "d"}, "spec": {"template": template, "strategy": {}}, "status": {}}
     obj = track_update(None, new, "m", DEPLOYMENT, now=NOW, api_version="apps/v1")
-    containers = {
+    containers: dict[str, Any] = {
         'k:{"name":"c"}': {".": {}, "f:image": {}, "f:name": {}, "f:resources": {}},
     }
     assert obj["metadata"]["managedFields"][0]["fieldsV1"] == {
