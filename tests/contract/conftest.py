@@ -18,14 +18,17 @@ from kcpctl.testing.real import RealCluster, missing_binaries
 _numbers = count(1)
 
 
-@pytest.fixture(scope="session", params=["embedded", pytest.param("real", marks=pytest.mark.real)])
+SERVERS = ["embedded"]
+if not missing_binaries():
+    SERVERS.append("real")
+
+
+@pytest.fixture(scope="session", params=SERVERS)
 def kubeconfig(request: pytest.FixtureRequest) -> Iterator[Path]:
     if request.param == "embedded":
         with ControlPlane(workspaces=False) as server:
             yield server.kubeconfig
         return
-    if missing := missing_binaries():
-        pytest.skip(missing)
     with RealCluster() as cluster:
         yield cluster.kubeconfig
 

@@ -23,11 +23,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 GREETINGS = Resource("example.com", "v1", "greetings", "Greeting")
 
 
-@pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.real)])
+@pytest.fixture(params=["embedded"] if missing_binaries() else ["embedded", "real"])
 def kubeconfig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     if request.param == "real":
-        if missing := missing_binaries():
-            pytest.skip(missing)
         with RealCluster() as cluster:
             yield cluster.kubeconfig
         return
