@@ -11,9 +11,17 @@ from typing import Final
 
 from kcpctl.client import AsyncClient, Client, ClientConfig, Transport, load_config
 from kcpctl.client.http import HttpTransport
-from kcpctl.errors import UsageError
+from kcpctl.errors import InternalError, ServiceUnavailable, TransportError, UsageError
 from kcpctl.logicalcluster import ROOT, WILDCARD, is_valid_path
-from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, IOLoop, Metrics
+from kcpctl.runtime import (
+    SYSTEM_CLOCK,
+    SYSTEM_RANDOM,
+    Backoff,
+    Clock,
+    IOLoop,
+    Metrics,
+    get_logger,
+)
 from kcpctl.syncer.options import SyncerOptions
 from kcpctl.syncer.reloading import ReloadingTransport
 from kcpctl.syncer.syncer import Syncer
@@ -21,9 +29,14 @@ from kcpctl.syncer.target import FIELD_MANAGER
 
 __all__ = ["run_syncer"]
 
+_log = get_logger(__name__)
+
 # Appendix A: what the original's generated manifests give a syncer.
 _QPS: Final = 20.0
 _BURST: Final = 30
+_ASK_AGAIN_SECONDS: Final = 1.0
+_KCP: Final = "+kcp"
+"""Part of the version of every kcp, and of the embedded control plane."""
 
 
 def run_syncer(
@@ -54,6 +67,10 @@ def run_syncer(
     prefix, name = _upstream_cluster(upstream_config, options.from_cluster)
     with IOLoop("kcpctl-io") as loop:
         up = loop.run(_transport(from_kubeconfig, upstream_config, make, clock))
+        if _may_be_plain(upstream_config, name) and not _has_logical_clusters(
+            up, loop, clock, stop
+        ):
+            prefix = ""
         down = loop.run(_transport(to_kubeconfig, downstream_config, make, clock))
         upstream = Client(AsyncClient(up, cluster_name=name, prefix=prefix), loop)
         downstream = Client(_downstream(down, downstream_config), loop)
@@ -109,6 +126,26 @@ def _upstream_cluster(config: ClientConfig, from_cluster: str) -> tuple[str, str
             "cluster; write for example root:demo"
         )
     return (f"/clusters/{name}", name) if name else ("", ROOT)
+
+
+def _may_be_plain(config: ClientConfig, name: str) -> bool:
+    """Whether ``name`` can also be what ``--cluster-name`` calls an ordinary server."""
+    return not config.cluster and name != ROOT and ":" not in name
+
+
+def _has_logical_clusters(
+    transport: Transport, loop: IOLoop, clock: Clock, stop: threading.Event
+) -> bool:
+    """Ask the server whether it is a kcp (4.10), for as long as it does not answer."""
+    client = AsyncClient(transport, cluster_name=ROOT)
+    backoff = Backoff(_ASK_AGAIN_SECONDS, 30, clock=clock)
+    while not stop.is_set():
+        try:
+            return _KCP in loop.run(client.server_version())
+        except (TransportError, ServiceUnavailable, InternalError) as error:
+            _log.warning("Upstream does not answer, will retry", error=error)
+            stop.wait(backoff.next())
+    return False
 
 
 def _downstream(transport: Transport, config: ClientConfig) -> AsyncClient:
