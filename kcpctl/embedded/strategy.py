@@ -41,7 +41,7 @@ class Strategy:
     fold: brings an object into the shape that is stored, before field owners are noted.
     prepare: what the server adds afterwards, before validation; gets the old object on update,
         None on create. (Both may replace top-level fields of the object.)
-    prepare_status: the same for a status update.
+    prepare_status: completes the status of a status update.
     initial_status: what status is on create; None leaves it out.
     keeps_status: status of the request is kept on create (Nodes register themselves with it).
     creates_on_update: a PUT of an object that does not exist creates it.

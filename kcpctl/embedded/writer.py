@@ -233,13 +233,14 @@ class Writer:
         new["metadata"]["uid"] = uid
         new = self._isolated(info, new, old, subresource)
         strategy_of(info).fold(new)
+        prepare_status = strategy_of(info).prepare_status
+        if prepare_status is not None and subresource == "status":
+            prepare_status(new, old)
         self._backend.annotate(cluster, new)
         if not tracked:
             new = self._track(info, old, new, subresource, options)
         if subresource in ("", "scale"):
             strategy_of(info).prepare(new, old)
-        elif (prepare_status := strategy_of(info).prepare_status) and subresource == "status":
-            prepare_status(new, old)
         causes = self._allocate(info, cluster, new, old) if not subresource else []
         if subresource in ("", "scale") and bumps_generation(info, new, old):
             new["metadata"]["generation"] = meta.get("generation", 0) + 1

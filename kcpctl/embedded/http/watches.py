@@ -180,7 +180,7 @@ class Watch:
         cursor.end()
 
     async def _follow(self, cursor: Cursor) -> AsyncGenerator[bytes, None]:
-        sent = self._revision
+        sent = self._revision or self._registry.store.revision
         if self._initial:
             chunk = self._initial_lines()
             if chunk:

@@ -211,6 +211,14 @@ class TestKinds:
         part = pods.create("part", spec={"containers": [{**container, "resources": some}]})
         assert part["status"]["qosClass"] == "Burstable"
 
+    def test_the_status_of_pods_is_completed(self, plain: Registry) -> None:
+        pods = Kind(plain, "/v1/pods")
+        pods.create(spec={"containers": [{"name": "c", "image": "i"}]})
+        pod = {**pods.get(), "status": {"phase": "Running", "podIP": "127.0.0.9"}}
+        status = pods.update(pod, subresource="status")["status"]
+        assert status["podIPs"] == [{"ip": "127.0.0.9"}]
+        assert status["qosClass"] == "BestEffort"
+
     def test_jobs_select_by_their_own_uid(self, plain: Registry) -> None:
         pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}
         made = Kind(plain, "batch/v1/jobs").create(spec={"template": {"spec": pod}})

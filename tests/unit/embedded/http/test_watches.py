@@ -109,8 +109,9 @@ async def test_a_watch_without_a_version_starts_with_what_there_is(
 
 async def test_initial_events_can_be_turned_off(watcher: Watcher) -> None:
     watcher.add("a")
-    run = watcher.start(sendInitialEvents="false", resourceVersionMatch="NotOlderThan")
-    assert await run.settle() == []
+    query = {"sendInitialEvents": "false", "resourceVersionMatch": "NotOlderThan"}
+    run = watcher.start(**query, allowWatchBookmarks="true", timeoutSeconds=1)
+    assert await run.finish() == []
 
 
 async def test_initial_events_end_with_a_marked_bookmark(watcher: Watcher) -> None:
