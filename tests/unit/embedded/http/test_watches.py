@@ -109,7 +109,7 @@ async def test_a_watch_without_a_version_starts_with_what_there_is(
 
 async def test_initial_events_can_be_turned_off(watcher: Watcher) -> None:
     watcher.add("a")
-    query = {"sendInitialEvents": "false", "resourceVersionMatch": "NotOlderThan"}
+    query: Json = {"sendInitialEvents": "false", "resourceVersionMatch": "NotOlderThan"}
     run = watcher.start(**query, allowWatchBookmarks="true", timeoutSeconds=1)
     assert await run.finish() == []
 
