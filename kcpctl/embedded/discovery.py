@@ -52,6 +52,8 @@ _CRD_VERBS: Final = (
     "update",
     "watch",
 )
+# The real server still stores CRDs in their first version.
+_STORED_AS: Final = {"CustomResourceDefinition": "apiextensions.k8s.io/v1beta1"}
 _READ_WRITE: Final = ("get", "patch", "update")
 
 
@@ -137,7 +139,7 @@ def _subresources(info: ResourceInfo) -> list[tuple[str, _Subresource]]:
 
 def _storage_hash(info: ResourceInfo) -> str:
     """Return the hash that tells clients whether two resources are stored as one."""
-    version = info.storage_version or info.api_version
+    version = _STORED_AS.get(info.kind) or info.storage_version or info.api_version
     text = f"{version if '/' in version else f'/{version}'}/{info.kind}"
     return base64.b64encode(hashlib.sha256(text.encode()).digest()[:8]).decode()
 

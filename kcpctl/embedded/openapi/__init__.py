@@ -7,6 +7,6 @@ Thread-safe.
 
 from __future__ import annotations
 
-from kcpctl.embedded.openapi.documents import v2, v3_group, v3_index
+from kcpctl.embedded.openapi.documents import v2, v2_protobuf, v3_group, v3_index
 
-__all__ = ["v2", "v3_group", "v3_index"]
+__all__ = ["v2", "v2_protobuf", "v3_group", "v3_index"]

@@ -11,10 +11,11 @@ import msgspec
 
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.openapi.paths import paths
+from kcpctl.embedded.openapi.protobuf import encode_document
 from kcpctl.embedded.openapi.schemas import components
 from kcpctl.embedded.schema.builtin import package
 
-__all__ = ["v2", "v3_group", "v3_index"]
+__all__ = ["v2", "v2_protobuf", "v3_group", "v3_index"]
 
 Json = dict[str, Any]
 _INFO: Final = {"title": "Kubernetes", "version": "unversioned"}
@@ -25,6 +26,11 @@ _CACHED_DOCUMENTS: Final = 64
 def v2(infos: Sequence[ResourceInfo]) -> bytes:
     """Return the ``/openapi/v2`` document."""
     return _v2(tuple(infos))
+
+
+def v2_protobuf(infos: Sequence[ResourceInfo]) -> bytes:
+    """Return the ``/openapi/v2`` document without paths, in protobuf (what kubectl asks for)."""
+    return _v2_protobuf(tuple(infos))
 
 
 def v3_index(infos: Sequence[ResourceInfo]) -> bytes:
@@ -76,6 +82,11 @@ def _v2(infos: tuple[ResourceInfo, ...]) -> bytes:
         "definitions": {name: _v2_schema(node) for name, node in components(infos).items()},
     }
     return msgspec.json.encode(document)
+
+
+@lru_cache(maxsize=4)
+def _v2_protobuf(infos: tuple[ResourceInfo, ...]) -> bytes:
+    return encode_document(msgspec.json.decode(_v2(infos)))
 
 
 def _v2_path(item: Json) -> Json:

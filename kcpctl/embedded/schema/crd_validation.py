@@ -29,7 +29,7 @@ _APPROVAL_TEXT: Final = (
 def validate_crd(crd: Json, old: Json | None = None) -> list[Cause]:
     """Return what is wrong with a (defaulted) CustomResourceDefinition."""
     spec = crd["spec"]
-    causes = [*_names(crd), *_spec(spec), *_versions(spec)]
+    causes = [*_names(crd, creating=old is None), *_spec(spec), *_versions(spec)]
     if old is None:
         causes += _approval(crd)
     else:
@@ -48,11 +48,11 @@ def dns_1035_error(text: str) -> str:
     return "" if re.fullmatch(_DNS_1035, text) else _DNS_1035_TEXT
 
 
-def _names(crd: Json) -> Iterator[Cause]:
+def _names(crd: Json, *, creating: bool) -> Iterator[Cause]:
     spec = crd["spec"]
     names, group = spec["names"], spec.get("group", "")
     wanted = f"{names.get('plural', '')}.{group}"
-    if crd["metadata"].get("name") != wanted:
+    if creating and crd["metadata"].get("name") != wanted:
         text = 'must be spec.names.plural+"."+spec.group'
         yield Cause.invalid("metadata.name", crd["metadata"].get("name", ""), text)
     if not group:
@@ -236,6 +236,8 @@ def _update(crd: Json, old: Json) -> Iterator[Cause]:
         name = spec["names"].get(field)
         if name != before.get("names", {}).get(field):
             yield Cause.invalid(f"spec.names.{field}", name, "field is immutable")
+    if spec.get("versions") == before.get("versions"):
+        return  # a status write may list any version
     served = {version.get("name") for version in spec.get("versions") or ()}
     for index, name in enumerate((crd.get("status") or {}).get("storedVersions") or ()):
         if name not in served:

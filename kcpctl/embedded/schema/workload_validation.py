@@ -66,7 +66,11 @@ def _same_selector(obj: Json, old: Json | None) -> Iterator[Cause]:
     if old is not None:
         selector, before = obj["spec"].get("selector"), old.get("spec", {}).get("selector")
         if selector != before:
-            yield Cause.invalid("spec.selector", selector, _IMMUTABLE)
+            labels = (selector or {}).get("matchLabels")
+            shown = (
+                {**selector, "matchLabels": dict(sorted(labels.items()))} if labels else selector
+            )
+            yield Cause.invalid("spec.selector", shown, _IMMUTABLE)
 
 
 def _deployment(obj: Json, old: Json | None) -> Iterator[Cause]:

@@ -63,6 +63,9 @@ def test_a_built_in_resource_and_its_subresources() -> None:
     deployments = named(document["resources"], "deployments")
     # The hash is the real server's: clients compare them.
     assert deployments["storageVersionHash"] == "8aSe+NMegvE="
+    extensions = discovery.resource_list("apiextensions.k8s.io/v1", INFOS)
+    assert extensions is not None
+    assert extensions["resources"][0]["storageVersionHash"] == "jfWCUB31mvA="
     assert deployments["shortNames"] == ["deploy"]
     assert named(document["resources"], "deployments/scale") == {
         "name": "deployments/scale",
