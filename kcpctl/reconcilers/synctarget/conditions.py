@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kcpctl.apis.conditions import (
@@ -19,7 +19,7 @@ from kcpctl.apis.conditions import (
     true,
     unknown,
 )
-from kcpctl.clusters import ConnectionState, ConnectionStatus
+from kcpctl.clusters import ConnectionReason, ConnectionState, ConnectionStatus
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds
 from kcpctl.reconcilers.synctarget.problem import Problem
 
@@ -52,8 +52,20 @@ def valid_condition(problem: Problem | None) -> Condition:
     return false(VALID, problem.severity, problem.reason, problem.message)
 
 
-def connected_condition(problem: Problem | None, connection: ConnectionStatus | None) -> Condition:
-    """Return ClusterConnected from the credentials' problem or else the pool's view."""
+_WAYS_OUT: Final[Mapping[str, str]] = {
+    ConnectionReason.UNAUTHORIZED: "put valid credentials into",
+    ConnectionReason.CERTIFICATE_INVALID: "correct",
+    ConnectionReason.CONNECTION_FAILED: "start the cluster, or correct the server in",
+}
+
+
+def connected_condition(
+    problem: Problem | None, connection: ConnectionStatus | None, source: str = ""
+) -> Condition:
+    """Return ClusterConnected from the credentials' problem or else the pool's view.
+
+    ``source`` says where the credentials are from: a failure names what to mend.
+    """
     if problem is not None:
         return false(CLUSTER_CONNECTED, problem.severity, problem.reason, problem.message)
     if connection is None:
@@ -61,7 +73,10 @@ def connected_condition(problem: Problem | None, connection: ConnectionStatus | 
     if connection.connected:
         return true(CLUSTER_CONNECTED, "Connected", f"Connected to {connection.server}")
     if connection.state is ConnectionState.DISCONNECTED:
-        return false(CLUSTER_CONNECTED, ERROR, connection.reason, connection.message)
+        message = connection.message
+        if source and (way_out := _WAYS_OUT.get(connection.reason)):
+            message = f"{message}; {way_out} {source}"
+        return false(CLUSTER_CONNECTED, ERROR, connection.reason, message)
     return unknown(CLUSTER_CONNECTED, "NotChecked", "The first connection is being made")
 
 

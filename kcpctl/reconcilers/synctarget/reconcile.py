@@ -77,6 +77,7 @@ class _Findings:
     invalid: Problem | None = None
     credentials: Problem | None = None
     connection: ConnectionStatus | None = None
+    source: str = ""
     rollout: Rollout | None = None
     renew_after_seconds: float | None = None
     updated: bool = False
@@ -165,6 +166,7 @@ class SyncTargetReconciler:
                 invalid=findings.invalid,
                 credentials=findings.credentials,
                 connection=findings.connection,
+                source=findings.source,
                 rollout=findings.rollout,
                 heartbeat=heartbeat,
                 thresholds=self._options.thresholds,
@@ -198,7 +200,7 @@ class SyncTargetReconciler:
         except ConfigError as error:
             problem = Problem(INVALID_CONFIGURATION, f"{error}; correct the kubeconfig there")
         else:
-            return _Findings(connection=self._pool.status(request.key))
+            return _Findings(connection=self._pool.status(request.key), source=found.source)
         self._deployer.forget(request.key)
         self._pool.fail(request.key, problem.reason, problem.message)
         return _Findings(credentials=problem)

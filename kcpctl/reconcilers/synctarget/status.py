@@ -55,6 +55,7 @@ class Snapshot:
     invalid: the rule or reference that makes it not Valid.
     credentials: why there is no usable kubeconfig (Managed).
     connection: the pool's view of the cluster (Managed).
+    source: where the connection's credentials are from, for messages.
     rollout: the syncer's Deployment (Managed and connected).
     heartbeat: the syncer's heartbeat.
     now: wall-clock seconds, for transition times only.
@@ -64,6 +65,7 @@ class Snapshot:
     invalid: Problem | None = None
     credentials: Problem | None = None
     connection: ConnectionStatus | None = None
+    source: str = ""
     rollout: Rollout | None = None
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -124,7 +126,7 @@ def _set(
 def _deployed(snapshot: Snapshot, conditions: list[Condition], *, managed: bool) -> list[Condition]:
     """Set ClusterConnected and SyncerDeployed."""
     if managed:
-        connected = connected_condition(snapshot.credentials, snapshot.connection)
+        connected = connected_condition(snapshot.credentials, snapshot.connection, snapshot.source)
         conditions = _set(snapshot, conditions, connected)
         return _set(snapshot, conditions, deployed_condition(connected, snapshot.rollout))
     before = get_condition(conditions, SYNCER_DEPLOYED)

@@ -292,3 +292,22 @@ def test_set_condition_is_what_keeps_the_times() -> None:
     first = decide(snapshot()).status.conditions
     again = set_condition(first, Condition(type=READY, status="True", reason="Ready"), NOW + 5)
     assert again[0].last_transition_time == first[0].last_transition_time
+
+
+@pytest.mark.parametrize(
+    ("reason", "way_out"),
+    [
+        ("Unauthorized", "put valid credentials into Secret a/b"),
+        ("CertificateInvalid", "correct Secret a/b"),
+        ("ConnectionFailed", "start the cluster, or correct the server in Secret a/b"),
+    ],
+)
+def test_a_failed_connection_names_its_credentials_and_the_way_out(
+    reason: str, way_out: str
+) -> None:
+    down = connection(ConnectionState.DISCONNECTED, reason, "no")
+    decision = decide(snapshot(connection=down, source="Secret a/b", rollout=None))
+    for type_ in ("ClusterConnected", "Ready"):
+        found = get_condition(decision.status.conditions, type_)
+        assert found is not None
+        assert found.message == f"no; {way_out}"
