@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import Coroutine, Mapping
@@ -152,9 +153,8 @@ class FaultProxy:
         await self._reset()
 
     async def _reset(self) -> None:
-        for pair in list(self._pairs):
+        for pair in self._pairs:
             pair.reset()
-        self._pairs.clear()
 
     async def _set_flow(self, flows: bool) -> None:
         if flows:
@@ -184,36 +184,29 @@ class FaultProxy:
         """Pass on what comes from the client, until either end has ended."""
         try:
             await self._flows.wait()
-            try:
-                answers, pair.server = await asyncio.open_connection(*self._target)
-            except OSError:
+            answers, pair.server = await asyncio.open_connection(*self._target)
+            if pair.was_reset:  # while it was being made
                 pair.reset()
-                return
-            if pair not in self._pairs:  # it was reset meanwhile
-                pair.reset()
-                return
-            back = self._tasks.spawn(self._answer(answers, pair), name="answers")
+            self._tasks.spawn(self._answer(answers, pair), name="answers")
             while data := await self._piece(reader):
                 pair.server.write(data)
                 await pair.server.drain()
-            back.cancel()
         except OSError:
-            pass  # one end is gone, so the other goes too
+            pair.reset()
         finally:
-            self._end(pair)
+            await pair.close()
+            self._pairs.discard(pair)
 
     async def _answer(self, answers: asyncio.StreamReader, pair: _Pair) -> None:
         """Pass on what comes from the server, as far as it may."""
         try:
-            while data := await self._piece(answers):
+            while pair.left != 0 and (data := await self._piece(answers)):
                 pair.client.write(pair.allowed(data))
                 await pair.client.drain()
-                if pair.left == 0:
-                    break
         except OSError:
-            pass
+            pair.reset()
         finally:
-            self._end(pair)
+            await pair.close()
 
     async def _piece(self, reader: asyncio.StreamReader) -> bytes:
         data = await reader.read(_CHUNK_BYTES)
@@ -221,10 +214,6 @@ class FaultProxy:
             await self._clock.asleep(self._delay_seconds)
         await self._flows.wait()
         return data
-
-    def _end(self, pair: _Pair) -> None:
-        self._pairs.discard(pair)
-        pair.close()
 
 
 class _Pair:
@@ -234,6 +223,11 @@ class _Pair:
         self.client = client
         self.server: asyncio.StreamWriter | None = None
         self.left = left
+        self.was_reset = False
+
+    @property
+    def _writers(self) -> list[asyncio.StreamWriter]:
+        return [self.client] if self.server is None else [self.client, self.server]
 
     def allowed(self, data: bytes) -> bytes:
         """Return what may pass of ``data``."""
@@ -242,17 +236,18 @@ class _Pair:
             self.left -= len(data)
         return data
 
-    def close(self) -> None:
-        """End both in order."""
-        for writer in (self.client, self.server):
-            if writer is not None:
-                writer.close()
+    async def close(self) -> None:
+        """End both in order, and return when what was written has left."""
+        for writer in self._writers:
+            writer.close()
+        for writer in self._writers:
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     def reset(self) -> None:
         """End both by a TCP reset."""
-        for writer in (self.client, self.server):
-            if writer is None:
-                continue
+        self.was_reset = True
+        for writer in self._writers:
             sock = writer.get_extra_info("socket")
             if sock is not None and sock.fileno() >= 0:
                 # Lingering for no time at all makes the kernel send a reset.
