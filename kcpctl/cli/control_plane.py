@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from pathlib import Path
@@ -12,7 +13,7 @@ import click
 
 from kcpctl.cli.connect import logging_flags
 from kcpctl.cli.options import FILE, GroupedCommand, flag
-from kcpctl.errors import UsageError
+from kcpctl.errors import KcpctlError, UsageError
 
 if TYPE_CHECKING:
     from kcpctl.embedded.server import RunningServer, ServerOptions
@@ -70,7 +71,15 @@ def command(
     from kcpctl.embedded.server import ServerOptions
 
     options = ServerOptions(port=port, workspaces=not plain, kubelet=kubelet, state_dir=state_dir)
-    asyncio.run(_serve(options, write_kubeconfig))
+    try:
+        asyncio.run(_serve(options, write_kubeconfig))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise KcpctlError(
+            f"port {port} of {options.host} is in use by another process; choose another with "
+            "--port, or --port 0 for a free one"
+        ) from error
     return 0
 
 
