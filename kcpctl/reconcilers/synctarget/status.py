@@ -109,7 +109,7 @@ def decide(snapshot: Snapshot) -> Decision:
         observed_generation=target.metadata.generation,
         conditions=conditions,
         phase=decide_phase(target, conditions, managed=managed),
-        capacity=_capacity(target),
+        capacity=_capacity(target) if snapshot.invalid is None else target.status.capacity,
     )
     settled = deleting or snapshot.invalid is not None
     after = None if settled else next_look(heartbeat, snapshot.thresholds)

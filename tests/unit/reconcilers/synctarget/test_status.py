@@ -177,6 +177,13 @@ def test_an_invalid_spec_asks_for_no_requeue_and_keeps_what_was_observed() -> No
     assert (kept.status, kept.observed_generation) == ("True", 3)
 
 
+def test_the_capacity_of_an_invalid_spec_is_not_copied() -> None:
+    wrong = target(capacity={"cpu": "4"})
+    wrong.spec.capacity = {"cpu": "-1"}
+    invalid = Problem("ValidationFailed", "V3: no")
+    assert decide(snapshot(target=wrong, invalid=invalid)).status.capacity == {"cpu": "4"}
+
+
 def test_from_managed_to_external_the_connection_is_no_longer_told() -> None:
     before = decide(snapshot()).status
     external = SyncTarget(
