@@ -106,7 +106,7 @@ def _default_http(handler: Json) -> None:
 
 
 def _default_volume(volume: Json) -> None:
-    if len(volume) <= 1:
+    if volume.keys() <= {"name"}:
         volume["emptyDir"] = {}
     for source in ("secret", "configMap", "downwardAPI", "projected"):
         if source in volume:

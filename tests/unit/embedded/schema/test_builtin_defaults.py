@@ -198,3 +198,41 @@ def test_an_unknown_kind_is_copied() -> None:
     result = default_builtin("example.com", "v1", "Widget", obj)
     assert result == obj
     assert result["spec"] is not obj["spec"]
+
+
+def test_client_affinity_lasts_three_hours() -> None:
+    obj = {"metadata": {"name": "s"}, "spec": {"sessionAffinity": "ClientIP"}}
+    spec = default_builtin("", "v1", "Service", obj)["spec"]
+    assert spec["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 10800}}
+
+
+@pytest.mark.parametrize(
+    ("group", "kind", "given", "expected"),
+    [
+        ("", "PersistentVolumeClaim", {"spec": {}}, {"spec": {"volumeMode": "Filesystem"}}),
+        ("", "Endpoints", {"subsets": [{"ports": [{"port": 1}]}]}, {}),
+        (
+            "networking.k8s.io",
+            "NetworkPolicy",
+            {"spec": {"egress": [{"ports": [{"port": 53}]}]}},
+            {},
+        ),
+        ("storage.k8s.io", "StorageClass", {}, {"reclaimPolicy": "Delete"}),
+        ("scheduling.k8s.io", "PriorityClass", {}, {"preemptionPolicy": "PreemptLowerPriority"}),
+        ("events.k8s.io", "Event", {}, {"eventTime": None}),
+        ("", "Event", {}, {"firstTimestamp": None, "reportingComponent": ""}),
+        ("rbac.authorization.k8s.io", "ClusterRole", {}, {"rules": None}),
+        ("discovery.k8s.io", "EndpointSlice", {"ports": [{"port": 1}]}, {"endpoints": None}),
+        ("", "Node", {"spec": {"podCIDR": "10.0.0.0/24"}}, {}),
+        ("", "ReplicationController", {"spec": {"template": TEMPLATE}}, {}),
+        ("policy", "PodDisruptionBudget", {"spec": {}}, {}),
+    ],
+)
+def test_other_kinds_get_theirs_and_keep_them(
+    group: str, kind: str, given: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    once = default_builtin(group, "v1", kind, {"metadata": {"name": "x"}, **given})
+    assert {key: once[key] for key in expected if key != "spec"} == {
+        key: value for key, value in expected.items() if key != "spec"
+    }
+    assert default_builtin(group, "v1", kind, once) == once
