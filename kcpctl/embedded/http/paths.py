@@ -22,6 +22,8 @@ _TEXT: Final = "text/plain; charset=utf-8"
 _HEALTH: Final = ("/healthz", "/livez", "/readyz")
 _CHECKS: Final = ("ping", "log", "etcd", "poststarthook/start-apiextensions-controllers")
 _PROTO_V2: Final = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+# What it is called in answers: clients in Go cannot parse a media type with an @.
+_ANSWERED_PROTO_V2: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 # A document that says `swagger: "2.0"` and defines nothing. kubectl asks for this form only, to
 # validate on its side what a server could not (a `kind: List`, for example); with a document that
 # knows no types it leaves the validation to us, without one it gives up.
@@ -127,7 +129,7 @@ class PathHandler:
         infos = self._registry.infos(cluster)
         if rest == ["v2"]:
             if any(parse_media_type(one)[0] == _PROTO_V2 for one in accept.split(",")):
-                return Answer(_EMPTY_PROTO_V2, media_type=_PROTO_V2)
+                return Answer(_EMPTY_PROTO_V2, media_type=_ANSWERED_PROTO_V2)
             if accept and not any(
                 parse_media_type(one)[0] in ("application/json", "*/*") for one in accept.split(",")
             ):
