@@ -24,12 +24,6 @@ def crds(client: Client) -> None:
     wait_for_crds(client, timeout_seconds=30)
 
 
-@pytest.fixture
-def cel(request: pytest.FixtureRequest) -> None:
-    if request.node.callspec.params["kubeconfig"] == "embedded":
-        pytest.skip("the embedded server does not evaluate CEL rules yet")
-
-
 def create(client: Client, resource: Resource, spec: dict[str, Any], name: str = "") -> None:
     body = {
         "apiVersion": resource.api_version,
@@ -84,7 +78,7 @@ def test_what_the_schema_forbids_is_refused_with_the_field(
     assert field in str(caught.value)
 
 
-@pytest.mark.usefixtures("crds", "cel")
+@pytest.mark.usefixtures("crds")
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
@@ -110,14 +104,14 @@ def test_what_a_rule_forbids_is_refused_with_its_message(
         create(client, SYNCTARGETS, spec)
 
 
-@pytest.mark.usefixtures("crds", "cel")
+@pytest.mark.usefixtures("crds")
 @pytest.mark.parametrize("name", ["ab", "a" * 64, "a.b"])
 def test_a_name_that_fits_no_label_is_refused(client: Client, name: str) -> None:
     with pytest.raises(Invalid, match="3 to 63 characters"):
         create(client, SYNCTARGETS, {}, name)
 
 
-@pytest.mark.usefixtures("crds", "cel")
+@pytest.mark.usefixtures("crds")
 @pytest.mark.parametrize("change", [{"name": "b"}, None])
 def test_a_cluster_ref_cannot_be_changed_or_removed(
     client: Client, change: dict[str, str] | None
@@ -130,7 +124,7 @@ def test_a_cluster_ref_cannot_be_changed_or_removed(
     targets.patch(name, {"spec": {"cells": {"a": "b"}}})
 
 
-@pytest.mark.usefixtures("crds", "cel")
+@pytest.mark.usefixtures("crds")
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
