@@ -28,7 +28,7 @@ from kcpctl.apis.synctarget_status import (
     SyncTargetStatus,
 )
 from kcpctl.apis.workload import MANAGED, SyncTarget, deployment_mode
-from kcpctl.clusters import ConnectionStatus
+from kcpctl.clusters import ConnectionReason, ConnectionState, ConnectionStatus
 from kcpctl.reconcilers.synctarget.conditions import (
     CLUSTER_CONNECTED,
     SYNCER_DEPLOYED,
@@ -126,6 +126,8 @@ def _set(
 def _deployed(snapshot: Snapshot, conditions: list[Condition], *, managed: bool) -> list[Condition]:
     """Set ClusterConnected and SyncerDeployed."""
     if managed:
+        if _still_stands(snapshot):
+            return conditions
         connected = connected_condition(snapshot.credentials, snapshot.connection, snapshot.source)
         conditions = _set(snapshot, conditions, connected)
         return _set(snapshot, conditions, deployed_condition(connected, snapshot.rollout))
@@ -140,6 +142,25 @@ def _deployed(snapshot: Snapshot, conditions: list[Condition], *, managed: bool)
         message="Somebody else runs the syncer (spec.deployment.mode is External)",
     )
     return _set(snapshot, conditions, not_managed)
+
+
+def _still_stands(snapshot: Snapshot) -> bool:
+    """Whether the connection is only being made, and what it was before is known.
+
+    So a restart of the controller is no news about a cluster that is as it was: the first attempt,
+    which takes seconds at most, says whether that changed.
+    """
+    connection = snapshot.connection
+    if snapshot.credentials is not None or connection is None:
+        return False
+    if connection.state not in {ConnectionState.PENDING, ConnectionState.CONNECTING}:
+        return False
+    before = get_condition(snapshot.target.status.conditions, CLUSTER_CONNECTED)
+    return (
+        before is not None
+        and before.reason in set(ConnectionReason)
+        and before.observed_generation == snapshot.target.metadata.generation
+    )
 
 
 def _waiting(conditions: list[Condition], heartbeat: Heartbeat, *, managed: bool) -> Heartbeat:

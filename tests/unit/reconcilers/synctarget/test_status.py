@@ -318,3 +318,32 @@ def test_a_failed_connection_names_its_credentials_and_the_way_out(
         found = get_condition(decision.status.conditions, type_)
         assert found is not None
         assert found.message == f"no; {way_out}"
+
+
+CONNECTING = connection(ConnectionState.CONNECTING, "NotChecked")
+
+
+@pytest.mark.parametrize("was", [UP, DOWN])
+def test_a_connection_that_is_made_anew_is_no_news(was: ConnectionStatus) -> None:
+    """A restarted controller begins with this; what it wrote before stands until it knows."""
+    rollout = RUNNING if was is UP else None
+    before = decide(snapshot(connection=was, rollout=rollout)).status
+    again = target()
+    again.status = before
+    after = decide(snapshot(target=again, connection=CONNECTING, rollout=None, now=NOW + 60))
+    assert after.status == before
+
+
+@pytest.mark.parametrize("change", ["generation", "credentials", "never connected"])
+def test_a_new_connection_is_news_after_a_change(change: str) -> None:
+    again = target()
+    was = snapshot(credentials=NO_SECRET, connection=None) if change == "credentials" else (
+        snapshot(connection=None) if change == "never connected" else snapshot()
+    )
+    again.status = decide(was).status
+    if change == "generation":
+        again.metadata.generation = 4
+    after = decide(snapshot(target=again, connection=CONNECTING, rollout=None))
+    found = get_condition(after.status.conditions, "ClusterConnected")
+    assert found is not None
+    assert (found.status, found.reason) == ("Unknown", "NotChecked")
