@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from kcpctl.embedded.patch import managers as managed
 from kcpctl.embedded.patch.fieldset import FieldSet, Path, path_text
+from kcpctl.embedded.patch.last_applied import with_last_applied, yielded_fields
 from kcpctl.embedded.patch.managers import Entry, Manager
 from kcpctl.embedded.patch.typecheck import type_problems
 from kcpctl.embedded.patch.typed import compare, field_set, merge, named_fields, remove
@@ -54,7 +55,9 @@ def server_side_apply(
     result = merge(before, wanted, schema)
     if last is not None and last.fields:
         result = _without_abandoned(result, owners, last.fields, schema)
-    _take(before, result, owners, me, schema, force=force)
+    yielded = yielded_fields(before, manager, schema)
+    _take(before, result, owners, me, schema, force=force, yielded=yielded)
+    result = with_last_applied(result, applied, manager)
     if me in owners and result != before:
         owners[me] = replace(owners[me], time=managed.timestamp(now))
     return _with_owners(result, owners)
@@ -149,14 +152,21 @@ def _take(
     schema: Schema,
     *,
     force: bool,
+    yielded: FieldSet | None = None,
 ) -> FieldSet:
-    """Take from the others what changes; returns it. Raises the conflicts when not forced."""
+    """Take from the others what changes; returns it.
+
+    Raises the conflicts when not forced, except those about fields that are ``yielded``.
+    """
     difference = compare(before, after, schema)
     changed = difference.modified.union(difference.added)
     conflicts = {
         other: entry.fields.intersection(changed) for other, entry in owners.items() if other != me
     }
-    found = [(other, path) for other, fields in conflicts.items() for path in fields.paths()]
+    disputed = {
+        other: fields.difference(yielded or FieldSet()) for other, fields in conflicts.items()
+    }
+    found = [(other, path) for other, fields in disputed.items() for path in fields.paths()]
     if found and not force:
         raise _conflict(found)
     for other in list(owners):
