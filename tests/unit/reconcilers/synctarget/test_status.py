@@ -337,8 +337,10 @@ def test_a_connection_that_is_made_anew_is_no_news(was: ConnectionStatus) -> Non
 @pytest.mark.parametrize("change", ["generation", "credentials", "never connected"])
 def test_a_new_connection_is_news_after_a_change(change: str) -> None:
     again = target()
-    was = snapshot(credentials=NO_SECRET, connection=None) if change == "credentials" else (
-        snapshot(connection=None) if change == "never connected" else snapshot()
+    was = (
+        snapshot(credentials=NO_SECRET, connection=None)
+        if change == "credentials"
+        else (snapshot(connection=None) if change == "never connected" else snapshot())
     )
     again.status = decide(was).status
     if change == "generation":
