@@ -91,11 +91,12 @@ class Controllers:
 
     def count(self, name: str, **labels: str) -> int:
         """Return a counter, summed over the series that have those labels."""
+        families = [one for one in self.metrics.registry.collect() if f"{one.name}_total" == name]
+        assert families, f"there is no counter {name}"
         return int(
             sum(
                 sample.value
-                for family in self.metrics.registry.collect()
-                for sample in family.samples
+                for sample in families[0].samples
                 if sample.name == name and labels.items() <= sample.labels.items()
             )
         )
