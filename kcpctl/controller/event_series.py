@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
+
+from cachetools import LRUCache
 
 from kcpctl.runtime import Clock
 
@@ -81,19 +82,16 @@ class Series:
         return now - self.seen_at >= _END_SECONDS
 
 
-class _Recent(Generic[V]):
-    """A mapping that keeps the entries used last (EV-09)."""
+def _cache() -> LRUCache[Hashable, V]:
+    """Keeps the entries used last (EV-09)."""
+    return LRUCache(maxsize=_CACHE_SIZE)
 
-    def __init__(self) -> None:
-        self.entries: OrderedDict[Hashable, V] = OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], V]) -> V:
-        if key not in self.entries:
-            self.entries[key] = make()
-            if len(self.entries) > _CACHE_SIZE:
-                self.entries.popitem(last=False)
-        self.entries.move_to_end(key)
-        return self.entries[key]
+def _entry(cache: LRUCache[Hashable, V], key: Hashable, make: Callable[[], V]) -> V:
+    found = cache.get(key)
+    if found is None:
+        found = cache[key] = make()
+    return found
 
 
 @dataclass(slots=True)
@@ -107,8 +105,8 @@ class Correlator:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._series: _Recent[Series] = _Recent()
-        self._similar: _Recent[_Similar] = _Recent()
+        self._series: LRUCache[Hashable, Series] = _cache()
+        self._similar: LRUCache[Hashable, _Similar] = _cache()
 
     def record(self, occurrence: Occurrence) -> Series:
         """Count ``occurrence`` and return its series."""
@@ -119,7 +117,7 @@ class Correlator:
             occurrence.reason,
             occurrence.action,
         )
-        similar = self._similar.get(group, lambda: _Similar(now))
+        similar = _entry(self._similar, group, lambda: _Similar(now))
         if now - similar.since >= _SIMILAR_WINDOW_SECONDS:
             similar.since, similar.notes = now, set()
         key: Hashable = (group, occurrence.note)
@@ -128,30 +126,28 @@ class Correlator:
         else:
             key = (group, None)
             occurrence = occurrence._replace(note=_COMBINED + occurrence.note)
-        found = self._series.entries.get(key)
+        found = self._series.get(key)
         if found is not None and found.over(now):
-            del self._series.entries[key]
-        series = self._series.get(key, lambda: Series(occurrence, now))
+            del self._series[key]
+        series = _entry(self._series, key, lambda: Series(occurrence, now))
         series.count += 1
         series.last, series.seen_at = occurrence.at, now
         return series
 
     def forget(self, series: Series) -> None:
         """Drop a series that could not be written, so that a repeat tries anew."""
-        for key, other in list(self._series.entries.items()):
+        for key, other in list(self._series.items()):
             if other is series:
-                del self._series.entries[key]
+                del self._series[key]
 
     def finish(self, *, everything: bool = False) -> list[Series]:
         """Drop the series that are over and return those whose count was not written yet."""
         now = self._clock.monotonic()
         ended = [
-            (key, series)
-            for key, series in self._series.entries.items()
-            if everything or series.over(now)
+            (key, series) for key, series in self._series.items() if everything or series.over(now)
         ]
         for key, _ in ended:
-            del self._series.entries[key]
+            del self._series[key]
         return [
             series for _, series in ended if series.name and series.count > series.written_count
         ]
@@ -168,12 +164,12 @@ class SpamFilter:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._buckets: _Recent[_Bucket] = _Recent()
+        self._buckets: LRUCache[Hashable, _Bucket] = _cache()
 
     def allow(self, regarding: ObjectReference) -> bool:
         """Take a token of the object; False when there is none."""
         now = self._clock.monotonic()
-        bucket = self._buckets.get(regarding.identity, lambda: _Bucket(now))
+        bucket = _entry(self._buckets, regarding.identity, lambda: _Bucket(now))
         earned = (now - bucket.at) / _SPAM_SECONDS_PER_TOKEN
         bucket.tokens, bucket.at = min(bucket.tokens + earned, _SPAM_BURST), now
         if bucket.tokens < 1:
