@@ -106,7 +106,7 @@ class StatusError(Exception):
     """A request failed; carries everything the HTTP answer needs.
 
     ``reason`` "" leaves the field out (some 500 answers have none). ``plain_text`` answers are
-    sent as text, not as a Status.
+    sent as text, not as a Status. ``warnings`` go along in headers of their own.
     """
 
     code: int
@@ -116,6 +116,7 @@ class StatusError(Exception):
     headers: Mapping[str, str] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     plain_text: bool = False
+    warnings: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         super().__init__(self.message)

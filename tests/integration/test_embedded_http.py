@@ -218,6 +218,13 @@ class TestObjects:
         made = await plain.call("POST", MAPS, config_map("a", bogus=1))
         assert made.warnings == ['299 - "unknown field \\"bogus\\""']
 
+    async def test_unknown_fields_are_warned_about_when_something_else_is_wrong(
+        self, plain: Server
+    ) -> None:
+        made = await plain.call("POST", MAPS, config_map("Not A Name", bogus=1))
+        assert made.status == 422
+        assert made.warnings == ['299 - "unknown field \\"bogus\\""']
+
     async def test_scale(self, plain: Server) -> None:
         path = "/apis/apps/v1/namespaces/default/deployments"
         labels = {"app": "w"}

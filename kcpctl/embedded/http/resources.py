@@ -93,6 +93,14 @@ class ResourceHandler:
     ) -> Answer:
         """Answer one request."""
         call = _Call(self._context, http, request, info, cluster, user)
+        try:
+            return await self._answer(call, request, info)
+        except StatusError as error:
+            # Whoever sent an unknown field is told of it, whatever else was wrong.
+            error.warnings = call.warnings
+            raise
+
+    async def _answer(self, call: _Call, request: ApiRequest, info: ResourceInfo) -> Answer:
         if request.subresource:
             return await call.subresource()
         if request.verb not in info.verbs or (
@@ -135,6 +143,8 @@ class _Call:
         self._info = info
         self._cluster = cluster
         self._user = user
+        # What the client is told besides the answer; the writer adds to it.
+        self.warnings: list[str] = []
 
     # -- shared ---------------------------------------------------------------------------
 
@@ -168,6 +178,7 @@ class _Call:
             force=request.flag("force"),
             trusted=False,
             admission=self._admission(),
+            warnings=self.warnings,
         )
 
     def _admission(self) -> Callable[[Json], None] | None:

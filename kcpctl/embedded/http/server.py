@@ -172,6 +172,6 @@ def _error_response(http: web.BaseRequest, error: StatusError) -> web.Response:
         yaml = http.headers.get("Accept", "").startswith("application/yaml")
         representation = Representation(yaml=yaml)
         body, media_type = encode(error.status, representation), representation.media_type
-    response = _response(Answer(body, error.code, media_type))
+    response = _response(Answer(body, error.code, media_type, list(error.warnings)))
     response.headers.update(error.headers)
     return response

@@ -269,7 +269,8 @@ def _duplicates(value: list[Any], schema: Schema, path: str) -> Iterator[Cause]:
             if missing:
                 yield from (Cause.required(f"{path}[{index}].{key}") for key in missing)
                 continue
-            identity = {k: item.get(k, defaults.get(k, {}).get("default")) for k in keys}
+            defaulted = {k: defaults.get(k, {}).get("default") for k in keys}
+            identity = {k: item.get(k, defaulted[k]) for k in sorted(keys)}
         if any(_same(identity, other) for other in seen):
             yield Cause.duplicate(f"{path}[{index}]", identity)
         seen.append(identity)

@@ -85,7 +85,7 @@ def _cron_job(obj: Json, now: float) -> list[Any]:
     return [
         spec.get("schedule", ""),
         spec.get("timeZone") or "<none>",
-        spec.get("suspend", False),
+        str(spec.get("suspend", False)),
         len(status.get("active") or ()),
         age(last, now) if last else "<none>",
         created(obj, now),
