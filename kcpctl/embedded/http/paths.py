@@ -24,10 +24,6 @@ _CHECKS: Final = ("ping", "log", "etcd", "poststarthook/start-apiextensions-cont
 _PROTO_V2: Final = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 # What it is called in answers: clients in Go cannot parse a media type with an @.
 _ANSWERED_PROTO_V2: Final = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-# A document that says `swagger: "2.0"` and defines nothing. kubectl asks for this form only, to
-# validate on its side what a server could not (a `kind: List`, for example); with a document that
-# knows no types it leaves the validation to us, without one it gives up.
-_EMPTY_PROTO_V2: Final = b"\n\x032.0"
 _AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _encoder = msgspec.json.Encoder()
 
@@ -129,7 +125,8 @@ class PathHandler:
         infos = self._registry.infos(cluster)
         if rest == ["v2"]:
             if any(parse_media_type(one)[0] == _PROTO_V2 for one in accept.split(",")):
-                return Answer(_EMPTY_PROTO_V2, media_type=_ANSWERED_PROTO_V2)
+                body = await self._pool.run(openapi.v2_protobuf, infos)
+                return Answer(body, media_type=_ANSWERED_PROTO_V2)
             if accept and not any(
                 parse_media_type(one)[0] in ("application/json", "*/*") for one in accept.split(",")
             ):
