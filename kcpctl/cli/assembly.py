@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from kcpctl.client import AsyncClient, Client, ClientConfig
+from kcpctl.client import AsyncClient, Client, ClientConfig, ClientOptions
 from kcpctl.clusters import ClusterPool
 from kcpctl.informers import InformerFactory
 from kcpctl.manager import Endpoint, Manager
@@ -28,21 +28,22 @@ class Assembly:
         self.metrics = Metrics()
         self.io_loop = self._stack.enter_context(IOLoop())
 
-    def connect(self, config: ClientConfig, *, multi_cluster: bool) -> Client:
-        """Return a client of a server with many logical clusters, or with one."""
-        limits = {"qps": self._flags["kube_api_qps"], "burst": self._flags["kube_api_burst"]}
-        if multi_cluster:
-            made = AsyncClient.workspaces(config, metrics=self.metrics, **limits)
-        else:
-            made = AsyncClient.plain(
-                config,
-                cluster_name=self._flags["cluster_name"],
-                metrics=self.metrics,
-                **limits,
-            )
-        client = Client(made, self.io_loop)
-        self._stack.callback(client.close)
+    def connect(self, config: ClientConfig) -> Client:
+        """Return a client of the server's one cluster.
+
+        It is called what ``--cluster-name`` says; else a logical cluster is called by its name,
+        also when the URL has its path, because keys and hashes are made of the name.
+        """
+        name: str | None = self._flags["cluster_name"]
+        client = self._client(AsyncClient.plain(config, cluster_name=name, **self._limits()))
+        if name is None and config.cluster and (found := client.logical_cluster_name()):
+            plain = AsyncClient.plain(config, cluster_name=found, **self._limits())
+            client = self._client(plain)
         return client
+
+    def connect_all(self, config: ClientConfig) -> Client:
+        """Return a client of all logical clusters of a server."""
+        return self._client(AsyncClient.workspaces(config, **self._limits()))
 
     def manager(self, client: Client, config: ClientConfig) -> Manager:
         """Return a manager that runs the SyncTarget controller on ``client``."""
@@ -69,6 +70,18 @@ class Assembly:
             )
         )
         return manager
+
+    def _client(self, made: AsyncClient) -> Client:
+        client = Client(made, self.io_loop)
+        self._stack.callback(client.close)
+        return client
+
+    def _limits(self) -> ClientOptions:
+        return {
+            "qps": self._flags["kube_api_qps"],
+            "burst": self._flags["kube_api_burst"],
+            "metrics": self.metrics,
+        }
 
     def _options(self, config: ClientConfig) -> SyncTargetOptions:
         flags = self._flags

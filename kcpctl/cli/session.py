@@ -49,8 +49,8 @@ def _run_on_server(flags: Mapping[str, Any], stop: threading.Event) -> int:
 
     config = load_config(flags["kubeconfig"], flags["context"])
     with Assembly(flags) as assembly:
-        client = assembly.connect(config, multi_cluster=False)
         with _explained(config):
+            client = assembly.connect(config)
             if flags["install_crds"]:
                 install_crds(client)
             wait_for_crds(client, flags["crd_timeout"])
@@ -108,7 +108,7 @@ class _Embedded:
         path = self._flags["write_kubeconfig"]
         self._progress.say("control plane", f"up at {config.server}, kubeconfig {path}")
         assembly = self._stack.enter_context(Assembly(self._flags))
-        client = assembly.connect(config, multi_cluster=True)
+        client = assembly.connect_all(config)
         manager = assembly.manager(client, config)
         self._stack.callback(manager.stop)
         watch = self._start_demo(fleet, client) if self._flags["demo"] else None

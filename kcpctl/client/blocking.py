@@ -116,6 +116,10 @@ class Client:
         """Whether the server serves this group, version and plural."""
         return self._loop.run(self.aio.has_resource(resource))
 
+    def logical_cluster_name(self) -> ClusterName | None:
+        """Return the name (id) of the logical cluster that the client is bound to."""
+        return self._loop.run(self.aio.logical_cluster_name())
+
     def close(self) -> None:
         """Close the connections of this client and of all that share them."""
         self._loop.run(self.aio.close())

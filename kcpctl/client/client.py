@@ -7,14 +7,14 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Self, TypedDict, TypeVar, Unpack, overload
 
 from kcpctl.apis.meta import Unstructured
-from kcpctl.apis.resource import Resource
+from kcpctl.apis.resource import LOGICAL_CLUSTERS, Resource
 from kcpctl.client.config import ClientConfig
 from kcpctl.client.discovery import parse_version, serves
 from kcpctl.client.http import HttpTransport
 from kcpctl.client.resource import AsyncResourceClient
 from kcpctl.client.transport import Call, Response, Transport
-from kcpctl.errors import CrossWorkspaceAccess, NotFound, UsageError
-from kcpctl.logicalcluster import ROOT, WILDCARD, ClusterName, is_valid_path
+from kcpctl.errors import CrossWorkspaceAccess, Forbidden, NotFound, UsageError
+from kcpctl.logicalcluster import ROOT, WILDCARD, ClusterName, cluster_of, is_valid_path
 from kcpctl.runtime.clock import Clock
 from kcpctl.runtime.metrics import Metrics
 
@@ -231,6 +231,18 @@ class AsyncClient:
         except NotFound:
             return False
         return serves(response.body, resource.plural)
+
+    async def logical_cluster_name(self) -> ClusterName | None:
+        """Return the name (id) of the logical cluster that the client is bound to.
+
+        A URL may name it by its path; keys and hashes are made of the name (KCP-04). None where
+        the server has no logical clusters, or does not let this identity look.
+        """
+        try:
+            found = await self.resource(LOGICAL_CLUSTERS).get("cluster")
+        except (NotFound, Forbidden):
+            return None
+        return cluster_of(found["metadata"].get("annotations")) or None
 
     async def close(self) -> None:
         """Close the connections of this client and of all that share them."""

@@ -4,7 +4,13 @@ import pytest
 
 from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, LOGICAL_CLUSTERS
 from kcpctl.client import AsyncClient, ClientConfig
-from kcpctl.errors import CrossWorkspaceAccess, NotFound, TransportError, UsageError
+from kcpctl.errors import (
+    CrossWorkspaceAccess,
+    Forbidden,
+    NotFound,
+    TransportError,
+    UsageError,
+)
 from kcpctl.logicalcluster import ClusterName
 from kcpctl.testing.transport import FakeTransport
 
@@ -174,3 +180,17 @@ async def test_closing_any_closes_the_connections() -> None:
     client, transport = many({})
     await client.cluster("root").close()
     assert transport.closed
+
+
+async def test_kcp_04_a_logical_cluster_tells_its_name() -> None:
+    transport = FakeTransport({"metadata": {"annotations": {"kcp.io/cluster": "2f1m"}}})
+    client = AsyncClient(transport, cluster_name="root:demo", prefix="/clusters/root:demo")
+    assert await client.logical_cluster_name() == "2f1m"
+    path = "/clusters/root:demo/apis/core.kcp.io/v1alpha1/logicalclusters/cluster"
+    assert transport.call.path == path
+
+
+@pytest.mark.parametrize("error", [NotFound("no"), Forbidden("no")])
+async def test_a_server_without_logical_clusters_has_no_name_for_one(error: Exception) -> None:
+    client = AsyncClient(FakeTransport(error), cluster_name="root")
+    assert await client.logical_cluster_name() is None
