@@ -1,0 +1,135 @@
+"""The controllers on a server by its kubeconfig, with a cluster whose Deployments run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, SECRETS
+from kcpctl.apis.workload import SYNCTARGETS
+from kcpctl.cli.main import main
+from kcpctl.client import AsyncClient, Client, load_config
+from kcpctl.errors import NotFound
+from kcpctl.runtime import Child, IOLoop
+from kcpctl.testing import ControlPlane, eventually
+
+LABELS = {"app": "web"}
+DEPLOYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "web", "namespace": "default"},
+    "spec": {
+        "selector": {"matchLabels": LABELS},
+        "template": {
+            "metadata": {"labels": LABELS},
+            "spec": {"containers": [{"name": "web", "image": "nginx"}]},
+        },
+    },
+}
+SYNC_TARGET = {
+    "apiVersion": SYNCTARGETS.api_version,
+    "kind": "SyncTarget",
+    "metadata": {"name": "east"},
+    "spec": {"cluster": "east", "cells": {"location": "east"}},
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ControlPlane]:
+    with ControlPlane(workspaces=False, kubelet=True) as running:
+        yield running
+
+
+def by_path(kubeconfig: Path, path: str) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load(kubeconfig.read_text())
+    server = config["clusters"][0]["cluster"]
+    server["server"] = server["server"].rsplit("/clusters/", 1)[0] + f"/clusters/{path}"
+    return config
+
+
+@pytest.fixture(params=["a workspace by its path", "an ordinary server", "one called prod"])
+def upstream(
+    request: pytest.FixtureRequest, control_plane: ControlPlane, tmp_path: Path
+) -> Iterator[tuple[Path, list[str]]]:
+    """The kubeconfig of an upstream server, and the flags that belong to it."""
+    path = tmp_path / "upstream"
+    if request.param == "a workspace by its path":
+        control_plane.workspace("by-path")
+        path.write_text(yaml.safe_dump(by_path(control_plane.kubeconfig, "root:by-path")))
+        yield path, []
+        return
+    with ControlPlane(workspaces=False) as plain:
+        path.write_text(plain.kubeconfig.read_text())
+        yield path, ["--cluster-name=prod"] if request.param == "one called prod" else []
+
+
+@pytest.fixture
+def client(upstream: tuple[Path, list[str]]) -> Iterator[Client]:
+    with IOLoop("test-io") as loop:
+        made = Client(AsyncClient.plain(load_config(upstream[0])), loop)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def controllers(upstream: tuple[Path, list[str]], tmp_path: Path) -> Iterator[Child]:
+    kubeconfig, flags = upstream
+    command = [sys.executable, "-m", "kcpctl", "run-controllers", "--install-crds"]
+    command += ["--kubeconfig", str(kubeconfig), "--syncer-image=kcpctl-syncer:local", *flags]
+    command += ["--health-probe-bind-address=0", "--metrics-bind-address=0"]
+    with (tmp_path / "log").open("wb") as output:
+        child = Child(command, env=os.environ, output=output)
+    yield child
+    assert child.close() == 0
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_a_deployment_runs_on_the_cluster_and_leaves_it_again(
+    client: Client,
+    controllers: Child,
+    cluster: ControlPlane,
+    upstream: tuple[Path, list[str]],
+) -> None:
+    targets, deployments = client.resource(SYNCTARGETS), client.resource(DEPLOYMENTS)
+    eventually(lambda: client.has_resource(SYNCTARGETS))
+    client.resource(NAMESPACES).create(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kcpctl-system"}}
+    )
+    client.resource(SECRETS).create(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "east-kubeconfig", "namespace": "kcpctl-system"},
+            "stringData": {"kubeconfig": cluster.kubeconfig.read_text()},
+        }
+    )
+    targets.create(SYNC_TARGET)
+    deployments.create(DEPLOYMENT)
+    eventually(lambda: targets.get("east").get("status", {}).get("phase") == "Ready")
+    assign = ["deploy/web", "--target", "east", "--kubeconfig", str(upstream[0])]
+    assert main(["workload", "assign", *assign]) == 0
+
+    def available() -> int:
+        found = deployments.get("web", namespace="default")
+        return int(found.get("status", {}).get("availableReplicas", 0))
+
+    assert eventually(available) == 1
+    targets.delete("east")
+
+    def gone() -> bool:
+        try:
+            targets.get("east")
+        except NotFound:
+            return True
+        return False
+
+    eventually(gone, timeout_seconds=30)
+    assert not deployments.get("web", namespace="default")["metadata"].get("finalizers")
+    left = {item["metadata"]["name"] for item in cluster.client.resource(NAMESPACES).list().items}
+    assert not [name for name in left if name.startswith("kcp-")]
