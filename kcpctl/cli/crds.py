@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Final
 
 from kcpctl.apis.crds import all_crds
@@ -35,14 +36,24 @@ def install_crds(client: Client) -> None:
             ) from error
 
 
-def wait_for_crds(client: Client, timeout_seconds: float, *, clock: Clock = SYSTEM_CLOCK) -> None:
+def wait_for_crds(
+    client: Client,
+    timeout_seconds: float,
+    stop: threading.Event | None = None,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+) -> bool:
     """Wait until the server serves what the controllers watch (decision 19).
 
-    Raises KcpctlError after ``timeout_seconds``, naming what is missing and ``--install-crds``.
+    Returns False when ``stop`` was set meanwhile. Raises KcpctlError after ``timeout_seconds``,
+    naming what is missing and ``--install-crds``.
     """
     deadline = clock.monotonic() + timeout_seconds
     told = False
-    while missing := [r.group_resource for r in _NEEDED if not client.has_resource(r)]:
+    stop = stop or threading.Event()
+    while not stop.is_set() and (
+        missing := [r.group_resource for r in _NEEDED if not client.has_resource(r)]
+    ):
         if clock.monotonic() >= deadline:
             raise KcpctlError(
                 f"{client.url} does not serve {' and '.join(missing)}; start with --install-crds, "
@@ -52,3 +63,4 @@ def wait_for_crds(client: Client, timeout_seconds: float, *, clock: Clock = SYST
             _log.info("Waiting for CRDs", missing=",".join(missing), server=client.url)
             told = True
         clock.sleep(_POLL_SECONDS)
+    return not stop.is_set()

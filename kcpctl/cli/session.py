@@ -53,8 +53,9 @@ def _run_on_server(flags: Mapping[str, Any], stop: threading.Event) -> int:
             client = assembly.connect(config)
             if flags["install_crds"]:
                 install_crds(client)
-            wait_for_crds(client, flags["crd_timeout"])
-        assembly.manager(client, config).run(stop)
+            served = wait_for_crds(client, flags["crd_timeout"], stop)
+        if served:
+            assembly.manager(client, config).run(stop)
     return 0
 
 

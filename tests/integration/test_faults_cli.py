@@ -15,6 +15,7 @@ import yaml
 from kcpctl.cli import session
 from kcpctl.cli.main import main
 from kcpctl.manager import signals
+from kcpctl.runtime import start_thread
 from kcpctl.testing import ControlPlane
 
 if TYPE_CHECKING:
@@ -61,6 +62,19 @@ def test_a_server_without_the_crds_is_waited_for_then_given_up(
     assert "synctargets.workload.kcp.io" in error
     assert "--install-crds" in error
     assert plain_cluster.config.server in error
+
+
+def test_a_stop_ends_the_wait_for_the_crds(
+    site: Site, plain_cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = threading.Event()
+    monkeypatch.setattr(session, "install", lambda: stop)
+    codes: list[int] = []
+    path = site.kubeconfig_file(plain_cluster)
+    thread = start_thread(lambda: codes.append(main(run_with(path))), name="main")
+    stop.set()
+    thread.join(10)
+    assert codes == [0]
 
 
 def test_a_port_in_use_is_named_with_its_flag(
