@@ -148,9 +148,10 @@ class DeploymentController:
                 conditions, "Progressing", "True", "NewReplicaSetCreated", message, now
             )
         else:
-            if _revision(new) < int(revision):
-                new = self._annotate_set(cluster, new, {REVISION: revision})
-            revision = str(_revision(new))
+            revision = str(max(_revision(new), int(revision)))
+            wanted = {**_copied_annotations(deployment), REVISION: revision}
+            if wanted.items() - (new["metadata"].get("annotations") or {}).items():
+                new = self._annotate_set(cluster, new, wanted)
             if not any(entry["type"] == "Progressing" for entry in conditions):
                 message = f'Found new replica set "{new["metadata"]["name"]}"'
                 conditions = set_condition(
@@ -275,17 +276,19 @@ def _size_annotations(deployment: Json) -> dict[str, str]:
     return {_DESIRED: str(wanted), _MAX: str(wanted + surge)}
 
 
+def _copied_annotations(deployment: Json) -> dict[str, str]:
+    """Return what the current ReplicaSet carries too: so each revision keeps its change-cause."""
+    annotations = deployment["metadata"].get("annotations") or {}
+    return {key: value for key, value in annotations.items() if key not in _NOT_COPIED}
+
+
 def _new_set(deployment: Json, revision: str) -> Json:
     metadata, spec = deployment["metadata"], deployment["spec"]
     template = spec["template"]
     hashed = template_hash(template, (deployment.get("status") or {}).get("collisionCount", 0))
     labels = {**((template.get("metadata") or {}).get("labels") or {}), HASH_LABEL: hashed}
     selector = spec["selector"]
-    annotations = {
-        key: value
-        for key, value in (metadata.get("annotations") or {}).items()
-        if key not in _NOT_COPIED
-    }
+    annotations = _copied_annotations(deployment)
     new_spec: Json = {
         "selector": {
             **selector,

@@ -27,12 +27,16 @@ class _Ref(NamedTuple):
     name: str
 
 
+# Volumes are never bound or mounted here, so there is no use that a deletion has to wait for.
+_PROTECTED: Final = frozenset({"kubernetes.io/pv-protection", "kubernetes.io/pvc-protection"})
+
+
 class GarbageCollector:
     """Follows owner references inside one logical cluster, as Background deletion wants it.
 
-    Carries out the finalizers ``foregroundDeletion`` (dependents that block go first) and
-    ``orphan`` (dependents lose the reference). An owner in another namespace, or with another
-    uid, counts as absent. Event loop's thread only.
+    Carries out the finalizers ``foregroundDeletion`` (dependents that block go first),
+    ``orphan`` (dependents lose the reference) and those that protect volumes in use. An
+    owner in another namespace, or with another uid, counts as absent. Event loop's thread only.
     """
 
     def __init__(self, registry: Registry, *, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -109,6 +113,8 @@ class GarbageCollector:
                 self._orphan(info, ref, obj)
             elif FOREGROUND in finalizers:
                 self._foreground(info, ref, obj)
+            for finalizer in _PROTECTED.intersection(finalizers):
+                self._drop_finalizer(info, ref, obj, finalizer)
             return None
         owners = metadata.get("ownerReferences") or ()
         if owners:

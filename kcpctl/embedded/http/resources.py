@@ -61,6 +61,11 @@ _JOB_WARNING: Final = (
     "propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress "
     "this warning"
 )
+_STREAMS: Final = ("attach", "exec", "portforward")
+_NO_STREAMS: Final = (
+    "the embedded cluster starts no containers, so there is none to attach to, to run commands in "
+    "or to forward ports to"
+)
 _ENDPOINTS_WARNING: Final = (
     "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 )
@@ -453,6 +458,8 @@ class _Call:
         if name not in info.subresources:
             if info.crd is not None and name in ("status", "scale"):
                 raise not_found(info, self._request.name)
+            if info.storage_key == "pods" and name in _STREAMS:
+                raise StatusError(501, "NotImplemented", _NO_STREAMS)
             raise not_served()
         letters = _UPDATE_METHODS.get(name, "c")
         letter = _METHOD_LETTERS.get(self._request.verb, "-")

@@ -235,3 +235,13 @@ async def test_what_happens_is_told_in_events(world: World) -> None:
     name = owned["metadata"]["name"]
     assert f"Scaled up replica set {name} from 0 to 1" in messages
     assert any(message.startswith("Created pod: ") for message in messages)
+
+
+async def test_a_revision_keeps_its_change_cause(world: World) -> None:
+    world.create("apps/deployments", manifest(1))
+    await roll_out(world, 1)
+    cause = {"kubernetes.io/change-cause": "first"}
+    world.patch("apps/deployments", "web", {"metadata": {"annotations": cause}}, "default")
+    await world.settle()
+    (only,) = world.list("apps/replicasets", "default")
+    assert only["metadata"]["annotations"].items() >= cause.items()

@@ -155,3 +155,14 @@ async def test_collectors_forget_what_is_gone(world: World) -> None:
     await world.settle()
     assert collector._dependents == {}
     assert collector._gone == set()
+
+
+async def test_a_deleted_claim_does_not_wait_for_a_use_that_cannot_be(world: World) -> None:
+    resources = {"requests": {"storage": "1Gi"}}
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": resources}
+    claim = {"metadata": {"name": "p", "namespace": "default"}, "spec": spec}
+    made = world.create("persistentvolumeclaims", claim)
+    assert made["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
+    world.delete("persistentvolumeclaims", "p", "default")
+    await world.settle()
+    assert world.find("persistentvolumeclaims", "p", "default") is None
