@@ -73,7 +73,7 @@ class StatusReporter:
         self.ticked_at = clock.monotonic()
 
     async def run(self) -> None:
-        """Beat until cancelled or the gate closes."""
+        """Beat until cancelled or the gate closes; it closes when there is no SyncTarget."""
         while self._gate.is_open:
             self.ticked_at = self._clock.monotonic()
             beaten = await self._try_beat()
@@ -83,6 +83,11 @@ class StatusReporter:
     async def _try_beat(self) -> bool:
         try:
             await self.beat()
+        except NotFound:
+            # The watch may never say so: with its whole logical cluster gone it cannot even list.
+            self._gate.close(Verdict.GONE.value)
+            _log.warning("No SyncTarget to beat for; nothing is touched downstream")
+            return False
         except Exception as error:  # noqa: BLE001 - a bug must not end the heartbeat either
             if str(error) != self._last_error:
                 _log.warning("Heartbeat failed, will retry", exc_info=error)

@@ -38,6 +38,8 @@ _LOOK_SECONDS: Final = 0.5
 # before its loop goes round again; beyond this it is the loop that hangs.
 _ALIVE_SLACK_SECONDS: Final = 330.0
 _PROBLEMS_SHOWN: Final = 5
+# How long a SyncTarget that could not be read is left alone.
+_ABSENT_SECONDS: Final = 5.0
 
 
 class SyncFailed(KcpctlError):
@@ -80,6 +82,7 @@ class Syncer:
         self._session: Session | None = None
         self._changed = threading.Condition()
         self._ticked_at = clock.monotonic()
+        self._ask_at: float | None = None
         self.health_address = ""
 
     def run(self, stop: threading.Event) -> None:
@@ -121,12 +124,35 @@ class Syncer:
                 watch.synced_without()
             serve = watch.verdict is Verdict.ACTIVE
             if self._session is not None and not (serve and self._session.gate.is_open):
+                self._ask_at = self._clock.monotonic()
                 self._end_session()
-            elif self._session is None and serve:
+            elif self._session is None and serve and self._is_there():
                 self._begin_session(watch, stop)
             else:
                 with self._changed:
                     self._clock.wait(self._changed, _LOOK_SECONDS)
+
+    def _is_there(self) -> bool:
+        """Whether the watch may be believed that the SyncTarget is served.
+
+        Not after a session whose heartbeat found none: with its whole logical cluster gone a watch
+        cannot find out. Then the server is asked, now and then.
+        """
+        now = self._clock.monotonic()
+        if self._ask_at is None:
+            return True
+        if now < self._ask_at:
+            return False
+        try:
+            there = judge(
+                self._sync_targets.get(self._options.sync_target_name),
+                self._options.sync_target_uid,
+            )
+        except KcpctlError as error:
+            _log.debug("The SyncTarget cannot be read", error=error)
+            there = Verdict.GONE
+        self._ask_at = None if there is Verdict.ACTIVE else now + _ABSENT_SECONDS
+        return self._ask_at is None
 
     def _on_verdict(self, verdict: Verdict) -> None:
         """Close the gate at once; the supervisor does the rest. Runs on the I/O thread."""

@@ -48,7 +48,7 @@ class Pair:
             sync_target_uid=self.uid,
             heartbeat_interval_seconds=BEAT_SECONDS,
         )
-        syncer = Syncer(
+        syncer = self._syncer = Syncer(
             options,
             upstream=self._client(up, self.to_upstream, loop),
             downstream=self._client(plane.config, self.to_downstream, loop),
@@ -63,6 +63,11 @@ class Pair:
         client = Client(AsyncClient.plain(through), loop)
         self.site.stack.callback(client.close)
         return client
+
+    @property
+    def serves(self) -> bool:
+        """Whether it says that it is ready."""
+        return not self._syncer._ready()
 
     def proxy(self, side: str) -> FaultProxy:
         return self.to_upstream if side == "upstream" else self.to_downstream
@@ -159,6 +164,32 @@ def test_a_watch_that_ends_in_the_middle_of_a_line_is_resumed(pair: Pair) -> Non
     assert "large" not in pair.versions()
     pair.to_upstream.cut_after(None)
     assert pair.copied("large")["data"] == {"filler": "x" * 100_000}
+
+
+def test_a_workspace_that_is_gone_with_its_server_s_memory_leaves_the_cluster_alone(
+    own_site: Site, plain_cluster: ControlPlane
+) -> None:
+    """Decision 10: whatever is wrong downstream is nobody's to mend without the SyncTarget."""
+    pair = Pair(own_site, plain_cluster)
+    pair.assign("changed")
+    pair.assign("kept")
+    pair.copied("kept")
+    changed = pair.copied("changed")["metadata"]
+    pair.await_beats(1)
+    own_site.plane.restart()
+    eventually(lambda: not pair.serves)
+    before = pair.versions()
+    config_maps = plain_cluster.client.resource(CONFIG_MAPS)
+    config_maps.delete("changed", namespace=changed["namespace"])
+    before.pop("changed")
+    seen: list[dict[str, str]] = []
+
+    def looked_often() -> bool:
+        seen.append(pair.versions())
+        return len(seen) == 10
+
+    eventually(looked_often, poll_seconds=0.1)
+    assert all(one == before for one in seen)
 
 
 def test_a_killed_syncer_that_is_started_again_writes_only_what_is_missing(

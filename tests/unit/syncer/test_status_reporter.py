@@ -9,7 +9,7 @@ import pytest
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import PatchType
-from kcpctl.errors import ServiceUnavailable, Unauthorized
+from kcpctl.errors import NotFound, ServiceUnavailable, Unauthorized
 from kcpctl.runtime import TaskSet, format_time
 from kcpctl.syncer.gate import GateClosed
 from kcpctl.syncer.progress import SETTLED, Pass, Progress
@@ -224,3 +224,18 @@ async def test_a_failed_beat_is_tried_again_each_second(
     assert running.beats == 2
     await step(world, 1)
     assert running.beats == 2
+
+
+async def test_a_beat_that_finds_no_sync_target_closes_the_gate(
+    world: World, running: StatusReporter, sync_targets: Target
+) -> None:
+    await asleep(world)
+    sync_targets.fail = NotFound("no such workspace")
+    await step(world, 20)
+    assert not world.gate.is_open
+    sync_targets.fail = None
+    for _ in range(3):
+        world.clock.step(20)
+        await asyncio.sleep(0)
+    assert running.beats == 1
+    assert not world.clock.sleepers
