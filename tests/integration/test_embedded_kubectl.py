@@ -82,6 +82,8 @@ def test_a_deployment_rolls_out_back_and_away(kubectl: Kubectl) -> None:
     assert kubectl(*status).endswith(rolled)
     kubectl("set", "image", "deployment/web", "nginx=nginx:2")
     assert kubectl(*status).endswith(rolled)
+    kubectl("annotate", "deployment/web", "kubernetes.io/change-cause=second")
+    assert "2 second" in " ".join(kubectl("rollout", "history", "deployment/web").split())
     kubectl("rollout", "undo", "deployment/web")
     assert kubectl(*status).endswith(rolled)
     image = "jsonpath={.spec.template.spec.containers[0].image}"
@@ -110,6 +112,15 @@ def test_a_cordoned_node_takes_no_pods_until_it_is_uncordoned(kubectl: Kubectl) 
     kubectl("uncordon", "local")
     kubectl("wait", "pod/p", "--for=condition=Ready", "--timeout=30s")
     kubectl("delete", "pod", "p", "--timeout=30s")
+
+
+def test_what_needs_a_container_says_that_there_is_none(kubectl: Kubectl) -> None:
+    kubectl("run", "idle", "--image=nginx")
+    kubectl("wait", "pod/idle", "--for=condition=Ready", "--timeout=30s")
+    assert kubectl("logs", "idle") == ""
+    for command in (("exec", "idle", "--", "ls"), ("port-forward", "idle", ":80")):
+        assert "the embedded cluster starts no containers" in kubectl.fails(*command)
+    kubectl("delete", "pod", "idle", "--timeout=30s")
 
 
 def test_a_syncer_pod_is_a_process_whose_output_are_its_logs(kubectl: Kubectl) -> None:
