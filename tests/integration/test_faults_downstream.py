@@ -132,6 +132,20 @@ def test_a_cluster_that_fails_is_noticed_by_its_probes_and_so_is_its_return(
     assert after["lastTransitionTime"] == before["lastTransitionTime"]
 
 
+def test_a_cluster_that_never_answered_is_told_of_too(
+    site: Site, plain_cluster: ControlPlane
+) -> None:
+    proxy = site.proxy(plain_cluster)
+    proxy.hang()
+    site.connect(plain_cluster, proxy=proxy)
+    site.controllers()
+    message = site.await_condition(CONNECTED, "False", "ConnectionFailed")["message"]
+    assert "answer" in message
+    names_the_secret(message, site)
+    proxy.resume()
+    site.await_condition(CONNECTED, "True")
+
+
 def test_a_short_break_is_no_news(site: Site, plain_cluster: ControlPlane) -> None:
     """Decision 16: five failures in a row disconnect, fewer do not."""
     proxy = site.proxy(plain_cluster)
