@@ -179,6 +179,11 @@ def _signing_request(obj: Json, now: float) -> list[Any]:
     ]
 
 
+def _scale(obj: Json, now: float) -> list[Any]:
+    wanted, found = part(obj, "spec").get("replicas", 0), part(obj, "status").get("replicas", 0)
+    return [wanted, found, created(obj, now)]
+
+
 def _lease(obj: Json, now: float) -> list[Any]:
     return [part(obj, "spec").get("holderIdentity", ""), created(obj, now)]
 
@@ -320,6 +325,7 @@ ROWS: Final[dict[tuple[str, str], tuple[str, Row]]] = {
     ("", "Service"): ("Name Type Cluster-IP External-IP Port(s) Age Selector*", _service),
     ("", "ServiceAccount"): ("Name Age", _only_age),
     ("apiregistration.k8s.io", "APIService"): ("Name Service Available Age", _api_service),
+    ("autoscaling", "Scale"): ("Name Desired:i Available:i Age", _scale),
     ("certificates.k8s.io", "CertificateSigningRequest"): (
         "Name Age SignerName Requestor RequestedDuration Condition",
         _signing_request,

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from kcpctl.embedded.kinds import BUILT_IN, WORKSPACE_KINDS, CrdVersion, ResourceInfo
+from kcpctl.embedded.scale import SCALE_INFO
 from kcpctl.embedded.tables import cells, columns
 
 META: dict[str, Any] = {"name": "x", "creationTimestamp": "1970-01-01T00:00:00Z"}
@@ -159,6 +160,16 @@ def test_events_of_both_forms() -> None:
     }
     found = row("Event", new, "events.k8s.io")
     assert (found[0], found[3], found[5:9]) == ("10s", "synctarget/east", ["c", "n", "30s", 2])
+
+
+def test_a_scale_shows_the_wanted_and_the_present() -> None:
+    obj = {"metadata": META, "spec": {"replicas": 3}, "status": {"replicas": 1}}
+    assert [column["name"] for column in columns(SCALE_INFO)][1:3] == ["Desired", "Available"]
+    assert cells(SCALE_INFO, obj, NOW) == ["x", 3, 1, "90s"]
+
+
+def test_a_cron_job_prints_its_flag_as_go_does() -> None:
+    assert row("CronJob", {"spec": {"schedule": "* * * * *"}}, "batch")[3] == "False"
 
 
 def test_data_is_counted() -> None:
