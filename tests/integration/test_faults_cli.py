@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import threading
@@ -25,10 +26,15 @@ Edit = Callable[[dict[str, Any]], None]
 
 
 @pytest.fixture(autouse=True)
-def _no_signal_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process of the tests keeps its own."""
+def _global_state_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The process of the tests keeps its own signal handlers and log."""
     monkeypatch.setattr(session, "install", threading.Event)
     monkeypatch.setattr(signals, "install", threading.Event)
+    log = logging.getLogger("kcpctl")
+    handlers, level, propagate = list(log.handlers), log.level, log.propagate
+    yield
+    log.handlers[:], log.propagate = handlers, propagate
+    log.setLevel(level)
 
 
 @pytest.fixture

@@ -111,19 +111,22 @@ def test_a_watch_that_ends_in_the_middle_of_a_line_is_resumed(
 def test_a_server_that_hangs_delays_writes_and_costs_nothing_else(
     site: Site, plain_cluster: ControlPlane, proxy: FaultProxy
 ) -> None:
-    site.connect(plain_cluster)
+    to_cluster = site.proxy(plain_cluster)
+    site.connect(plain_cluster, proxy=to_cluster)
+    site.connect(plain_cluster, "west")
     controllers = site.controllers(proxy, request_timeout_seconds=0.5)
-    site.await_condition("ClusterConnected", "True")
+    for name in ("east", "west"):
+        site.await_condition("ClusterConnected", "True", name=name)
     proxy.hang()
     before = failures(controllers)
-    controllers.pool.fail(f"{site.cluster}|east", "Unauthorized", "as if")  # a status to write
+    to_cluster.refuse()  # so there is something to write
     eventually(lambda: failures(controllers) > before)
     assert site.condition("ClusterConnected")["status"] == "True"
+    controllers.pool.client(f"{site.cluster}|west")
     proxy.resume()
-    site.target("new", **EXTERNAL)
-    site.await_condition("Valid", "True", name="new")
+    site.await_condition("ClusterConnected", "False", "ConnectionFailed")
+    to_cluster.accept()
     site.await_condition("ClusterConnected", "True")
-    controllers.pool.client(f"{site.cluster}|east")
 
 
 def test_a_half_open_watch_is_noticed_by_a_deadline_of_our_own(
