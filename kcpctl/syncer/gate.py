@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from kcpctl.apis.meta import Unstructured
 from kcpctl.errors import KcpctlError, NotFound
+from kcpctl.runtime import SYSTEM_CLOCK, Clock
 from kcpctl.syncer.target import Target
 
 __all__ = ["Gate", "GateClosed", "Getter", "Verdict", "judge", "judge_metadata"]
+
+
+# Less than any server takes to restart.
+_PROOF_SECONDS: Final = 0.5
 
 
 class GateClosed(KcpctlError):
@@ -51,17 +56,22 @@ class Getter(Protocol):
 class Gate:
     """Open while one SyncTarget is served; once closed it stays closed.
 
-    ``require`` is cheap and asked before every write downstream. ``confirm`` asks the server and
-    precedes every *removal* downstream: an upstream server that was restarted empty shows all
-    objects as gone, and the watch of the SyncTarget may be the last to say so. It does not close
-    the gate: a server that just starts may answer 404 for types it does not serve yet.
+    ``require`` is cheap and asked before all work. ``reconfirm`` precedes every write: a server
+    that was restarted may show objects of a successor before the watch of the SyncTarget tells
+    of its own. ``confirm`` asks the server each time and precedes every *removal* downstream: one
+    that was restarted empty shows all objects as gone. Neither closes the gate: a server that just
+    starts may answer 404 for types it does not serve yet.
     Safe from any thread.
     """
 
-    def __init__(self, target: Target, sync_targets: Getter) -> None:
+    def __init__(
+        self, target: Target, sync_targets: Getter, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self.target = target
         self._sync_targets = sync_targets
+        self._clock = clock
         self._reason = ""
+        self._confirmed_at: float | None = None
 
     @property
     def is_open(self) -> bool:
@@ -80,6 +90,7 @@ class Gate:
     def confirm(self) -> None:
         """Read the SyncTarget live; raise GateClosed unless it is served."""
         self.require()
+        asked_at = self._clock.monotonic()
         try:
             found: Unstructured | None = self._sync_targets.get(self.target.name)
         except NotFound:
@@ -87,3 +98,11 @@ class Gate:
         verdict = judge(found, self.target.uid)
         if verdict is not Verdict.ACTIVE:
             raise GateClosed(f"SyncTarget {self.target.name!r} {verdict.value}")
+        self._confirmed_at = asked_at
+
+    def reconfirm(self) -> None:
+        """Confirm, unless that was done a moment ago: many writes in a row ask but now and then."""
+        self.require()
+        at = self._confirmed_at
+        if at is None or self._clock.monotonic() - at >= _PROOF_SECONDS:
+            self.confirm()

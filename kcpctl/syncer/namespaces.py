@@ -126,7 +126,7 @@ class NamespaceMapper:
         except NotFound:
             live = None
         if live is None:
-            self._gate.require()
+            self._gate.reconfirm()
             try:
                 self._client.create(self._manifest(name, locator), field_manager=FIELD_MANAGER)
             except AlreadyExists:
@@ -166,6 +166,6 @@ class NamespaceMapper:
         wanted = self._labels(self._target.locator(namespace))
         drift = {key: value for key, value in wanted.items() if labels.get(key) != value}
         if drift:
-            self._gate.require()
+            self._gate.reconfirm()
             self._client.patch(name, {"metadata": {"labels": drift}}, field_manager=FIELD_MANAGER)
             _log.info("Repaired a namespace's labels", downstream=name, labels=sorted(drift))

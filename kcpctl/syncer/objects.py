@@ -191,7 +191,7 @@ class ObjectSyncer:
         return Pass(settled=settled)
 
     def _add_finalizer(self, source: Unstructured) -> None:
-        self._gate.require()
+        self._gate.reconfirm()
         changed = dict(source)
         metadata = source["metadata"]
         finalizers = [*(metadata.get("finalizers") or ()), self._target.finalizer]
@@ -244,7 +244,7 @@ class ObjectSyncer:
             if before.generation != generation:
                 self._remember(key, replace(before, generation=generation))
             return live, True
-        self._gate.require()
+        self._gate.reconfirm()
         result = self._down.apply(desired, field_manager=FIELD_MANAGER, force=True)
         metadata = result["metadata"]
         self._remember(

@@ -170,7 +170,7 @@ class Syncer:
 
     def _new_session(self, target: Target) -> Session:
         return Session(
-            Gate(target, self._sync_targets),
+            Gate(target, self._sync_targets, clock=self._clock),
             self._options,
             upstream=self._upstream,
             downstream=self._downstream,

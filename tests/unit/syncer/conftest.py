@@ -238,7 +238,7 @@ class World:
         self.up_client, self.down_client = FakeClient(self.up), FakeClient(self.down)
         self.upstream = self._side(self.up, "")
         self.downstream = self._side(self.down, self.target.downstream_selector)
-        self.gate = Gate(self.target, self.up_client.resource(SYNCTARGETS))
+        self.gate = Gate(self.target, self.up_client.resource(SYNCTARGETS), clock=self.clock)
         self.mapper = NamespaceMapper(self.target, self.gate, self.downstream)
         self.cleaner = NamespaceCleaner(
             gate=self.gate,

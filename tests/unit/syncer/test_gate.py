@@ -40,3 +40,12 @@ def test_a_failed_confirmation_does_not_close_the_gate(world: World) -> None:
     with pytest.raises(GateClosed, match="does not exist"):
         world.gate.confirm()
     assert world.gate.is_open
+
+
+def test_writes_in_a_row_ask_the_server_now_and_then(world: World) -> None:
+    world.gate.reconfirm()
+    world.up.drop(SYNCTARGETS, "", "east")
+    world.gate.reconfirm()  # a moment later it is not asked again
+    world.clock.step(0.5)
+    with pytest.raises(GateClosed, match="does not exist"):
+        world.gate.reconfirm()
