@@ -128,7 +128,11 @@ class ControlPlaneProcess:
             self._child.close()
 
     def __enter__(self) -> Self:
-        return self.start().wait_ready()
+        try:
+            return self.start().wait_ready()
+        except BaseException:
+            self.kill()
+            raise
 
     def __exit__(
         self,

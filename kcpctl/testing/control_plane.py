@@ -83,8 +83,12 @@ class ControlPlane:
         return self.all_clusters.cluster(eventually(ready))
 
     def start(self) -> Self:
-        """Start it and wait until it serves."""
-        self.process.start().wait_ready()
+        """Start it and wait until it serves; when it does not, it is ended and the reason raised."""
+        try:
+            self.process.start().wait_ready()
+        except BaseException:
+            self.process.kill()
+            raise
         return self
 
     def restart(self) -> None:
