@@ -83,7 +83,7 @@ class ControlPlane:
         return self.all_clusters.cluster(eventually(ready))
 
     def start(self) -> Self:
-        """Start it and wait until it serves; when it does not, it is ended and the reason raised."""
+        """Start it and wait until it serves; if it does not, end it and raise the reason."""
         try:
             self.process.start().wait_ready()
         except BaseException:
