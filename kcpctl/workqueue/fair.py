@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Mapping, Set
 
 from kcpctl.workqueue.keys import cluster_of_key
@@ -13,16 +13,21 @@ __all__ = ["Fair"]
 
 
 class _Cluster:
-    """The keys of one cluster, and what it has of its turn and of the workers.
+    """The keys of one cluster, its place in the round, its turn and its workers.
+
+    It is ``in_round`` exactly while it has keys and a worker left. ``credit`` is what remains of
+    its turn; without weights a turn is one key, and it stays 0.
 
     As long as all its keys have one priority, ``level``, they stand in a plain line, which is
     cheaper; from the first other one on they are ``ranked``, and there is no level. ``running``
     is how many workers have its keys, counted only where there is a limit.
     """
 
-    __slots__ = ("credit", "level", "line", "ranked", "running")
+    __slots__ = ("credit", "in_round", "level", "line", "name", "ranked", "running")
 
     def __init__(self) -> None:
+        self.name = ""
+        self.in_round = False
         self.level: int | None = None
         self.line: deque[str] = deque()
         self.ranked: Priority[str] | None = None
@@ -69,8 +74,8 @@ class Fair(Ordering[str]):
        whose reconciles hang leaves workers to the others. ``done`` gives the place back.
     3. Within a cluster the order is that of :class:`Priority`; the priority of one cluster's keys
        is nothing to another's.
-    4. Every operation is O(1) in keys and clusters, and a cluster that has neither keys nor
-       workers leaves nothing behind.
+    4. Every operation but ``discard`` is O(1) in keys and clusters, and a cluster that has neither
+       keys nor workers leaves nothing behind.
 
     No times are involved. Keys without a cluster share the one named "".
     """
@@ -85,54 +90,50 @@ class Fair(Ordering[str]):
         if max_per_cluster is not None and max_per_cluster < 1:
             raise ValueError(f"max_per_cluster must be 1 or more, not {max_per_cluster}")
         self._max_per_cluster = max_per_cluster
-        # The clusters that may be served, next one first.
-        self._round: OrderedDict[str, _Cluster] = OrderedDict()
-        # Those whose workers run and that have no key, or no worker left for one.
-        self._away: dict[str, _Cluster] = {}
-        # A cluster's record without its name, to be used again: to make one is half of a cycle.
+        self._clusters: dict[str, _Cluster] = {}
+        # Those of them that may be served, next one first.
+        self._round: deque[_Cluster] = deque()
+        # A cluster's record to be used again: for a single key, making one is half of the work.
         self._spare: _Cluster | None = None
         self._length = 0
 
     def push(self, key: str, priority: int) -> None:
         """Take a key in; a cluster that had none joins the round at its end."""
         name = key.rpartition("|")[0]
-        cluster = self._round.get(name)
+        self._length += 1
+        cluster = self._clusters.get(name)
         if cluster is None:
-            cluster = self._away.get(name) if self._away else None
-            if cluster is None:
-                cluster = self._round[name] = _Cluster() if self._spare is None else self._spare
-                self._spare = None
-                cluster.level = priority
-            elif cluster.running != self._max_per_cluster:
-                self._round[name] = self._away.pop(name)
+            self._begin(name, key, priority)
+            return
+        if not cluster.in_round and cluster.running != self._max_per_cluster:
+            cluster.in_round = True
+            self._round.append(cluster)
         if priority == cluster.level:
             cluster.line.append(key)
         else:
             cluster.push(key, priority)
-        self._length += 1
 
     def touch(self, key: str, priority: int) -> None:
         """Raise a key within its cluster."""
-        self._cluster(key.rpartition("|")[0]).touch(key, priority)
+        self._clusters[key.rpartition("|")[0]].touch(key, priority)
 
     def pop(self) -> str:
         """Remove and return the next key of the cluster whose turn it is."""
-        for name in self._round:  # noqa: B007 - there is no cheaper way to the first
-            break
-        else:
-            raise IndexError("no key may be handed out")
-        cluster = self._round[name]
+        cluster = self._round[0]
         key = cluster.line.popleft() if cluster.ranked is None else cluster.ranked.pop()
         self._length -= 1
-        cluster.credit = (cluster.credit or self._weights.get(name, 1)) - 1
+        if self._weights:
+            cluster.credit = (cluster.credit or self._weights.get(cluster.name, 1)) - 1
         if self._max_per_cluster is not None:
             cluster.running += 1
         if not cluster.line and not cluster.ranked:
-            self._end_turn(name, cluster)
+            self._round.popleft()
+            self._end_turn(cluster)
         elif cluster.running == self._max_per_cluster:
-            self._away[name] = self._round.pop(name)
+            self._round.popleft()
+            cluster.in_round = False
         elif not cluster.credit:
-            self._round.move_to_end(name)
+            self._round.rotate(-1)
         return key
 
     def can_pop(self) -> bool:
@@ -143,44 +144,55 @@ class Fair(Ordering[str]):
         """Give the cluster a worker back; it goes on with its turn if that was not over."""
         if self._max_per_cluster is None:
             return
-        name = key.rpartition("|")[0]
-        cluster = self._cluster(name)
+        cluster = self._clusters[key.rpartition("|")[0]]
         cluster.running -= 1
-        if name in self._round:
+        if cluster.in_round:
             return
-        if cluster:
-            self._round[name] = self._away.pop(name)
-            if cluster.credit:
-                self._round.move_to_end(name, last=False)
-        elif not cluster.running:
-            del self._away[name]
+        if not cluster:
+            self._end_turn(cluster)
+            return
+        cluster.in_round = True
+        if cluster.credit:
+            self._round.appendleft(cluster)
+        else:
+            self._round.append(cluster)
 
     def discard(self, keys: Set[str]) -> None:
-        """Drop these keys, and the clusters that have nothing else."""
+        """Drop these keys, and the clusters that have nothing else; O(n) in them."""
         by_cluster: dict[str, set[str]] = {}
         for key in keys:
             by_cluster.setdefault(cluster_of_key(key), set()).add(key)
         for name, dropped in by_cluster.items():
-            cluster = self._cluster(name)
+            cluster = self._clusters[name]
             cluster.discard(dropped)
             if not cluster:
-                self._end_turn(name, cluster)
+                if cluster.in_round:
+                    self._round.remove(cluster)
+                self._end_turn(cluster)
         self._length -= len(keys)
 
     def __len__(self) -> int:
         return self._length
 
-    def _cluster(self, name: str) -> _Cluster:
-        cluster = self._round.get(name)
-        return self._away[name] if cluster is None else cluster
+    def _begin(self, name: str, key: str, priority: int) -> None:
+        cluster = self._spare
+        if cluster is None:
+            cluster = _Cluster()
+        else:
+            self._spare = None
+        self._clusters[name] = cluster
+        cluster.name = name
+        cluster.level = priority
+        cluster.line.append(key)
+        cluster.in_round = True
+        self._round.append(cluster)
 
-    def _end_turn(self, name: str, cluster: _Cluster) -> None:
-        """Take a cluster without keys out, and forget it unless its workers still run."""
-        self._round.pop(name, None)
+    def _end_turn(self, cluster: _Cluster) -> None:
+        """Forget a cluster that has no key left, unless its workers still run."""
         # What is left of the turn is lost: the next key begins a new one, at the end.
         cluster.credit = 0
+        cluster.in_round = False
         cluster.ranked = None
-        if cluster.running:
-            self._away[name] = cluster
-        else:
+        if not cluster.running:
+            del self._clusters[cluster.name]
             self._spare = cluster

@@ -28,7 +28,7 @@ _BASE_SECONDS: Final = 0.005
 _CAP_SECONDS: Final = 60.0
 # 2.0 ** 64 times any base is above any cap; larger exponents would overflow a float (RL-03).
 _MAX_EXPONENT: Final = 64
-# Buckets that are full again are looked for when this many, or twice as many as last time, are held.
+# So many buckets, or twice as many as last time, are looked through for ones that are full again.
 _SWEPT_FROM: Final = 64
 
 

@@ -200,7 +200,7 @@ def test_a_cluster_without_keys_leaves_nothing_behind(most: int | None) -> None:
         queue.remove_cluster(f"x{number}")
     ready(queue)
     assert not ordering._round
-    assert not ordering._away
+    assert not ordering._clusters
     assert len(ordering) == 0
 
 

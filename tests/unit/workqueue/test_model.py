@@ -159,7 +159,7 @@ class Model:
     def remove(self, name: str) -> None:
         for keys in (self.ready, self.again, self.waiting):
             for key in [key for key in keys if key[0] == name]:
-                del keys[key]  # type: ignore[attr-defined]
+                del keys[key]
         if isinstance(self.ordering, SimpleFair):
             self.ordering.credit.pop(name, None)
             self.ordering.inner.pop(name, None)
@@ -276,9 +276,12 @@ class LimitedMachine(QueueMachine):
         return Fair(weights=WEIGHTS, max_per_cluster=2), SimpleFair(2)
 
 
+RUNS = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestFifo = QueueMachine.TestCase
+TestFifo.settings = RUNS
 TestPriority = PriorityMachine.TestCase
+TestPriority.settings = RUNS
 TestFair = FairMachine.TestCase
+TestFair.settings = RUNS
 TestLimited = LimitedMachine.TestCase
-for case in (TestFifo, TestPriority, TestFair, TestLimited):
-    case.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLimited.settings = RUNS
