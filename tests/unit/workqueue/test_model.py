@@ -37,8 +37,8 @@ class SimpleFifo:
     def choose(self, processing: set[str]) -> str | None:
         return next(iter(self.ready), None)
 
-    def peek(self, processing: set[str]) -> bool:
-        return bool(self.ready)
+    def arrange(self, processing: set[str]) -> None:
+        """Note that something changed."""
 
 
 class SimplePriority(SimpleFifo):
@@ -93,10 +93,6 @@ class SimpleFair(SimpleFifo):
             self.turns.append(self.turns.pop(0))
         return key
 
-    def peek(self, processing: set[str]) -> bool:
-        self.arrange(processing)
-        return bool(self.turns)
-
 
 class Model:
     def __init__(self, ordering: SimpleFifo) -> None:
@@ -118,6 +114,7 @@ class Model:
             priority = max(priority, self.waiting.pop(key)[2])
         queued = self.again if key in self.processing else self.ready
         queued[key] = max(queued.get(key, priority), priority)
+        self.ordering.arrange(self.processing)
 
     def add_after(self, key: str, seconds: float, priority: int | None) -> None:
         self.count += 1
@@ -146,15 +143,17 @@ class Model:
         if key is not None:
             self.processing.add(key)
             self.running_priority[key] = before[key]
+            self.ordering.arrange(self.processing)
         return key
 
     def done(self, key: str) -> None:
         self.processing.discard(key)
         del self.running_priority[key]
         # The cluster's place is free before the key is queued again.
-        self.ordering.peek(self.processing)
+        self.ordering.arrange(self.processing)
         if key in self.again:
             self.ready[key] = self.again.pop(key)
+            self.ordering.arrange(self.processing)
 
     def remove(self, name: str) -> None:
         for keys in (self.ready, self.again, self.waiting):
