@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from kcpctl.runtime import start_thread
 from kcpctl.testing import FakeClock, eventually
-from kcpctl.workqueue import DelayingQueue, Fair, RateLimitingQueue, ShutDown, WorkQueue
+from kcpctl.workqueue import (
+    DelayingQueue,
+    Fair,
+    Priority,
+    RateLimitingQueue,
+    ShutDown,
+    WorkQueue,
+)
 
 
 def fair(**options: int) -> WorkQueue[str]:
@@ -248,3 +255,68 @@ def test_the_snapshot_can_be_looked_at_by_cluster() -> None:
     assert set(found) == {"a", "b"}
     assert (found["a"].processing, found["a"].waiting) == ({"a|1": 2}, {"a|2": 3})
     assert (found["a"].queued, found["b"].queued) == ({}, {"b|1": 2})
+
+
+def test_a_turn_that_ended_for_want_of_keys_is_over() -> None:
+    ordering = Fair(weights={"a": 3})
+    ordering.push("a|1", 0)
+    ordering.pop()
+    for key in ["b|1", "b|2", "c|1"]:
+        ordering.push(key, 0)
+    assert [ordering.pop() for _ in range(3)] == ["b|1", "c|1", "b|2"]
+
+
+def test_a_key_that_comes_while_its_cluster_has_all_its_workers_is_held_back() -> None:
+    queue = fair(most=1)
+    queue.add("a|1")
+    queue.get(0)
+    queue.add("a|2")
+    with pytest.raises(TimeoutError):
+        queue.get(0)
+
+
+def test_a_key_of_a_removed_cluster_that_comes_again_has_no_priority_left() -> None:
+    queue: DelayingQueue[str] = DelayingQueue(ordering=Priority())
+    queue.add("a|1", 5)
+    queue.remove_cluster("a")
+    queue.add("a|1")
+    queue.get(0)
+    queue.add_after("a|1", 0)
+    queue.done("a|1")
+    queue.add("b|1", 3)
+    assert ready(queue) == ["b|1", "a|1"]
+
+
+def test_after_shutdown_removing_a_cluster_ends_whoever_waits_for_its_keys() -> None:
+    """WQ-10, WQ-11: a worker that sleeps until a place is free, and a drain."""
+    queue = fair(most=1)
+    queue.add("a|1")
+    queue.add("a|2")
+    queue.get(0)
+    ended: list[str] = []
+
+    def work() -> None:
+        with pytest.raises(ShutDown):
+            queue.get()
+        ended.append("worker")
+
+    worker = start_thread(work, name="worker", daemon=True)
+    eventually(lambda: queue._sleepers == 1, poll_seconds=0.002)
+    queue.shut_down()
+    queue.remove_cluster("a")
+    worker.join(5)
+    assert ended == ["worker"]
+
+
+def test_a_blocked_drain_ends_when_its_last_keys_are_removed() -> None:
+    """WQ-11."""
+    queue = fair()
+    queue.add("a|1")
+    drained: list[bool] = []
+    drainer = start_thread(
+        lambda: drained.append(queue.shut_down_with_drain(10)), name="drain", daemon=True
+    )
+    eventually(lambda: queue.shutting_down, poll_seconds=0.002)
+    queue.remove_cluster("a")
+    drainer.join(5)
+    assert drained == [True]

@@ -81,6 +81,7 @@ def test_while_processing_the_highest_priority_is_kept_for_the_next_run(
     """PQ-01, PQ-03."""
     queue.add("a")
     queue.get(0)
+    queue.add("a", 1)
     queue.add("a", 5)
     queue.add("a", -5)
     queue.add("b", 3)
