@@ -38,7 +38,7 @@ ALLOWED = ("random.Random",)
 IMPLEMENTATIONS = (PACKAGE / "runtime", PACKAGE / "testing" / "clock.py")
 
 
-def annotations(tree: ast.AST) -> set[int]:
+def annotation_nodes(tree: ast.AST) -> set[int]:
     """Return the ids of all nodes inside annotations: to name a type is not to use it."""
     roots: list[ast.AST | None] = []
     for node in ast.walk(tree):
@@ -60,7 +60,7 @@ def names_used(tree: ast.AST) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 aliases[alias.asname or alias.name.partition(".")[0]] = alias.name
-    named = annotations(tree)
+    named = annotation_nodes(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and id(node) not in named:
             chain, inner = [node.attr], node.value
