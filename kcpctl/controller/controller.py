@@ -24,7 +24,7 @@ from kcpctl.runtime import (
     new_uid,
     start_thread,
 )
-from kcpctl.workqueue import QueueMetrics, RateLimitingQueue, ShutDown
+from kcpctl.workqueue import Fair, QueueMetrics, RateLimitingQueue, ShutDown
 
 __all__ = ["Controller"]
 
@@ -54,6 +54,10 @@ class Controller:
     - anything else: count a failure and run again after the limiter's back-off (CL-06). An
       exception that is not a KcpctlError is a bug: logged as an error, counted as a panic.
 
+    The default queue is fair: logical clusters take turns, however many keys each has, and within
+    one the initial list and resyncs come last. With a single cluster that is first come first
+    served. Another queue, with weights or a limit of workers per cluster, can be passed in.
+
     ``watches`` belongs before ``start``. ``enqueue`` may be called from any thread. ``stop`` lets
     what is queued and running finish within its timeout, then drops the rest; what was dropped
     comes back with the next process's initial list. A controller runs once.
@@ -76,7 +80,7 @@ class Controller:
         self.name = name
         self.workers = workers
         self.queue: RateLimitingQueue[str] = queue or RateLimitingQueue(
-            name, clock=clock, metrics=QueueMetrics(metrics, name)
+            name, clock=clock, ordering=Fair(), metrics=QueueMetrics(metrics, name)
         )
         self._reconciler = reconciler
         self._clock = clock

@@ -7,7 +7,7 @@ from typing import Protocol
 from kcpctl.controller.mapping import MapFunction, own_key
 from kcpctl.controller.predicates import Predicate
 from kcpctl.informers import CachedObject, EventHandler, Registration
-from kcpctl.workqueue import RateLimitingQueue
+from kcpctl.workqueue import LOW_PRIORITY, RateLimitingQueue
 
 __all__ = ["EnqueueHandler", "Source"]
 
@@ -24,7 +24,11 @@ class Source(Protocol):
 
 
 class EnqueueHandler:
-    """Adds the keys that an event is about to a queue. Runs on the I/O thread, never blocks."""
+    """Adds the keys that an event is about to a queue. Runs on the I/O thread, never blocks.
+
+    The initial list and resyncs are no news: they come with low priority (PQ-09), and stay behind
+    what happens meanwhile if the queue's ordering knows priorities.
+    """
 
     def __init__(
         self,
@@ -39,7 +43,7 @@ class EnqueueHandler:
 
     def on_add(self, obj: CachedObject, *, is_initial: bool) -> None:
         """Enqueue for an object that came."""
-        self._enqueue(None, obj)
+        self._enqueue(None, obj, LOW_PRIORITY if is_initial else 0)
 
     def on_update(self, old: CachedObject, new: CachedObject) -> None:
         """Enqueue for an object that changed.
@@ -48,13 +52,14 @@ class EnqueueHandler:
         """
         if self._map_to is own_key and old.meta.generation != new.meta.generation:
             self._queue.forget(new.key)
-        self._enqueue(old, new)
+        resync = old.meta.resource_version == new.meta.resource_version
+        self._enqueue(old, new, LOW_PRIORITY if resync else 0)
 
     def on_delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:
         """Enqueue for an object that went."""
-        self._enqueue(obj, None)
+        self._enqueue(obj, None, 0)
 
-    def _enqueue(self, old: CachedObject | None, new: CachedObject | None) -> None:
+    def _enqueue(self, old: CachedObject | None, new: CachedObject | None, priority: int) -> None:
         if not all(predicate(old, new) for predicate in self._predicates):
             return
         keys: dict[str, None] = {}
@@ -63,4 +68,4 @@ class EnqueueHandler:
             if obj is not None:
                 keys.update(dict.fromkeys(self._map_to(obj)))
         for key in keys:
-            self._queue.add(key)
+            self._queue.add(key, priority)

@@ -20,7 +20,7 @@ from kcpctl.runtime.logging import Logger, get_logger, log_fields
 from kcpctl.runtime.metrics import Metrics
 from kcpctl.runtime.process import Child, watch_parent
 from kcpctl.runtime.tasks import TaskSet, gather_all
-from kcpctl.runtime.threads import BlockingPool, start_thread
+from kcpctl.runtime.threads import BlockingPool, ShortLock, start_thread
 
 __all__ = [
     "SYSTEM_CLOCK",
@@ -32,6 +32,7 @@ __all__ = [
     "IOLoop",
     "Logger",
     "Metrics",
+    "ShortLock",
     "SystemClock",
     "TaskSet",
     "format_micro_time",

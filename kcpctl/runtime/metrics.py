@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.registry import Collector
 
 __all__ = ["Metrics"]
 
 C = TypeVar("C", Counter, Gauge, Histogram)
+Own = TypeVar("Own", bound=Collector)
 
 
 class Metrics:
@@ -23,6 +25,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._collectors: dict[str, Counter | Gauge | Histogram] = {}
+        self._own: dict[type[Collector], Collector] = {}
 
     def _get(self, kind: type[C], name: str, make: Callable[[], C]) -> C:
         found = self._collectors.get(name)
@@ -55,6 +58,16 @@ class Metrics:
                 name, help_text, labels, buckets=tuple(buckets), registry=self.registry
             ),
         )
+
+    def collector(self, kind: type[Own]) -> Own:
+        """Return the collector of that class, which is asked for its metrics at scrape time."""
+        found = self._own.get(kind)
+        if found is None:
+            found = self._own[kind] = kind()
+            self.registry.register(found)
+        if not isinstance(found, kind):
+            raise TypeError(f"collector of {kind.__name__} is a {type(found).__name__}")
+        return found
 
     def render(self) -> bytes:
         """Return everything in the Prometheus text format."""

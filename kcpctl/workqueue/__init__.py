@@ -5,7 +5,9 @@
 
 from kcpctl.workqueue.delaying import DelayingQueue
 from kcpctl.workqueue.errors import ShutDown
+from kcpctl.workqueue.fair import Fair
 from kcpctl.workqueue.limiters import (
+    ClusterBucket,
     ItemExponential,
     ItemFastSlow,
     MaxOf,
@@ -15,16 +17,23 @@ from kcpctl.workqueue.limiters import (
 )
 from kcpctl.workqueue.metrics import QueueMetrics
 from kcpctl.workqueue.ordering import Fifo, Ordering
-from kcpctl.workqueue.queue import QueueSnapshot, WorkQueue
+from kcpctl.workqueue.parallel import parallelize
+from kcpctl.workqueue.priority import LOW_PRIORITY, Priority
+from kcpctl.workqueue.queue import WorkQueue
 from kcpctl.workqueue.ratelimiting import RateLimitingQueue
+from kcpctl.workqueue.snapshot import QueueSnapshot
 
 __all__ = [
+    "LOW_PRIORITY",
+    "ClusterBucket",
     "DelayingQueue",
+    "Fair",
     "Fifo",
     "ItemExponential",
     "ItemFastSlow",
     "MaxOf",
     "Ordering",
+    "Priority",
     "QueueMetrics",
     "QueueSnapshot",
     "RateLimiter",
@@ -33,4 +42,5 @@ __all__ = [
     "WithMaxWait",
     "WorkQueue",
     "default_limiter",
+    "parallelize",
 ]

@@ -21,20 +21,21 @@ class DelayingQueue(WorkQueue[K]):
     again gets them from its initial list.
     """
 
-    def add_after(self, key: K, seconds: float) -> None:
+    def add_after(self, key: K, seconds: float, priority: int | None = None) -> None:
         """Add ``key`` when ``seconds`` have passed; of two plans the earlier one wins (DQ-03).
 
-        Zero or less is an immediate add (DQ-02). Ignored once shutdown has begun (DQ-10).
+        Zero or less is an immediate add (DQ-02). Without a priority it keeps the one with which it
+        is being processed (PQ-16), else 0. Ignored once shutdown has begun (DQ-10).
         """
         with self._lock:
             if self._shutting_down:
                 return
             if self._metrics is not None:
-                self._metrics.retries.inc()
+                self._metrics.retries += 1
+            if priority is None:
+                priority = self._processing_priority.get(key, 0)
             now = self._clock.monotonic()
             if seconds <= 0:
-                self._waiting.cancel(key)
-                self._enqueue(key, now)
-            elif self._waiting.schedule(key, now + seconds):
-                # Whoever keeps the time has to wait less; or somebody has to begin.
-                self._wake_getter()
+                self._enqueue(key, now, self._cancel(key, priority))
+            elif self._waiting.schedule(key, now + seconds, priority):
+                self._wake_timekeeper()

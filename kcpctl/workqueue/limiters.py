@@ -7,9 +7,11 @@ import threading
 from collections.abc import Hashable
 from typing import Final, Protocol, TypeVar
 
-from kcpctl.runtime import SYSTEM_RANDOM
+from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock
+from kcpctl.workqueue.keys import cluster_of_key
 
 __all__ = [
+    "ClusterBucket",
     "ItemExponential",
     "ItemFastSlow",
     "MaxOf",
@@ -26,6 +28,8 @@ _BASE_SECONDS: Final = 0.005
 _CAP_SECONDS: Final = 60.0
 # 2.0 ** 64 times any base is above any cap; larger exponents would overflow a float (RL-03).
 _MAX_EXPONENT: Final = 64
+# So many buckets, or twice as many as last time, are looked through for ones that are full again.
+_SWEPT_FROM: Final = 64
 
 
 class RateLimiter(Protocol[K_contra]):
@@ -36,6 +40,9 @@ class RateLimiter(Protocol[K_contra]):
 
     def forget(self, key: K_contra) -> None:
         """Clear the failures of ``key``."""
+
+    def forget_cluster(self, name: str) -> None:
+        """Clear everything about the keys of a logical cluster (RL-17)."""
 
     def num_requeues(self, key: K_contra) -> int:
         """Return the failures counted so far."""
@@ -59,6 +66,12 @@ class _Failures(RateLimiter[K]):
         """Clear the failures of ``key``."""
         with self._lock:
             self._failures.pop(key, None)
+
+    def forget_cluster(self, name: str) -> None:
+        """Clear the failures of every key of a cluster; takes time by the keys with failures."""
+        with self._lock:
+            for key in [key for key in self._failures if cluster_of_key(key) == name]:
+                del self._failures[key]
 
     def num_requeues(self, key: K) -> int:
         """Return the failures counted so far."""
@@ -107,6 +120,62 @@ class ItemFastSlow(_Failures[K]):
         return self._fast_seconds if self._count(key) < self._max_fast else self._slow_seconds
 
 
+class ClusterBucket(RateLimiter[K]):
+    """A token bucket for each logical cluster (RL-11); no cluster waits for another (RL-12).
+
+    ``when`` takes a token and returns how long to wait for it. Nobody waits longer than
+    ``max_wait_seconds``: from there on no token is taken, so a storm of failures, or of adds that
+    the queue merges, does not push the bucket ever further into the future (mends RL-18). The
+    clock is injected like the queue's (RL-19). A cluster with a full bucket leaves nothing behind.
+    """
+
+    def __init__(
+        self,
+        qps: float = 10.0,
+        burst: int = 100,
+        *,
+        max_wait_seconds: float = _CAP_SECONDS,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        if qps <= 0 or burst < 1:
+            raise ValueError(f"want qps ({qps}) > 0 and burst ({burst}) >= 1")
+        self._token_seconds = 1 / qps
+        self._burst_seconds = burst / qps
+        self._max_wait_seconds = max_wait_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        # When each cluster's bucket will be full again. One in the past is a full bucket.
+        self._full_at: dict[str, float] = {}
+        self._sweep_at_length = _SWEPT_FROM
+
+    def when(self, key: K) -> float:
+        """Take a token and return the seconds until it is there."""
+        name = cluster_of_key(key)
+        with self._lock:
+            now = self._clock.monotonic()
+            full_at = max(self._full_at.get(name, now), now) + self._token_seconds
+            wait = full_at - self._burst_seconds - now
+            if wait > self._max_wait_seconds:
+                return self._max_wait_seconds
+            self._full_at[name] = full_at
+            if len(self._full_at) >= self._sweep_at_length:
+                self._full_at = {name: at for name, at in self._full_at.items() if at > now}
+                self._sweep_at_length = max(2 * len(self._full_at), _SWEPT_FROM)
+            return max(wait, 0.0)
+
+    def forget(self, key: K) -> None:
+        """Do nothing: a token that was taken is not given back (RL-11)."""
+
+    def forget_cluster(self, name: str) -> None:
+        """Drop the cluster's bucket; the next one is full."""
+        with self._lock:
+            self._full_at.pop(name, None)
+
+    def num_requeues(self, key: K) -> int:
+        """Return 0: nothing is counted by key."""
+        return 0
+
+
 class MaxOf(RateLimiter[K]):
     """The longest delay of several limiters, each of which is asked every time (RL-09)."""
 
@@ -123,6 +192,11 @@ class MaxOf(RateLimiter[K]):
         """Clear the failures of ``key`` everywhere."""
         for limiter in self._limiters:
             limiter.forget(key)
+
+    def forget_cluster(self, name: str) -> None:
+        """Clear the keys of a cluster everywhere."""
+        for limiter in self._limiters:
+            limiter.forget_cluster(name)
 
     def num_requeues(self, key: K) -> int:
         """Return the largest of the limiters' counts."""
@@ -143,6 +217,10 @@ class WithMaxWait(RateLimiter[K]):
     def forget(self, key: K) -> None:
         """Clear the failures of ``key``."""
         self._limiter.forget(key)
+
+    def forget_cluster(self, name: str) -> None:
+        """Clear the keys of a cluster."""
+        self._limiter.forget_cluster(name)
 
     def num_requeues(self, key: K) -> int:
         """Return the failures counted so far."""

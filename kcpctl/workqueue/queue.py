@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from kcpctl.runtime import SYSTEM_CLOCK, Clock
+from kcpctl.runtime import SYSTEM_CLOCK, Clock, ShortLock
 from kcpctl.workqueue.errors import ShutDown
+from kcpctl.workqueue.keys import cluster_of_key
 from kcpctl.workqueue.metrics import QueueMetrics
 from kcpctl.workqueue.ordering import Fifo, Ordering
+from kcpctl.workqueue.snapshot import QueueSnapshot
 from kcpctl.workqueue.waiting import WaitingKeys
 
-__all__ = ["QueueSnapshot", "WorkQueue"]
+__all__ = ["WorkQueue"]
 
 K = TypeVar("K", bound=Hashable)
-
-
-@dataclass(frozen=True, slots=True)
-class QueueSnapshot(Generic[K]):
-    """What a queue held at one moment.
-
-    ``queued`` maps each key that is to be handed out to the seconds since its first add (keys that
-    are processed right now and run again afterwards included), ``waiting`` to the seconds until it
-    is due, ``processing`` to the seconds since it was handed out.
-    """
-
-    queued: dict[K, float]
-    waiting: dict[K, float]
-    processing: dict[K, float]
 
 
 class WorkQueue(Generic[K]):
@@ -41,8 +27,9 @@ class WorkQueue(Generic[K]):
     1. A key in the ordering is in ``_dirty`` and not in ``_processing`` (WQ-01).
     2. ``_dirty`` is what still has to run; ``_processing`` what was handed out and is not done.
     3. A key that is added while it is processed runs exactly once more, after ``done`` (WQ-05).
-    4. Whoever leaves ``get`` while keys are ready, or while keys wait and nobody keeps the time,
-       wakes another getter; so no wake-up is lost to a getter that gave up.
+    4. When a key may be handed out and a getter sleeps, one is on its way. One at a time is enough:
+       whoever leaves ``get`` while there is more, or while keys wait and nobody keeps the time,
+       wakes the next one; so no wake-up is lost to a getter that gave up either.
 
     A worker calls ``done`` in ``finally``: a key that is never done is never handed out again, and
     holds up a drain (WQ-23). ``forget``-ing and delays are the faces on top of this one structure:
@@ -66,15 +53,20 @@ class WorkQueue(Generic[K]):
         self.name = name
         self._clock = clock
         self._metrics = metrics
-        self._lock = threading.Lock()
+        self._lock = ShortLock()
         # Guarded by _lock, all of it.
-        self._getters = threading.Condition(self._lock)
-        self._timekeeper = threading.Condition(self._lock)
-        self._drainers = threading.Condition(self._lock)
+        self._getters = self._lock.condition()
+        self._timekeeper = self._lock.condition()
+        self._drainers = self._lock.condition()
+        self._sleepers = 0
         self._keeping_time = False
+        self._woken = False
         self._ordering: Ordering[K] = Fifo() if ordering is None else ordering
         self._dirty: dict[K, float] = {}
         self._processing: dict[K, float] = {}
+        # Of the dirty keys and of those in processing; 0 is left out.
+        self._dirty_priority: dict[K, int] = {}
+        self._processing_priority: dict[K, int] = {}
         self._waiting: WaitingKeys[K] = WaitingKeys()
         self._shutting_down = False
         self._draining = False
@@ -86,15 +78,22 @@ class WorkQueue(Generic[K]):
                 longest_seconds=lambda: max(self._ages(), default=0.0),
             )
 
-    def add(self, key: K) -> None:
+    def add(self, key: K, priority: int = 0) -> None:
         """Let ``key`` run soon; a planned later run is cancelled (decision 14, fixes DQ-06).
 
+        Of several priorities the highest counts (PQ-03), if the ordering knows priorities at all.
         Ignored once shutdown has begun (WQ-08).
         """
-        with self._lock:
+        lock = self._lock
+        if not lock.try_acquire(False):
+            lock.acquire()
+        try:
             if not self._shutting_down:
-                self._waiting.cancel(key)
-                self._enqueue(key, self._clock.monotonic())
+                if self._waiting.due:
+                    priority = self._cancel(key, priority)
+                self._enqueue(key, self._clock.monotonic(), priority)
+        finally:
+            lock.release()
 
     def get(self, timeout_seconds: float | None = None) -> K:
         """Wait for a key and take it; the caller must call :meth:`done` with it.
@@ -102,40 +101,59 @@ class WorkQueue(Generic[K]):
         Raises :class:`ShutDown` when the queue was shut down and is empty (WQ-09), TimeoutError
         when nothing came in time.
         """
-        with self._lock:
-            deadline = None
-            if timeout_seconds is not None:
-                deadline = self._clock.monotonic() + timeout_seconds
-            try:
-                while True:
-                    now = self._clock.monotonic()
-                    due = self._promote(now)
-                    if len(self._ordering):
-                        return self._hand_out(now)
-                    if self._shutting_down:
-                        raise ShutDown(f"work queue {self.name!r} is shut down")
-                    left = None if deadline is None else deadline - now
-                    if left is not None and left <= 0:
-                        raise TimeoutError(f"no key in work queue {self.name!r} in time")
-                    self._wait(None if due is None else due - now, left)
-            finally:
+        lock = self._lock
+        if not lock.try_acquire(False):
+            lock.acquire()
+        try:
+            return self._take(timeout_seconds)
+        finally:
+            if self._sleepers:
                 self._pass_on()
+            lock.release()
 
     def done(self, key: K) -> None:
         """Give back a key that was handed out; if it was added meanwhile it is queued again, last.
 
         Raises ValueError for a key that is not handed out (decision 14, fixes WQ-22).
         """
-        with self._lock:
+        lock = self._lock
+        if not lock.try_acquire(False):
+            lock.acquire()
+        try:
             since = self._processing.pop(key, None)
             if since is None:
                 raise ValueError(f"key {key!r} of work queue {self.name!r} was not handed out")
+            if self._processing_priority:
+                self._processing_priority.pop(key, None)
             if self._metrics is not None:
-                self._metrics.work_seconds.observe(self._clock.monotonic() - since)
+                self._metrics.worked(self._clock.monotonic() - since)
+            self._ordering.done(key)
             if key in self._dirty:
-                self._ordering.push(key)
-                self._wake_getter()
+                self._ordering.push(key, self._dirty_priority.get(key, 0))
             elif self._shutting_down:
+                self._check_drained()
+            # The key itself is ready again, or another one that was held back.
+            if self._sleepers and self._ordering.can_pop():
+                self._wake_getter()
+        finally:
+            lock.release()
+
+    def remove_cluster(self, name: str) -> None:
+        """Drop the keys of a logical cluster, queued or waiting; takes time by the queue's length.
+
+        A key that is being processed stays until it is ``done``, and does not run again.
+        """
+        with self._lock:
+            dropped = {key for key in self._dirty if cluster_of_key(key) == name}
+            self._ordering.discard(dropped - self._processing.keys())
+            for key in dropped:
+                del self._dirty[key]
+                self._dirty_priority.pop(key, None)
+            for key in self._waiting.times():
+                if cluster_of_key(key) == name:
+                    self._waiting.cancel(key)
+            if self._shutting_down:
+                self._pass_on()
                 self._check_drained()
 
     def __len__(self) -> int:
@@ -191,34 +209,61 @@ class WorkQueue(Generic[K]):
 
     # Under the lock.
 
-    def _enqueue(self, key: K, now: float) -> None:
+    def _cancel(self, key: K, priority: int) -> int:
+        """Let ``key`` wait no more; return the higher one of the two priorities."""
+        waited_with = self._waiting.cancel(key)
+        return priority if waited_with is None else max(priority, waited_with)
+
+    def _enqueue(self, key: K, now: float, priority: int) -> None:
         if key in self._dirty:
+            if priority > self._dirty_priority.get(key, 0):
+                self._dirty_priority[key] = priority
             if key not in self._processing:
-                self._ordering.touch(key)
+                self._ordering.touch(key, priority)
             return
         self._dirty[key] = now
+        if priority:
+            self._dirty_priority[key] = priority
         if self._metrics is not None:
-            self._metrics.adds.inc()
+            self._metrics.adds += 1
         if key not in self._processing:
-            self._ordering.push(key)
-            self._wake_getter()
+            self._ordering.push(key, priority)
+            if self._sleepers:
+                self._wake_getter()
 
-    def _hand_out(self, now: float) -> K:
-        key = self._ordering.pop()
+    def _take(self, timeout_seconds: float | None) -> K:
+        now = self._clock.monotonic()
+        deadline = None if timeout_seconds is None else now + timeout_seconds
+        while True:
+            due = self._promote(now) if self._waiting.due else None
+            try:
+                key = self._ordering.pop()
+            except IndexError:
+                pass
+            else:
+                self._hand_out(key, now)
+                return key
+            if self._shutting_down and not len(self._ordering):
+                raise ShutDown(f"work queue {self.name!r} is shut down")
+            left = None if deadline is None else deadline - now
+            if left is not None and left <= 0:
+                raise TimeoutError(f"no key in work queue {self.name!r} in time")
+            self._wait(None if due is None else due - now, left)
+            now = self._clock.monotonic()
+
+    def _hand_out(self, key: K, now: float) -> None:
         since = self._dirty.pop(key)
         self._processing[key] = now
+        if self._dirty_priority and (priority := self._dirty_priority.pop(key, 0)):
+            self._processing_priority[key] = priority
         if self._metrics is not None:
-            self._metrics.queue_seconds.observe(now - since)
-        return key
+            self._metrics.waited(now - since)
 
     def _promote(self, now: float) -> float | None:
         """Queue the waiting keys that are due; return when the next one is."""
-        waiting = self._waiting
-        if not len(waiting):
-            return None
-        for key in waiting.pop_due(now):
-            self._enqueue(key, now)
-        return waiting.next_due()
+        for key, priority in self._waiting.pop_due(now):
+            self._enqueue(key, now, priority)
+        return self._waiting.next_due()
 
     def _promote_and_wake(self) -> None:
         self._promote(self._clock.monotonic())
@@ -226,24 +271,43 @@ class WorkQueue(Generic[K]):
 
     def _wait(self, due_in: float | None, left: float | None) -> None:
         """Sleep until woken; one getter, the timekeeper, also until the next key is due."""
-        if due_in is None or self._keeping_time:
-            self._clock.wait(self._getters, left)
-            return
-        self._keeping_time = True
+        self._sleepers += 1
         try:
-            self._clock.wait(self._timekeeper, due_in if left is None else min(due_in, left))
+            if due_in is None or self._keeping_time:
+                self._clock.wait(self._getters, left)
+                return
+            self._keeping_time = True
+            try:
+                self._clock.wait(self._timekeeper, due_in if left is None else min(due_in, left))
+            finally:
+                self._keeping_time = False
         finally:
-            self._keeping_time = False
+            self._sleepers -= 1
+            self._woken = False
 
     def _wake_getter(self) -> None:
-        # The timekeeper may sleep longer than anybody, and passes the role on when it leaves.
-        (self._timekeeper if self._keeping_time else self._getters).notify()
+        """Wake one getter, unless one is on its way."""
+        if self._sleepers and not self._woken:
+            self._woken = True
+            # The timekeeper may sleep longer than anybody, and passes the role on when it leaves.
+            (self._timekeeper if self._keeping_time else self._getters).notify()
+
+    def _wake_timekeeper(self) -> None:
+        """Let whoever keeps the time look at it again, or somebody begin."""
+        if self._keeping_time:
+            self._timekeeper.notify()
+        else:
+            self._wake_getter()
 
     def _pass_on(self) -> None:
-        if len(self._ordering):
+        if self._ordering.can_pop():
             self._wake_getter()
-        elif len(self._waiting) and not self._keeping_time:
-            self._getters.notify()
+        elif self._shutting_down:
+            # Those that waited for a key that was held back, and is gone now, end.
+            if not len(self._ordering):
+                self._getters.notify_all()
+        elif self._waiting.due and not self._keeping_time:
+            self._wake_getter()
 
     def _begin_shutdown(self) -> None:
         if not self._shutting_down:
@@ -266,7 +330,7 @@ class WorkQueue(Generic[K]):
         return len(self._dirty)
 
     def _delayed(self) -> float:
-        return len(self._waiting)
+        return len(self._waiting.due)
 
     def _ages(self) -> list[float]:
         with self._lock:

@@ -35,9 +35,12 @@ class RateLimitingQueue(DelayingQueue[K]):
         super().__init__(name, clock=clock, ordering=ordering, metrics=metrics)
         self._limiter: RateLimiter[K] = default_limiter() if limiter is None else limiter
 
-    def add_rate_limited(self, key: K) -> None:
-        """Count a failure of ``key`` and add it after the delay that the limiter says (RL-14)."""
-        self.add_after(key, self._limiter.when(key))
+    def add_rate_limited(self, key: K, priority: int | None = None) -> None:
+        """Count a failure of ``key`` and add it after the delay that the limiter says (RL-14).
+
+        The priority is as with ``add_after``.
+        """
+        self.add_after(key, self._limiter.when(key), priority)
 
     def forget(self, key: K) -> None:
         """Clear the failures of ``key``; a queued or waiting key stays where it is (RL-15)."""
@@ -46,3 +49,15 @@ class RateLimitingQueue(DelayingQueue[K]):
     def num_requeues(self, key: K) -> int:
         """Return how often ``key`` has failed since it was forgotten."""
         return self._limiter.num_requeues(key)
+
+    def forget_cluster(self, name: str) -> None:
+        """Clear the failures of every key of a cluster (RL-17); the keys stay where they are."""
+        self._limiter.forget_cluster(name)
+
+    def remove_cluster(self, name: str) -> None:
+        """Drop the keys of a cluster that is gone, queued or waiting, and their failures.
+
+        A key that is being processed stays until it is ``done``, and does not run again.
+        """
+        super().remove_cluster(name)
+        self._limiter.forget_cluster(name)

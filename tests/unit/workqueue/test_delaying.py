@@ -229,9 +229,9 @@ def test_a_key_that_is_ready_is_not_left_to_a_getter_that_keeps_the_time(
 
 def test_stale_entries_do_not_grow_with_the_number_of_cancelled_plans() -> None:
     waiting: WaitingKeys[int] = WaitingKeys()
-    waiting.schedule(-1, 1e9)
+    waiting.schedule(-1, 1e9, 0)
     for index in range(10_000):
-        waiting.schedule(index % 10, float(index))
+        waiting.schedule(index % 10, float(index), 0)
         waiting.cancel(index % 10)
     assert waiting.times() == {-1: 1e9}
     assert len(waiting._heap) <= 2 + 64

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kcpctl.testing import FakeClock
 from kcpctl.workqueue import (
+    ClusterBucket,
     ItemExponential,
     ItemFastSlow,
     MaxOf,
@@ -132,3 +134,81 @@ def test_with_max_wait_caps_and_passes_the_rest_through() -> None:
     assert limiter.num_requeues("a") == 3
     limiter.forget("a")
     assert limiter.num_requeues("a") == 0
+
+
+def test_a_bucket_that_can_give_nothing_is_refused() -> None:
+    for qps, burst in [(0, 5), (5, 0)]:
+        with pytest.raises(ValueError, match=f"qps \\({qps}\\)"):
+            ClusterBucket(qps, burst)
+
+
+def test_a_bucket_gives_its_burst_at_once_and_then_a_token_at_a_time() -> None:
+    """RL-11, RL-19: on the injected clock."""
+    clock = FakeClock()
+    bucket: ClusterBucket[str] = ClusterBucket(10, 3, clock=clock)
+    waits = [bucket.when(f"c|{number}") for number in range(5)]
+    assert waits == pytest.approx([0, 0, 0, 0.1, 0.2])
+    clock.step(0.3)
+    assert bucket.when("c|x") == pytest.approx(0)
+    assert bucket.when("c|x") == pytest.approx(0.1)
+    clock.step(1000)
+    assert [bucket.when("c|x") for _ in range(4)] == pytest.approx([0, 0, 0, 0.1])
+
+
+def test_a_bucket_counts_nothing_by_key_and_takes_no_token_back() -> None:
+    """RL-11."""
+    bucket: ClusterBucket[str] = ClusterBucket(10, 1, clock=FakeClock())
+    bucket.when("c|a")
+    bucket.forget("c|a")
+    assert bucket.num_requeues("c|a") == 0
+    assert bucket.when("c|a") == pytest.approx(0.1)
+
+
+def test_no_cluster_waits_for_the_storm_of_another() -> None:
+    """RL-12 mended."""
+    bucket: ClusterBucket[str] = ClusterBucket(10, 1, clock=FakeClock())
+    for number in range(1000):
+        bucket.when(f"noisy|{number}")
+    assert bucket.when("quiet|1") == 0
+
+
+def test_a_storm_does_not_push_the_bucket_into_the_future() -> None:
+    """RL-12 and RL-18 mended: who was told the longest wait took no token."""
+    clock = FakeClock()
+    bucket: ClusterBucket[str] = ClusterBucket(10, 1, max_wait_seconds=2, clock=clock)
+    assert max(bucket.when("c|a") for _ in range(1000)) == 2
+    clock.step(2)
+    assert bucket.when("c|a") <= 0.1001
+
+
+def test_a_cluster_with_a_full_bucket_leaves_nothing_behind() -> None:
+    clock = FakeClock()
+    bucket: ClusterBucket[str] = ClusterBucket(10, 1, clock=clock)
+    for number in range(10_000):
+        bucket.when(f"{number}|a")
+        clock.step(1)
+    assert len(bucket._full_at) <= 64
+
+
+def test_forgetting_a_cluster_reaches_every_limiter_and_no_other_cluster() -> None:
+    """RL-17 mended."""
+    item = exponential()
+    fast_slow: ItemFastSlow[str] = ItemFastSlow(0.1, 1, 1)
+    bucket: ClusterBucket[str] = ClusterBucket(10, 1, clock=FakeClock())
+    limiter = WithMaxWait(MaxOf(item, fast_slow, bucket), 60)
+    for key in ["gone|a", "gone|ns/b", "other|a"]:
+        limiter.when(key)
+        limiter.when(key)
+    limiter.forget_cluster("gone")
+    for key, failures in [("gone|a", 0), ("gone|ns/b", 0), ("other|a", 2)]:
+        assert (item.num_requeues(key), fast_slow.num_requeues(key)) == (failures, failures)
+    assert bucket.when("gone|a") == 0
+    assert bucket.when("other|a") > 0
+
+
+def test_a_key_that_is_no_string_belongs_to_no_cluster() -> None:
+    """WQ-20."""
+    limiter: ItemFastSlow[tuple[str, int]] = ItemFastSlow(0.1, 1, 1)
+    limiter.when(("gone|a", 1))
+    limiter.forget_cluster("gone")
+    assert limiter.num_requeues(("gone|a", 1)) == 1

@@ -167,3 +167,41 @@ def test_two_queues_of_one_registry_differ_by_name(metrics: Metrics) -> None:
     for name in ["one", "two"]:
         assert metrics.registry.get_sample_value("workqueue_depth", {"name": name}) in {0, 1}
         assert metrics.registry.get_sample_value("workqueue_adds_total", {"name": name}) == 1
+
+
+def test_the_histograms_are_cumulative_decades_from_a_microsecond(
+    queue: RateLimitingQueue[str], metrics: Metrics, clock: FakeClock
+) -> None:
+    """Pitfalls 3.1: the names and buckets that dashboards know."""
+    for seconds in [0, 0.5, 0.5, 20, 5000]:
+        queue.add("a")
+        clock.step(seconds)
+        queue.get(0)
+        clock.step(seconds / 10)
+        queue.done("a")
+    found = {}
+    for line in metrics.render().decode().splitlines():
+        if line.startswith("workqueue_queue_duration_seconds_bucket"):
+            labels, _, count = line.rpartition(" ")
+            found[labels.split('le="')[1].split('"')[0]] = float(count)
+    assert list(found) == [
+        *["1e-06", "1e-05", "0.0001", "0.001", "0.01", "0.1", "1.0", "10.0", "100.0", "1000.0"],
+        "+Inf",
+    ]
+    assert [found[bound] for bound in ["1e-06", "0.1", "1.0", "10.0", "100.0"]] == [1, 1, 3, 3, 4]
+    assert found["+Inf"] == value(metrics, "workqueue_queue_duration_seconds_count") == 5
+    assert value(metrics, "workqueue_work_duration_seconds_sum") == pytest.approx(502.1)
+
+
+def test_a_later_queue_of_the_same_name_goes_on_with_the_counts(
+    queue: RateLimitingQueue[str], metrics: Metrics
+) -> None:
+    queue.add_after("a", 0)
+    queue.done(queue.get(0))
+    queue.shut_down()
+    later: RateLimitingQueue[str] = RateLimitingQueue("test", metrics=QueueMetrics(metrics, "test"))
+    later.add_after("a", 0)
+    later.done(later.get(0))
+    for name in ["adds_total", "retries_total", "work_duration_seconds_count"]:
+        assert value(metrics, f"workqueue_{name}") == 2
+    assert value(metrics, "workqueue_queue_duration_seconds_count") == 2

@@ -11,7 +11,7 @@ import pytest
 
 from kcpctl.runtime import start_thread
 from kcpctl.testing import FakeClock, eventually
-from kcpctl.workqueue import DelayingQueue, ShutDown, WorkQueue
+from kcpctl.workqueue import DelayingQueue, Fair, Fifo, Ordering, Priority, ShutDown, WorkQueue
 
 
 class Call:
@@ -304,24 +304,15 @@ def test_the_order_is_that_of_the_first_add(queue: WorkQueue[str]) -> None:
     assert ready(queue) == ["c", "a", "b"]
 
 
-class Latest:
+class Latest(Fifo[str]):
     """An ordering that hands out what was touched last."""
 
-    def __init__(self) -> None:
-        self.keys: list[str] = []
-
-    def push(self, key: str) -> None:
-        self.keys.append(key)
-
-    def touch(self, key: str) -> None:
-        self.keys.remove(key)
-        self.keys.append(key)
+    def touch(self, key: str, priority: int) -> None:
+        self._keys.remove(key)
+        self._keys.append(key)
 
     def pop(self) -> str:
-        return self.keys.pop()
-
-    def __len__(self) -> int:
-        return len(self.keys)
+        return self._keys.pop()
 
 
 def test_another_ordering_decides_and_is_told_of_repeated_adds() -> None:
@@ -381,9 +372,14 @@ def test_no_worker_is_left_waiting_when_another_gives_up() -> None:
     assert patient.join().result in {"a", "b"}
 
 
-def test_many_threads_never_run_a_key_twice_at_once_and_lose_no_add() -> None:
+@pytest.mark.parametrize(
+    "ordering", [Fifo(), Priority(), Fair(), Fair(max_per_cluster=1, weights={"0": 3})]
+)
+def test_many_threads_never_run_a_key_twice_at_once_and_lose_no_add(
+    ordering: Ordering[str],
+) -> None:
     """WQ-01, WQ-05 under stress: every add is followed by a run that starts after it."""
-    queue: WorkQueue[int] = WorkQueue()
+    queue: DelayingQueue[str] = DelayingQueue(ordering=ordering)
     keys, producers, rounds = 20, 3, 400
     running = [0] * keys
     wanted = [0] * keys
@@ -394,9 +390,10 @@ def test_many_threads_never_run_a_key_twice_at_once_and_lose_no_add() -> None:
     def work() -> None:
         while True:
             try:
-                key = queue.get()
+                name = queue.get()
             except ShutDown:
                 return
+            key = int(name.partition("|")[2])
             with lock:
                 running[key] += 1
                 if running[key] > 1:
@@ -404,14 +401,17 @@ def test_many_threads_never_run_a_key_twice_at_once_and_lose_no_add() -> None:
                 seen[key] = wanted[key]
             with lock:
                 running[key] -= 1
-            queue.done(key)
+            queue.done(name)
 
     def produce(offset: int) -> None:
         for index in range(rounds):
             key = (index * 7 + offset) % keys
             with lock:
                 wanted[key] += 1
-            queue.add(key)
+            if index % 3:
+                queue.add(f"{key % 4}|{key}", index % 2)
+            else:
+                queue.add_after(f"{key % 4}|{key}", 0.00005 * (index % 5))
 
     workers = [start_thread(work, name=f"worker-{n}", daemon=True) for n in range(4)]
     threads = [
@@ -420,6 +420,7 @@ def test_many_threads_never_run_a_key_twice_at_once_and_lose_no_add() -> None:
     ]
     for thread in threads:
         thread.join()
+    eventually(lambda: not queue.snapshot().waiting, poll_seconds=0.002)
     assert queue.shut_down_with_drain(10)
     for thread in workers:
         thread.join(5)

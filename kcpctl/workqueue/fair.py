@@ -1,0 +1,198 @@
+"""The ordering that shares the workers between logical clusters."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Set
+
+from kcpctl.workqueue.keys import cluster_of_key
+from kcpctl.workqueue.ordering import Ordering
+from kcpctl.workqueue.priority import Priority
+
+__all__ = ["Fair"]
+
+
+class _Cluster:
+    """The keys of one cluster, its place in the round, its turn and its workers.
+
+    It is ``in_round`` exactly while it has keys and a worker left. ``credit`` is what remains of
+    its turn; without weights a turn is one key, and it stays 0.
+
+    As long as all its keys have one priority, ``level``, they stand in a plain line, which is
+    cheaper; from the first other one on they are ``ranked``, and there is no level. ``running``
+    is how many workers have its keys, counted only where there is a limit.
+    """
+
+    __slots__ = ("credit", "in_round", "level", "line", "name", "ranked", "running")
+
+    def __init__(self) -> None:
+        self.name = ""
+        self.in_round = False
+        self.level: int | None = None
+        self.line: deque[str] = deque()
+        self.ranked: Priority[str] | None = None
+        self.credit = 0
+        self.running = 0
+
+    def push(self, key: str, priority: int) -> None:
+        if self.ranked is None and not self.line:
+            self.level = priority
+        if priority == self.level:
+            self.line.append(key)
+        else:
+            self._rank().push(key, priority)
+
+    def touch(self, key: str, priority: int) -> None:
+        if self.level is None or priority > self.level:
+            self._rank().touch(key, priority)
+
+    def discard(self, keys: Set[str]) -> None:
+        if self.ranked is not None:
+            self.ranked.discard(keys)
+        else:
+            self.line = deque(key for key in self.line if key not in keys)
+
+    def _rank(self) -> Priority[str]:
+        if self.ranked is None:
+            self.ranked = Priority()
+            while self.line:
+                self.ranked.push(self.line.popleft(), self.level or 0)
+            self.level = None
+        return self.ranked
+
+    def __bool__(self) -> bool:
+        return bool(self.line or self.ranked)
+
+
+class Fair(Ordering[str]):
+    """Deficit round-robin between logical clusters, by priority within each.
+
+    1. Clusters with keys take turns; a turn is ``weight`` keys (1 unless ``weights`` says more).
+       So a key of a cluster with no other key is handed out after at most one turn of each other
+       cluster, however many keys those have.
+    2. At most ``max_per_cluster`` workers have keys of one cluster at a time, so that a cluster
+       whose reconciles hang leaves workers to the others. ``done`` gives the place back.
+    3. Within a cluster the order is that of :class:`Priority`; the priority of one cluster's keys
+       is nothing to another's.
+    4. Every operation but ``discard`` is O(1) in keys and clusters, and a cluster that has neither
+       keys nor workers leaves nothing behind.
+
+    No times are involved. Keys without a cluster share the one named "".
+    """
+
+    def __init__(
+        self, *, weights: Mapping[str, int] | None = None, max_per_cluster: int | None = None
+    ) -> None:
+        self._weights = dict(weights or {})
+        for name, weight in self._weights.items():
+            if weight < 1:
+                raise ValueError(f"the weight of cluster {name!r} must be 1 or more, not {weight}")
+        if max_per_cluster is not None and max_per_cluster < 1:
+            raise ValueError(f"max_per_cluster must be 1 or more, not {max_per_cluster}")
+        self._max_per_cluster = max_per_cluster
+        self._clusters: dict[str, _Cluster] = {}
+        # Those of them that may be served, next one first.
+        self._round: deque[_Cluster] = deque()
+        # A cluster's record to be used again: for a single key, making one is half of the work.
+        self._spare: _Cluster | None = None
+        self._length = 0
+
+    def push(self, key: str, priority: int) -> None:
+        """Take a key in; a cluster that had none joins the round at its end."""
+        name = key.rpartition("|")[0]
+        self._length += 1
+        cluster = self._clusters.get(name)
+        if cluster is None:
+            self._begin(name, key, priority)
+            return
+        if not cluster.in_round and cluster.running != self._max_per_cluster:
+            cluster.in_round = True
+            self._round.append(cluster)
+        if priority == cluster.level:
+            cluster.line.append(key)
+        else:
+            cluster.push(key, priority)
+
+    def touch(self, key: str, priority: int) -> None:
+        """Raise a key within its cluster."""
+        self._clusters[key.rpartition("|")[0]].touch(key, priority)
+
+    def pop(self) -> str:
+        """Remove and return the next key of the cluster whose turn it is."""
+        cluster = self._round[0]
+        key = cluster.line.popleft() if cluster.ranked is None else cluster.ranked.pop()
+        self._length -= 1
+        if self._weights:
+            cluster.credit = (cluster.credit or self._weights.get(cluster.name, 1)) - 1
+        if self._max_per_cluster is not None:
+            cluster.running += 1
+        if not cluster.line and not cluster.ranked:
+            self._round.popleft()
+            self._end_turn(cluster)
+        elif cluster.running == self._max_per_cluster:
+            self._round.popleft()
+            cluster.in_round = False
+        elif not cluster.credit:
+            self._round.rotate(-1)
+        return key
+
+    def can_pop(self) -> bool:
+        """Whether a cluster has a key and a worker left."""
+        return bool(self._round)
+
+    def done(self, key: str) -> None:
+        """Give the cluster a worker back; it goes on with its turn if that was not over."""
+        if self._max_per_cluster is None:
+            return
+        cluster = self._clusters[key.rpartition("|")[0]]
+        cluster.running -= 1
+        if cluster.in_round:
+            return
+        if not cluster:
+            self._end_turn(cluster)
+            return
+        cluster.in_round = True
+        if cluster.credit:
+            self._round.appendleft(cluster)
+        else:
+            self._round.append(cluster)
+
+    def discard(self, keys: Set[str]) -> None:
+        """Drop these keys, and the clusters that have nothing else; O(n) in them."""
+        by_cluster: dict[str, set[str]] = {}
+        for key in keys:
+            by_cluster.setdefault(cluster_of_key(key), set()).add(key)
+        for name, dropped in by_cluster.items():
+            cluster = self._clusters[name]
+            cluster.discard(dropped)
+            if not cluster:
+                if cluster.in_round:
+                    self._round.remove(cluster)
+                self._end_turn(cluster)
+        self._length -= len(keys)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def _begin(self, name: str, key: str, priority: int) -> None:
+        cluster = self._spare
+        if cluster is None:
+            cluster = _Cluster()
+        else:
+            self._spare = None
+        self._clusters[name] = cluster
+        cluster.name = name
+        cluster.level = priority
+        cluster.line.append(key)
+        cluster.in_round = True
+        self._round.append(cluster)
+
+    def _end_turn(self, cluster: _Cluster) -> None:
+        """Forget a cluster that has no key left, unless its workers still run."""
+        # What is left of the turn is lost: the next key begins a new one, at the end.
+        cluster.credit = 0
+        cluster.in_round = False
+        cluster.ranked = None
+        if not cluster.running:
+            del self._clusters[cluster.name]
+            self._spare = cluster

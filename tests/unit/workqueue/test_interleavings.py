@@ -1,0 +1,195 @@
+"""Several threads on one queue, interleaved as hypothesis says, one step at a time.
+
+All that a queue does happens under its lock, so what threads can do to each other is decided by
+who goes next: which of those that were woken, whose time is over, or that make a new call. Here a
+scheduler decides. Every thread is parked except the one it lets go on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kcpctl.runtime import start_thread
+from kcpctl.workqueue import DelayingQueue, Fair, Fifo, Ordering, Priority, ShutDown
+
+KEYS = ["a|1", "a|2", "b|1"]
+
+
+class Parked:
+    """One getter, which stands where it would sleep."""
+
+    def __init__(self, waiter: threading.Lock, deadline: float | None) -> None:
+        self.waiter = waiter
+        self.deadline = deadline
+        self.go = threading.Semaphore(0)
+
+
+class Scheduler:
+    """A clock whose waits give the control back; a notified thread goes on only when told to.
+
+    It puts itself in the condition's line as ``Condition.wait`` does, and looks there whether it
+    was notified.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.parked: dict[str, Parked] = {}
+        self.back = threading.Semaphore(0)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wait(self, condition: threading.Condition, timeout_seconds: float | None) -> bool:
+        waiter = threading.Lock()
+        waiter.acquire()
+        condition._waiters.append(waiter)  # type: ignore[attr-defined]
+        deadline = None if timeout_seconds is None else self.now + timeout_seconds
+        parked = self.parked[threading.current_thread().name] = Parked(waiter, deadline)
+        condition.release()
+        self.back.release()
+        parked.go.acquire()
+        condition.acquire()
+        if waiter in condition._waiters:  # type: ignore[attr-defined]
+            condition._waiters.remove(waiter)  # type: ignore[attr-defined]
+            return False
+        return True
+
+    def runnable(self) -> list[str]:
+        return [
+            name
+            for name, parked in self.parked.items()
+            if not parked.waiter.locked()
+            or (parked.deadline is not None and parked.deadline <= self.now)
+        ]
+
+    def let_go(self, name: str) -> None:
+        self.parked.pop(name).go.release()
+        assert self.back.acquire(timeout=5), f"{name} neither ended nor waits"
+
+
+class World:
+    """A queue, its workers, what they have in hand, and what must still run."""
+
+    def __init__(self, ordering: Ordering[str]) -> None:
+        self.scheduler = Scheduler()
+        self.queue: DelayingQueue[str] = DelayingQueue(
+            clock=self.scheduler,  # type: ignore[arg-type]
+            ordering=ordering,
+        )
+        self.threads: dict[str, threading.Thread] = {}
+        self.in_hand: dict[str, str] = {}
+        self.wanted: set[str] = set()
+        self.down = False
+
+    def busy(self, worker: str) -> bool:
+        return worker in self.scheduler.parked or worker in self.in_hand
+
+    def get(self, worker: str, timeout_seconds: float | None) -> None:
+        def call() -> None:
+            try:
+                key = self.queue.get(timeout_seconds)
+                assert key not in self.in_hand.values(), "handed out twice (WQ-04)"
+                self.in_hand[worker] = key
+                self.wanted.discard(key)
+            except (ShutDown, TimeoutError):
+                pass
+            finally:
+                self.scheduler.back.release()
+
+        self.threads[worker] = start_thread(call, name=worker, daemon=True)
+        assert self.scheduler.back.acquire(timeout=5)
+
+    def done(self, worker: str) -> None:
+        self.queue.done(self.in_hand.pop(worker))
+
+    def add(self, key: str, seconds: float, priority: int) -> None:
+        if not self.down:
+            self.queue.add_after(key, seconds, priority)
+            self.wanted.add(key)
+
+    def shut_down(self) -> None:
+        # What waits for its time is dropped (DQ-11).
+        self.wanted = set(self.queue.snapshot().queued)
+        self.queue.shut_down()
+        self.down = True
+
+    def settle(self, choose: Callable[[list[str]], str]) -> None:
+        while runnable := self.scheduler.runnable():
+            self.scheduler.let_go(choose(runnable))
+
+    def check_nobody_sleeps_by_mistake(self) -> None:
+        """When all who were woken have gone on, a getter sleeps for want of keys only."""
+        sleepers = self.scheduler.parked.values()
+        if not sleepers:
+            return
+        assert not self.queue._ordering.can_pop(), "a key is ready and its wake-up was lost"
+        if self.down:
+            assert len(self.queue._ordering), "shut down and empty, and a getter sleeps (WQ-10)"
+        elif (due := self.queue._waiting.next_due()) is not None:
+            wakes = [parked.deadline for parked in sleepers if parked.deadline is not None]
+            assert wakes, "keys wait, and nobody keeps the time"
+            assert min(wakes) <= due, "the timekeeper oversleeps (DQ-05)"
+
+    def finish(self) -> None:
+        """Two honest workers and time: everything that was added is handed out (WQ-05)."""
+        for worker in list(self.in_hand):
+            self.done(worker)
+        self.settle(lambda runnable: runnable[0])
+        for _ in range(40):
+            for worker in list(self.in_hand):
+                self.done(worker)
+            self.settle(lambda runnable: runnable[-1])
+            self.scheduler.now += 1
+            self.settle(lambda runnable: runnable[0])
+            if not self.busy("last"):
+                self.get("last", None)
+            self.check_nobody_sleeps_by_mistake()
+        self.queue.shut_down()
+        self.settle(lambda runnable: runnable[0])
+        assert not self.wanted, "an add was lost"
+        assert not self.scheduler.parked, "a getter sleeps after shutdown (WQ-10)"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Fifo, Priority, Fair, lambda: Fair(max_per_cluster=1)],
+    ids=["fifo", "priority", "fair", "limited"],
+)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_no_interleaving_loses_a_wake_up_or_an_add(
+    make: Callable[[], Ordering[str]], data: st.DataObject
+) -> None:
+    """WQ-01 to WQ-10, DQ-01, DQ-05, with up to four workers."""
+    world = World(make())
+    workers = [f"w{number}" for number in range(4)]
+    for _ in range(data.draw(st.integers(1, 25), label="steps")):
+        choices: list[tuple[str, str]] = [("go", name) for name in world.scheduler.runnable()]
+        choices += [("done", worker) for worker in world.in_hand]
+        choices += [("get", worker) for worker in workers if not world.busy(worker)][:1]
+        choices += [("add", key) for key in KEYS] + [("time", ""), ("settle", "")]
+        if not world.down:
+            choices.append(("down", ""))
+        what, name = data.draw(st.sampled_from(choices))
+        if what == "go":
+            world.scheduler.let_go(name)
+        elif what == "done":
+            world.done(name)
+        elif what == "get":
+            world.get(name, data.draw(st.sampled_from([None, None, 1.0, 3.0])))
+        elif what == "add":
+            seconds = data.draw(st.sampled_from([0, 0, 1, 2, 5]))
+            world.add(name, seconds, data.draw(st.sampled_from([-100, 0])))
+        elif what == "time":
+            world.scheduler.now += data.draw(st.sampled_from([0.5, 1, 5]))
+        elif what == "down" and data.draw(st.integers(0, 5)) == 0:
+            world.shut_down()
+        else:
+            world.settle(lambda runnable: data.draw(st.sampled_from(runnable)))
+            world.check_nobody_sleeps_by_mistake()
+    world.finish()
