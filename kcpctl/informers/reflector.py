@@ -16,7 +16,14 @@ from kcpctl.errors import (
 )
 from kcpctl.informers.listing import Listing
 from kcpctl.informers.metrics import InformerMetrics
-from kcpctl.informers.objects import BadObject, CachedObject, ObjectDecoder, is_older, version_of
+from kcpctl.informers.objects import (
+    BadObject,
+    CachedObject,
+    Garbled,
+    ObjectDecoder,
+    is_older,
+    version_of,
+)
 from kcpctl.informers.source import ListerWatcher
 from kcpctl.informers.watchdog import Watchdog
 from kcpctl.runtime import Backoff, Clock, TaskSet, get_logger
@@ -169,15 +176,17 @@ class Reflector:
         try:
             async with dog, aclosing(stream):
                 self._watch = dog
-                async for event in stream:
-                    dog.alive(bookmark=event.type == "BOOKMARK")
+                async for batch in stream:
+                    # No await until all of it is handled.
+                    dog.alive(bookmark=any(event.type == "BOOKMARK" for event in batch))
                     if not events:
                         self._recovered()
-                    events += 1
-                    version = self._handle(event)
-                    ordered = ordered or event.type != "ADDED"
-                    if version and ordered:
-                        self._advance(version, bookmark=event.type == "BOOKMARK")
+                    events += len(batch)
+                    for event in batch:
+                        version = self._handle(event)
+                        ordered = ordered or event.type != "ADDED"
+                        if version and ordered:
+                            self._advance(version, bookmark=event.type == "BOOKMARK")
         finally:
             self._watch, self._alive_at = None, dog.alive_at
         if not events and self._clock.monotonic() - started_at < _SHORT_WATCH_SECONDS:
@@ -204,6 +213,8 @@ class Reflector:
             if event.type not in {"ADDED", "MODIFIED", "DELETED"}:
                 raise BadObject(f"an event of the unknown type {event.type!r}")
             obj = self._decoder.decode(event.object)
+        except Garbled as error:
+            raise TransportError(f"the watch sent what cannot be read: {error}") from error
         except BadObject as error:
             self._skipped(error)
             return ""

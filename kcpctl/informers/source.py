@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Protocol
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol, runtime_checkable
 
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient, RawEvent, RawPage
 
-__all__ = ["ClientSource", "ListerWatcher"]
+__all__ = ["ClientSource", "ListerWatcher", "StateStreamer"]
 
 
 class ListerWatcher(Protocol):
@@ -21,8 +21,24 @@ class ListerWatcher(Protocol):
 
     def watch(
         self, *, resource_version: str, timeout_seconds: int
-    ) -> AsyncGenerator[RawEvent, None]:
-        """Yield what changed since that version, bookmarks included; ERROR events are raised."""
+    ) -> AsyncGenerator[Sequence[RawEvent], None]:
+        """Yield what changed since that version, bookmarks included; ERROR events are raised.
+
+        What came together is yielded together, in order.
+        """
+
+
+@runtime_checkable
+class StateStreamer(Protocol):
+    """A source that can also send the full state as a stream (WL-11)."""
+
+    def stream(
+        self, *, resource_version: str, timeout_seconds: int
+    ) -> AsyncGenerator[Sequence[RawEvent], None]:
+        """Yield the state as ADDED events, a bookmark that says so, then what changed (WL-01).
+
+        The state is not older than ``resource_version``; "" is the newest.
+        """
 
 
 class ClientSource:
@@ -57,12 +73,26 @@ class ClientSource:
 
     def watch(
         self, *, resource_version: str, timeout_seconds: int
-    ) -> AsyncGenerator[RawEvent, None]:
+    ) -> AsyncGenerator[Sequence[RawEvent], None]:
         """Yield what changed since that version."""
-        return self._resource.watch_raw(
+        return self._resource.watch_batches(
             namespace=self._namespace,
             resource_version=resource_version,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
             timeout_seconds=timeout_seconds,
+        )
+
+    def stream(
+        self, *, resource_version: str, timeout_seconds: int
+    ) -> AsyncGenerator[Sequence[RawEvent], None]:
+        """Yield the state, then what changed."""
+        return self._resource.watch_batches(
+            namespace=self._namespace,
+            resource_version=resource_version,
+            resource_version_match="NotOlderThan",
+            label_selector=self._label_selector,
+            field_selector=self._field_selector,
+            timeout_seconds=timeout_seconds,
+            send_initial_events=True,
         )

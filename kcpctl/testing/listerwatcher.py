@@ -37,7 +37,7 @@ class ScriptedSource:
     """A ``ListerWatcher`` of prepared answers.
 
     ``lists`` holds a page or an exception for each list; ``watches`` a sequence for each watch, of
-    events, exceptions and :data:`HANG`. A list or watch beyond the script hangs. ``requests`` has
+    events (a list of them comes at once), exceptions and :data:`HANG`. A list or watch beyond the script hangs. ``requests`` has
     what was asked, in order, ``open_watches`` how many watches are being read.
     """
 
@@ -71,7 +71,7 @@ class ScriptedSource:
 
     async def watch(
         self, *, resource_version: str, timeout_seconds: int
-    ) -> AsyncGenerator[RawEvent, None]:
+    ) -> AsyncGenerator[Sequence[RawEvent], None]:
         """Yield the events of the next script."""
         self.requests.append(WatchRequest(resource_version, timeout_seconds))
         self.open_watches += 1
@@ -80,6 +80,8 @@ class ScriptedSource:
                 if isinstance(step, Exception):
                     raise step
                 if isinstance(step, RawEvent):
+                    yield [step]
+                elif isinstance(step, list):
                     yield step
                 else:
                     await _forever()

@@ -73,7 +73,7 @@ class Server:
 
     async def watch(
         self, *, resource_version: str, timeout_seconds: int
-    ) -> AsyncGenerator[RawEvent, None]:
+    ) -> AsyncGenerator[list[RawEvent], None]:
         self.fault(0.2)
         seen = int(resource_version)
         if seen < self.oldest:
@@ -86,11 +86,11 @@ class Server:
                 if version > seen:
                     self.fault(0.1)
                     seen = version
-                    yield event
+                    yield [event]
                     if not self.calm and self.rng.random() < 0.1:
-                        yield event
+                        yield [event]
             if self.rng.random() < 0.3:
-                yield RawEvent("BOOKMARK", raw_object("", seen))
+                yield [RawEvent("BOOKMARK", raw_object("", seen))]
             if not self.calm and self.rng.random() < 0.1:
                 return
             self.changed.clear()
