@@ -9,6 +9,7 @@ values 3.2 (11); through a decoded tree 8 (18). So leaving them out costs nothin
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Final, TypeVar, overload
 
 import msgspec
@@ -20,17 +21,27 @@ from kcpctl.errors import KcpctlError
 from kcpctl.logicalcluster import CLUSTER_ANNOTATION, ClusterName, key_of
 
 __all__ = [
+    "PARTIAL_API_VERSION",
+    "PARTIAL_KIND",
     "BadObject",
     "CachedObject",
     "Garbled",
     "ObjectDecoder",
     "ObjectMetadata",
+    "Transform",
     "ends_initial_events",
     "is_older",
     "version_of",
 ]
 
 T = TypeVar("T")
+
+
+Transform = Callable[[Unstructured], Unstructured]
+"""Returns what is to be kept of an object; it may change its argument, but not its identity."""
+
+PARTIAL_KIND: Final = "PartialObjectMetadata"
+PARTIAL_API_VERSION: Final = "meta.k8s.io/v1"
 
 
 class BadObject(KcpctlError):
@@ -148,11 +159,24 @@ class ObjectDecoder:
     ``cluster`` is the name that the client gives its cluster. With ``multi_cluster`` an object's
     own annotation ``kcp.io/cluster`` wins (KCP-04); without, it is not looked at. An object whose
     cluster is not known is refused: it would mix with those of other clusters (KCP-05).
+
+    With ``transform`` the bytes are of what it returns; key and cluster are taken before (KCP-05).
+    With ``metadata_only`` objects are PartialObjectMetadata.
     """
 
-    def __init__(self, resource: Resource, *, cluster: str, multi_cluster: bool) -> None:
-        self._kind = resource.kind
-        self._head = f'{{"apiVersion":"{resource.api_version}","kind":"{resource.kind}",'.encode()
+    def __init__(
+        self,
+        resource: Resource,
+        *,
+        cluster: str,
+        multi_cluster: bool,
+        transform: Transform | None = None,
+        metadata_only: bool = False,
+    ) -> None:
+        self._kind = PARTIAL_KIND if metadata_only else resource.kind
+        version = PARTIAL_API_VERSION if metadata_only else resource.api_version
+        self._head = f'{{"apiVersion":"{version}","kind":"{self._kind}",'.encode()
+        self._transform = transform
         self._cluster = "" if cluster == "*" else sys.intern(cluster)
         self._multi_cluster = multi_cluster
 
@@ -188,7 +212,30 @@ class ObjectDecoder:
         if meta.namespace:
             msgspec.structs.force_setattr(meta, "namespace", sys.intern(meta.namespace))
         key = key_of(cluster, meta.namespace, meta.name)
+        if self._transform is not None:
+            return CachedObject(
+                key, ClusterName(cluster), *_transformed(self._transform, meta, data)
+            )
         return CachedObject(key, ClusterName(cluster), meta, data)
+
+
+def _transformed(
+    transform: Transform, meta: ObjectMetadata, data: bytes
+) -> tuple[ObjectMetadata, bytes]:
+    """Return what a transform makes of an object; one that fails is a bad object (INF-29)."""
+    what = f"{meta.namespace}/{meta.name}"
+    try:
+        data = msgspec.json.encode(transform(msgspec.json.decode(data)))
+        after = _decode_head(data).metadata
+    except Exception as error:
+        raise BadObject(f"the transform failed for {what}: {error!r}") from error
+    if _identity(after) != _identity(meta):
+        raise BadObject(f"the transform changed the identity of {what}")
+    return after, data
+
+
+def _identity(meta: ObjectMetadata) -> tuple[str, ...]:
+    return meta.name, meta.namespace, meta.uid, meta.resource_version
 
 
 def _without_managed_fields(data: bytes, managed: msgspec.Raw) -> bytes:

@@ -7,8 +7,9 @@ from typing import Protocol, runtime_checkable
 
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient, RawEvent, RawPage
+from kcpctl.informers.objects import PARTIAL_API_VERSION, PARTIAL_KIND
 
-__all__ = ["ClientSource", "ListerWatcher", "StateStreamer"]
+__all__ = ["ClientSource", "ListerWatcher", "StateStreamer", "StreamingClientSource"]
 
 
 class ListerWatcher(Protocol):
@@ -42,7 +43,10 @@ class StateStreamer(Protocol):
 
 
 class ClientSource:
-    """The objects of one resource that a client reaches, narrowed by namespace and selectors."""
+    """The objects of one resource that a client reaches, narrowed by namespace and selectors.
+
+    With ``metadata_only`` the server sends no more than their metadata.
+    """
 
     def __init__(
         self,
@@ -52,7 +56,10 @@ class ClientSource:
         namespace: str | None = None,
         label_selector: str = "",
         field_selector: str = "",
+        metadata_only: bool = False,
     ) -> None:
+        self._list_accept = _accept("List") if metadata_only else "application/json"
+        self._watch_accept = _accept("") if metadata_only else "application/json"
         self._resource = client.resource(resource)
         self._namespace = namespace
         self._label_selector = label_selector
@@ -69,6 +76,7 @@ class ClientSource:
             limit=limit,
             continue_=continue_,
             resource_version=resource_version,
+            accept=self._list_accept,
         )
 
     def watch(
@@ -81,7 +89,12 @@ class ClientSource:
             label_selector=self._label_selector,
             field_selector=self._field_selector,
             timeout_seconds=timeout_seconds,
+            accept=self._watch_accept,
         )
+
+
+class StreamingClientSource(ClientSource):
+    """The same, with the full state as a stream."""
 
     def stream(
         self, *, resource_version: str, timeout_seconds: int
@@ -95,4 +108,10 @@ class ClientSource:
             field_selector=self._field_selector,
             timeout_seconds=timeout_seconds,
             send_initial_events=True,
+            accept=self._watch_accept,
         )
+
+
+def _accept(suffix: str) -> str:
+    group, _, version = PARTIAL_API_VERSION.partition("/")
+    return f"application/json;as={PARTIAL_KIND}{suffix};g={group};v={version}"
