@@ -17,7 +17,7 @@ _GAUGES: Final = {
     "informer_seconds_since_last_event": "Time since the server last showed a sign of life",
 }
 _COUNTERS: Final = {
-    "reflector_lists_total": "Full lists that were read",
+    "reflector_lists_total": "Full states that were read, as lists or as streams",
     "reflector_watchlists_total": "Full states that were read as a stream",
     "reflector_watchlist_fallbacks_total": "Streams of a state given up for a list",
     "reflector_watches_total": "Watches that were started",

@@ -187,11 +187,11 @@ class Reflector:
     async def _list_state(self) -> None:
         async with self._initial_states.turn():
             state = await self._listing.read(self.resource_version)
-        self._metrics.count("reflector_lists_total")
         self.streamed = False
         self._take(state.objects, state.resource_version)
 
     def _take(self, objects: list[CachedObject], version: str) -> None:
+        self._metrics.count("reflector_lists_total")
         self._sink.replace(objects)
         # RF-18: only now that the sink has it.
         self.resource_version = version
