@@ -589,6 +589,7 @@ async def test_a_transform_says_what_is_kept_and_cannot_lose_the_cluster() -> No
     rig = Rig("*", multi_cluster=True, transform=without_data)
     rig.source.lists.append(page(10, raw_object("a", 1, cluster="one", data={"x": "y"})))
     async with rig.running():
+        assert rig.informer.lister.keys() == ["one|default/a"]
         stored = rig.informer.lister.get("one|default/a")
         assert stored["metadata"]["name"] == "a"
         assert "data" not in stored

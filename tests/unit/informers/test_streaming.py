@@ -142,7 +142,7 @@ async def test_changes_before_the_end_are_part_of_the_state(rig: Rig) -> None:
     """WL-05; an old event that comes again changes nothing."""
     changes = [
         event("MODIFIED", raw_object("a", 7)),
-        event("MODIFIED", raw_object("a", 6)),
+        event("DELETED", raw_object("a", 6)),
         event("DELETED", raw_object("b", 8)),
     ]
     rig.source.streams.append([A, B, *changes, end_of_state(10), HANG])
