@@ -41,7 +41,13 @@ class DemoWatch:
             self._watch(name, client, workspace.loop, DEPLOYMENTS, label_selector=CLUSTER_LABEL)
 
     def _watch(
-        self, kind: str, client: AsyncClient, loop: IOLoop, resource: Resource, **options: str
+        self,
+        kind: str,
+        client: AsyncClient,
+        loop: IOLoop,
+        resource: Resource,
+        *,
+        label_selector: str = "",
     ) -> None:
         factory = InformerFactory(client, loop, name="demo")
         self._stack.callback(factory.close)
@@ -49,7 +55,7 @@ class DemoWatch:
         def see(obj: CachedObject) -> None:
             self._seen.put((kind, obj.meta.name, obj.decode()))
 
-        factory.informer(resource, **options).add_handler(
+        factory.informer(resource, label_selector=label_selector).add_handler(
             HandlerFuncs(
                 on_add=see,
                 on_update=lambda _, new: see(new),

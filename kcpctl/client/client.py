@@ -194,11 +194,20 @@ class AsyncClient:
         return await self._transport.request(call)
 
     def stream(
-        self, path: str, *, query: Mapping[str, str] | None = None, timeout_seconds: float
+        self,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        timeout_seconds: float,
+        accept: str = "application/json",
     ) -> AsyncGenerator[bytes, None]:
         """GET a path and yield its bytes as they come, for ``timeout_seconds`` at most."""
         call = Call(
-            "GET", self._full_path(path), query=query or {}, timeout_seconds=timeout_seconds
+            "GET",
+            self._full_path(path),
+            query=query or {},
+            accept=accept,
+            timeout_seconds=timeout_seconds,
         )
         return self._transport.stream(call)
 

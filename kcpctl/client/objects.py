@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -17,6 +17,7 @@ __all__ = [
     "RawEvent",
     "RawPage",
     "WatchEvent",
+    "cut_event",
     "decode_event",
     "decode_page",
     "excerpt",
@@ -65,13 +66,13 @@ class RawPage:
 
 
 class RawEvent(msgspec.Struct, frozen=True, gc=False):
-    """One watch event with its object left as bytes.
+    """One watch event with its object left as bytes, which need not be valid JSON.
 
     ``type`` is ADDED, MODIFIED, DELETED or BOOKMARK; ERROR events are raised instead.
     """
 
     type: str
-    object: msgspec.Raw
+    object: msgspec.Raw | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,11 @@ class WatchEvent(Generic[T]):
 
     type: str
     object: T
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    type: str
+    object: msgspec.Raw
 
 
 class _ListMeta(msgspec.Struct, rename="camel"):
@@ -95,7 +101,13 @@ class _ListEnvelope(msgspec.Struct, rename="camel"):
 
 
 _list_decoder = msgspec.json.Decoder(_ListEnvelope)
-_event_decoder = msgspec.json.Decoder(RawEvent)
+_event_decoder = msgspec.json.Decoder(_Envelope)
+# What API servers write before and after the object of an event: no spaces, two fields, in order.
+_OPENINGS: Final = tuple(
+    (f'{{"type":"{type_}","object":{{'.encode(), type_)
+    for type_ in ("MODIFIED", "ADDED", "DELETED", "BOOKMARK")
+)
+_CLOSING: Final = b"}}"
 
 
 def excerpt(body: bytes) -> str:
@@ -123,4 +135,18 @@ def decode_page(body: bytes) -> RawPage:
 
 def decode_event(line: bytes) -> RawEvent:
     """Decode one line of a watch; raises ``msgspec.MsgspecError`` for anything else."""
-    return _event_decoder.decode(line)
+    envelope = _event_decoder.decode(line)
+    return RawEvent(envelope.type, envelope.object)
+
+
+def cut_event(line: bytes) -> RawEvent:
+    """Do the same without looking at the object, so that its bytes are parsed once, by the reader.
+
+    What is cut out is the whole object or no JSON value at all: a third field, or half an object,
+    would be part of it. ERROR events are always decoded.
+    """
+    if line.endswith(_CLOSING):
+        for opening, type_ in _OPENINGS:
+            if line.startswith(opening):
+                return RawEvent(type_, line[len(opening) - 1 : -1])
+    return decode_event(line)

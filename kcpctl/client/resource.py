@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, Unpack
 
 import msgspec
 
@@ -21,14 +21,14 @@ from kcpctl.client.objects import (
     excerpt,
 )
 from kcpctl.client.paging import list_all
-from kcpctl.client.watch import events
+from kcpctl.client.watch import batches, events
 from kcpctl.errors import CrossWorkspaceAccess, TransportError, UsageError
 from kcpctl.logicalcluster import CLUSTER_ANNOTATION
 
 if TYPE_CHECKING:
     from kcpctl.client.client import AsyncClient
 
-__all__ = ["DEFAULT_WATCH_SECONDS", "AsyncResourceClient"]
+__all__ = ["DEFAULT_WATCH_SECONDS", "AsyncResourceClient", "WatchOptions"]
 
 T = TypeVar("T")
 
@@ -37,6 +37,26 @@ DEFAULT_WATCH_SECONDS = 600
 
 _WATCH_GRACE_SECONDS = 30
 """How long after its requested end a watch counts as dead (pitfall 8)."""
+
+
+class WatchOptions(TypedDict, total=False):
+    """Keyword arguments of watches; each may be left out.
+
+    resource_version, resource_version_match, label_selector, field_selector: sent as they are.
+    timeout_seconds: how long the watch is asked to last (default 600). bookmarks: whether they are
+    asked for (default True). send_initial_events: None leaves it to the server. accept: the form
+    that objects are wanted in.
+    """
+
+    namespace: str | None
+    resource_version: str
+    resource_version_match: str
+    label_selector: str
+    field_selector: str
+    timeout_seconds: int
+    bookmarks: bool
+    send_initial_events: bool | None
+    accept: str
 
 
 class AsyncResourceClient(Generic[T]):
@@ -97,6 +117,7 @@ class AsyncResourceClient(Generic[T]):
         continue_: str = "",
         resource_version: str | None = None,
         resource_version_match: str = "",
+        accept: str = "application/json",
     ) -> RawPage:
         """Return one page with its items left as bytes.
 
@@ -113,7 +134,8 @@ class AsyncResourceClient(Generic[T]):
             if resource_version_match:
                 query["resourceVersionMatch"] = resource_version_match
         path = self._path(namespace)
-        return decode_page((await self._client.request("GET", path, query=query)).body)
+        response = await self._client.request("GET", path, query=query, accept=accept)
+        return decode_page(response.body)
 
     async def create(
         self,
@@ -227,18 +249,7 @@ class AsyncResourceClient(Generic[T]):
             async for event in raw:
                 yield WatchEvent(event.type, self._decoded(bytes(event.object)))
 
-    def watch_raw(
-        self,
-        *,
-        namespace: str | None = None,
-        resource_version: str = "",
-        resource_version_match: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        timeout_seconds: int = DEFAULT_WATCH_SECONDS,
-        bookmarks: bool = True,
-        send_initial_events: bool | None = None,
-    ) -> AsyncGenerator[RawEvent, None]:
+    def watch_raw(self, **options: Unpack[WatchOptions]) -> AsyncGenerator[RawEvent, None]:
         """Yield events with their objects left as bytes, bookmarks included.
 
         Ends without an error when the server ended it in order. Raises ApiError for an ERROR
@@ -246,22 +257,40 @@ class AsyncResourceClient(Generic[T]):
         TransportError when the connection broke, in the middle of a line or between two. Close
         the iterator to close the connection.
         """
-        query = _selection(label_selector, field_selector)
+        return events(self._watch_chunks(options), self._watch_description)
+
+    def watch_batches(
+        self, **options: Unpack[WatchOptions]
+    ) -> AsyncGenerator[Sequence[RawEvent], None]:
+        """Yield what :meth:`watch_raw` does, with what came together left together.
+
+        For readers of thousands of events a second: there is no task switch between two events.
+        """
+        return batches(self._watch_chunks(options), self._watch_description)
+
+    @property
+    def _watch_description(self) -> str:
+        return f"the watch of {self.resource.group_resource}"
+
+    def _watch_chunks(self, options: WatchOptions) -> AsyncGenerator[bytes, None]:
+        timeout_seconds = options.get("timeout_seconds", DEFAULT_WATCH_SECONDS)
+        query = _selection(options.get("label_selector", ""), options.get("field_selector", ""))
         query["watch"] = "1"
         query["timeoutSeconds"] = str(timeout_seconds)
-        if resource_version:
+        if resource_version := options.get("resource_version", ""):
             query["resourceVersion"] = resource_version
-        if resource_version_match:
-            query["resourceVersionMatch"] = resource_version_match
-        if bookmarks:
+        if match := options.get("resource_version_match", ""):
+            query["resourceVersionMatch"] = match
+        if options.get("bookmarks", True):
             query["allowWatchBookmarks"] = "true"
-        if send_initial_events is not None:
-            query["sendInitialEvents"] = "true" if send_initial_events else "false"
-        path = self._path(namespace)
-        chunks = self._client.stream(
-            path, query=query, timeout_seconds=timeout_seconds + _WATCH_GRACE_SECONDS
+        if (initial := options.get("send_initial_events")) is not None:
+            query["sendInitialEvents"] = "true" if initial else "false"
+        return self._client.stream(
+            self._path(options.get("namespace")),
+            query=query,
+            timeout_seconds=timeout_seconds + _WATCH_GRACE_SECONDS,
+            accept=options.get("accept", "application/json"),
         )
-        return events(chunks, f"the watch of {self.resource.group_resource}")
 
     async def _replace(self, obj: ObjectLike, subresource: str, manager: str | None) -> T:
         data, namespace, name = self._outgoing(obj, None)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import msgspec
 
-from kcpctl.client.objects import RawEvent, decode_event, excerpt
+from kcpctl.client.objects import RawEvent, cut_event, decode_event, excerpt
 from kcpctl.errors import ApiError, TransportError, error_from_status
 
-__all__ = ["LineSplitter", "events"]
+__all__ = ["LineSplitter", "batches", "events"]
 
 
 class LineSplitter:
@@ -25,15 +25,17 @@ class LineSplitter:
     def __init__(self) -> None:
         self._parts: list[bytes] = []
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield the lines that ``chunk`` completes."""
-        first, *others = chunk.split(b"\n")
-        self._parts.append(first)
-        for following in others:
-            line = b"".join(self._parts)
-            self._parts = [following]
-            if line.strip():
-                yield line
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the lines that ``chunk`` completes."""
+        lines = chunk.split(b"\n")
+        following = lines.pop()
+        if not lines:
+            self._parts.append(following)
+            return lines
+        if self._parts:
+            lines[0] = b"".join((*self._parts, lines[0]))
+        self._parts = [following] if following else []
+        return [line for line in lines if line and not line.isspace()]
 
     def rest(self) -> bytes:
         """Return what came after the last line end."""
@@ -44,12 +46,26 @@ async def events(
     chunks: AsyncGenerator[bytes, None], description: str
 ) -> AsyncGenerator[RawEvent, None]:
     """Yield the events of a watch; ERROR events are raised. Closes ``chunks`` when it ends."""
+    together = batches(chunks, description)
+    async with aclosing(together):
+        async for batch in together:
+            for event in batch:
+                yield event
+
+
+async def batches(
+    chunks: AsyncGenerator[bytes, None], description: str
+) -> AsyncGenerator[list[RawEvent], None]:
+    """Yield the same, all events together that a chunk completes."""
     lines = LineSplitter()
     async with aclosing(chunks):
         try:
             async for chunk in chunks:
-                for line in lines.feed(chunk):
-                    yield _event(line, description)
+                batch, error = _cut(lines.feed(chunk), description)
+                if batch:
+                    yield batch
+                if error is not None:
+                    raise error
         except TransportError as error:
             if rest := lines.rest():
                 raise TransportError(
@@ -64,17 +80,21 @@ async def events(
             raise TransportError(
                 f"{description} ended mid-line, {len(rest)} bytes into an event"
             ) from error
-        yield _checked(event)
+        yield [_checked(event)]
 
 
-def _event(line: bytes, description: str) -> RawEvent:
-    try:
-        event = decode_event(line)
-    except msgspec.MsgspecError as error:
-        raise TransportError(
-            f"{description} sent a line that is not an event: {excerpt(line)}"
-        ) from error
-    return _checked(event)
+def _cut(lines: list[bytes], description: str) -> tuple[list[RawEvent], Exception | None]:
+    """Return the events up to the first ERROR or line that is none, and what that one means."""
+    batch: list[RawEvent] = []
+    for line in lines:
+        try:
+            batch.append(_checked(cut_event(line)))
+        except msgspec.MsgspecError:
+            text = f"{description} sent a line that is not an event: {excerpt(line)}"
+            return batch, TransportError(text)
+        except ApiError as error:
+            return batch, error
+    return batch, None
 
 
 def _checked(event: RawEvent) -> RawEvent:

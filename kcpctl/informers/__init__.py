@@ -10,8 +10,13 @@ from kcpctl.informers.indexes import (
 )
 from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.lister import ClusterLister, Lister, NamespaceLister
-from kcpctl.informers.objects import BadObject, CachedObject, ObjectMetadata
-from kcpctl.informers.source import ClientSource, ListerWatcher
+from kcpctl.informers.objects import BadObject, CachedObject, ObjectMetadata, Transform
+from kcpctl.informers.source import (
+    ClientSource,
+    ListerWatcher,
+    StateStreamer,
+    StreamingClientSource,
+)
 
 __all__ = [
     "CLUSTER_AND_NAMESPACE_INDEX",
@@ -30,5 +35,8 @@ __all__ = [
     "ObjectMetadata",
     "Registration",
     "SharedInformer",
+    "StateStreamer",
+    "StreamingClientSource",
+    "Transform",
     "cluster_and_namespace",
 ]

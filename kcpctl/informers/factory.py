@@ -11,6 +11,7 @@ from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient
 from kcpctl.informers.informer import SharedInformer
+from kcpctl.informers.objects import Transform
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
     SYSTEM_RANDOM,
@@ -25,7 +26,7 @@ __all__ = ["InformerFactory"]
 
 T = TypeVar("T")
 _Informer = SharedInformer[Any]
-_Arguments = tuple[Resource, type, str | None, str, str]
+_Arguments = tuple[Resource, type, str | None, str, str, bool, Transform | None]
 
 
 class InformerFactory:
@@ -37,6 +38,7 @@ class InformerFactory:
     Parameters
     ----------
     name: tells the factories of a process apart in metrics, for example ``upstream``.
+    streaming: whether full states are asked for as streams, with lists for servers that have none.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class InformerFactory:
         rng: random.Random = SYSTEM_RANDOM,
         metrics: Metrics | None = None,
         page_size: int | None = None,
+        streaming: bool = True,
     ) -> None:
         self._client = client
         self._io_loop = io_loop
@@ -57,6 +60,7 @@ class InformerFactory:
         self._rng = rng
         self._metrics = metrics
         self._page_size = page_size
+        self._streaming = streaming
         self._tasks = TaskSet(f"informers {name}".rstrip())
         self._lock = threading.Lock()
         # Guarded by _lock.
@@ -72,6 +76,8 @@ class InformerFactory:
         namespace: str | None = None,
         label_selector: str = "",
         field_selector: str = "",
+        metadata_only: bool = False,
+        transform: Transform | None = None,
     ) -> SharedInformer[Unstructured]: ...
 
     @overload
@@ -83,6 +89,8 @@ class InformerFactory:
         namespace: str | None = None,
         label_selector: str = "",
         field_selector: str = "",
+        metadata_only: bool = False,
+        transform: Transform | None = None,
     ) -> SharedInformer[T]: ...
 
     def informer(
@@ -93,12 +101,22 @@ class InformerFactory:
         namespace: str | None = None,
         label_selector: str = "",
         field_selector: str = "",
+        metadata_only: bool = False,
+        transform: Transform | None = None,
     ) -> _Informer:
         """Return the informer for these arguments; the same arguments give the same one (FAC-01).
 
         It runs from the next :meth:`start` on.
         """
-        arguments = (resource, type, namespace, label_selector, field_selector)
+        arguments = (
+            resource,
+            type,
+            namespace,
+            label_selector,
+            field_selector,
+            metadata_only,
+            transform,
+        )
         with self._lock:
             self._check_open()
             informer = self._informers.get(arguments)
@@ -115,6 +133,9 @@ class InformerFactory:
                     rng=self._rng,
                     metrics=self._metrics,
                     page_size=self._page_size,
+                    streaming=self._streaming,
+                    metadata_only=metadata_only,
+                    transform=transform,
                 )
             return informer
 
@@ -141,6 +162,16 @@ class InformerFactory:
         Returns when it has ended. One of another factory is left alone.
         """
         self._io_loop.run(self._stop(informer))
+
+    def remove(self, cluster: str) -> None:
+        """Forget a logical cluster in every informer; see :meth:`SharedInformer.remove`.
+
+        May be called from any thread, the I/O thread included.
+        """
+        with self._lock:
+            informers = list(self._informers.values())
+        for informer in informers:
+            informer.remove(cluster)
 
     def close(self) -> None:
         """End every informer; returns when all have ended. May be called twice (FAC-04)."""

@@ -12,12 +12,13 @@ from typing import Generic, TypeVar
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient
 from kcpctl.informers.handlers import EventHandler, Registration
-from kcpctl.informers.indexes import IndexFunction
+from kcpctl.informers.indexes import CLUSTER_INDEX, IndexFunction
+from kcpctl.informers.initial import PROCESS, InitialStates
 from kcpctl.informers.lister import Lister
 from kcpctl.informers.metrics import InformerMetrics
-from kcpctl.informers.objects import CachedObject, ObjectDecoder, is_older
+from kcpctl.informers.objects import CachedObject, ObjectDecoder, Transform, is_older
 from kcpctl.informers.reflector import Reflector
-from kcpctl.informers.source import ClientSource, ListerWatcher
+from kcpctl.informers.source import ClientSource, ListerWatcher, StreamingClientSource
 from kcpctl.informers.store import Store
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, get_logger
 
@@ -57,6 +58,13 @@ class SharedInformer(Generic[T]):
     thread; the queue behind them is the buffer. An update with the version that is stored already
     is not delivered (INF-39), and an event older than what is stored is not applied: only a full
     list may go back in time (pitfall 7).
+
+    Parameters
+    ----------
+    streaming: whether the full state is asked for as a stream; servers without it are listed.
+    metadata_only: have the server send PartialObjectMetadata; the lister returns that, as a dict.
+    transform: what is kept of each object (INF-29). An object that it raises for is reported and
+        skipped, and nothing else (FIFO-18 fixed).
     """
 
     def __init__(
@@ -74,9 +82,14 @@ class SharedInformer(Generic[T]):
         metrics: Metrics | None = None,
         page_size: int | None = None,
         source: ListerWatcher | None = None,
+        streaming: bool = True,
+        metadata_only: bool = False,
+        transform: Transform | None = None,
+        initial_states: InitialStates = PROCESS,
     ) -> None:
         self.resource = resource
-        scope = ",".join(part for part in (namespace, label_selector, field_selector) if part)
+        parts = (namespace, label_selector, field_selector, "metadata" if metadata_only else "")
+        scope = ",".join(part for part in parts if part)
         self.description = f"{resource.group_resource} of {client.cluster_name}" + (
             f" ({scope})" if scope else ""
         )
@@ -85,17 +98,23 @@ class SharedInformer(Generic[T]):
             on_index_error=lambda: self._metrics.count("informer_index_errors_total")
         )
         self.lister: Lister[T] = Lister(self._store, resource, type)
+        make_source = StreamingClientSource if streaming else ClientSource
         self._reflector = Reflector(
             source
-            or ClientSource(
+            or make_source(
                 client,
                 resource,
                 namespace=namespace,
                 label_selector=label_selector,
                 field_selector=field_selector,
+                metadata_only=metadata_only,
             ),
             ObjectDecoder(
-                resource, cluster=client.cluster_name, multi_cluster=client.is_multi_cluster
+                resource,
+                cluster=client.cluster_name,
+                multi_cluster=client.is_multi_cluster,
+                transform=transform,
+                metadata_only=metadata_only,
             ),
             self,
             description=self.description,
@@ -103,6 +122,9 @@ class SharedInformer(Generic[T]):
             rng=rng,
             metrics=self._metrics,
             page_size=page_size,
+            initial_states=initial_states,
+            server="" if source else client.url,
+            resource=str(resource.group_resource),
         )
         self._synced = asyncio.Event()
         self._delivery = threading.RLock()
@@ -158,6 +180,31 @@ class SharedInformer(Generic[T]):
                 other for other in self._registrations if other is not registration
             )
 
+    def remove(self, cluster: str) -> None:
+        """Forget a logical cluster: its objects leave store and indexes, with deletes delivered.
+
+        For a cluster that is gone, whose deletions nobody sends (KCP-17 fixed). The deletes say
+        that the final state is not known. Once more does nothing; an object that the server still
+        sends afterwards is added again. From another thread than the I/O thread it may happen
+        after this returns, as with :meth:`add_handler`.
+        """
+        with self._delivery:
+            loop = self._loop
+            if loop is None or self._state is _State.STOPPED:
+                return
+        if threading.get_ident() == self._thread:
+            self._remove_cluster(cluster)
+        else:
+            loop.call_soon_threadsafe(self._remove_cluster, cluster)
+
+    def _remove_cluster(self, cluster: str) -> None:
+        for obj in self._store.by_index(CLUSTER_INDEX, cluster):
+            # A handler of one of these deletes may have removed it already.
+            if self._store.get(obj.key) is obj:
+                self._store.remove(obj.key)
+                with self._delivery:
+                    self._notify_delete(self._registrations, obj, unknown=True)
+
     # The I/O thread.
 
     async def wait_for_sync(self) -> None:
@@ -182,6 +229,7 @@ class SharedInformer(Generic[T]):
         self._metrics.bind(
             synced=lambda: float(self.synced),
             objects=lambda: len(self._store),
+            streams_state=lambda: float(self._reflector.streamed),
             silence_seconds=lambda: self._reflector.silence_seconds,
         )
         try:

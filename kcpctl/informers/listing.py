@@ -61,6 +61,18 @@ class Listing:
         self._version_unavailable = False
         self._server_pages = False
 
+    def version_to_stream(self, last_seen: str) -> str:
+        """Return the version that a streamed state must not be older than; never "0" (WL-01)."""
+        return "" if self._version_unavailable or last_seen == "0" else last_seen
+
+    def version_is_unavailable(self) -> None:
+        """Ask for the newest state until one has been read (RF-13, WL-07)."""
+        self._version_unavailable = True
+
+    def has_state(self) -> None:
+        """Note that a full state was read by other means."""
+        self._version_unavailable = False
+
     async def read(self, last_seen: str) -> FullState:
         """Return the full state, not older than ``last_seen`` ("" before the first)."""
         version = "" if self._version_unavailable else last_seen or "0"

@@ -13,10 +13,13 @@ _LABELS: Final = ("name", "resource", "scope")
 _GAUGES: Final = {
     "informer_synced": "1 when the first full state was received, stored and handed on",
     "informer_objects": "Objects in the store",
+    "informer_streams_state": "1 when the last full state came as a stream, 0 when as a list",
     "informer_seconds_since_last_event": "Time since the server last showed a sign of life",
 }
 _COUNTERS: Final = {
-    "reflector_lists_total": "Full lists that were read",
+    "reflector_lists_total": "Full states that were read, as lists or as streams",
+    "reflector_watchlists_total": "Full states that were read as a stream",
+    "reflector_watchlist_fallbacks_total": "Streams of a state given up for a list",
     "reflector_watches_total": "Watches that were started",
     "reflector_short_watches_total": "Watches that ended in under a second without an event",
     "informer_skipped_objects_total": "Objects and events that could not be used",
@@ -43,13 +46,14 @@ class InformerMetrics:
         *,
         synced: Callable[[], float],
         objects: Callable[[], float],
+        streams_state: Callable[[], float],
         silence_seconds: Callable[[], float],
     ) -> None:
         """Ask for these whenever the metrics are rendered."""
         if self._metrics is None:
             return
         for (name, help_text), ask in zip(
-            _GAUGES.items(), (synced, objects, silence_seconds), strict=True
+            _GAUGES.items(), (synced, objects, streams_state, silence_seconds), strict=True
         ):
             self._metrics.gauge(name, help_text, _LABELS).labels(*self._labels).set_function(ask)
         self._bound = True

@@ -9,6 +9,7 @@ values 3.2 (11); through a decoded tree 8 (18). So leaving them out costs nothin
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Final, TypeVar, overload
 
 import msgspec
@@ -17,13 +18,18 @@ from kcpctl.apis.convert import decode
 from kcpctl.apis.meta import OwnerReference, Unstructured
 from kcpctl.apis.resource import Resource
 from kcpctl.errors import KcpctlError
-from kcpctl.logicalcluster import ClusterName, cluster_of, key_of
+from kcpctl.logicalcluster import CLUSTER_ANNOTATION, ClusterName, key_of
 
 __all__ = [
+    "PARTIAL_API_VERSION",
+    "PARTIAL_KIND",
     "BadObject",
     "CachedObject",
+    "Garbled",
     "ObjectDecoder",
     "ObjectMetadata",
+    "Transform",
+    "ends_initial_events",
     "is_older",
     "version_of",
 ]
@@ -31,8 +37,19 @@ __all__ = [
 T = TypeVar("T")
 
 
+Transform = Callable[[Unstructured], Unstructured]
+"""Returns what is to be kept of an object; it may change its argument, but not its identity."""
+
+PARTIAL_KIND: Final = "PartialObjectMetadata"
+PARTIAL_API_VERSION: Final = "meta.k8s.io/v1"
+
+
 class BadObject(KcpctlError):
     """Something that a server sent is not an object of the expected kind."""
+
+
+class Garbled(BadObject):
+    """Something that a server sent is not JSON at all: the stream cannot be trusted any more."""
 
 
 class ObjectMetadata(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -89,20 +106,24 @@ class _Head(msgspec.Struct, rename="camel", gc=False):
 
 class _Version(msgspec.Struct, rename="camel", gc=False):
     resource_version: str
+    annotations: dict[str, str] = {}
 
 
 class _Bookmark(msgspec.Struct, gc=False):
     metadata: _Version
 
 
-_heads: Final = msgspec.json.Decoder(_Head)
+_decode_head: Final = msgspec.json.Decoder(_Head).decode
 _bookmarks: Final = msgspec.json.Decoder(_Bookmark)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _MANAGED: Final = b'"managedFields":'
+# A text of that length with times in it, in the place where it is looked for, is no coincidence.
+_UNMISTAKABLE_BYTES: Final = 100
 _COMMA: Final = ord(",")
+_INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 
 
-def version_of(bookmark: msgspec.Raw) -> str:
+def version_of(bookmark: msgspec.Raw | bytes) -> str:
     """Return the resource version that a bookmark carries; raises BadObject."""
     try:
         return _bookmarks.decode(bookmark).metadata.resource_version
@@ -110,15 +131,26 @@ def version_of(bookmark: msgspec.Raw) -> str:
         raise BadObject(f"a bookmark without a resource version: {error}") from error
 
 
+def ends_initial_events(bookmark: msgspec.Raw | bytes) -> bool:
+    """Whether a bookmark says that the state has been sent in full (WL-02, WL-03)."""
+    try:
+        annotations = _bookmarks.decode(bookmark).metadata.annotations
+    except msgspec.MsgspecError:
+        return False
+    return annotations.get(_INITIAL_EVENTS_END) == "true"
+
+
 def is_older(version: str, than: str) -> bool:
     """Whether one resource version comes before another; False when they are no numbers.
 
-    Only versions of one server can be compared (KCP-22), which those of one informer are.
+    Only versions of one server can be compared (KCP-22), which those of one informer are. Numbers
+    of one length compare as text (CS-07), which takes a third of the time.
     """
-    try:
-        return int(version) < int(than)
-    except ValueError:
+    if not (version.isdecimal() and than.isdecimal()):
         return False
+    if len(version) == len(than):
+        return version < than
+    return int(version) < int(than)
 
 
 class ObjectDecoder:
@@ -127,28 +159,46 @@ class ObjectDecoder:
     ``cluster`` is the name that the client gives its cluster. With ``multi_cluster`` an object's
     own annotation ``kcp.io/cluster`` wins (KCP-04); without, it is not looked at. An object whose
     cluster is not known is refused: it would mix with those of other clusters (KCP-05).
+
+    With ``transform`` the bytes are of what it returns; key and cluster are taken before (KCP-05).
+    With ``metadata_only`` objects are PartialObjectMetadata.
     """
 
-    def __init__(self, resource: Resource, *, cluster: str, multi_cluster: bool) -> None:
-        self._kind = resource.kind
-        self._head = f'{{"apiVersion":"{resource.api_version}","kind":"{resource.kind}",'.encode()
-        self._cluster = "" if cluster == "*" else cluster
+    def __init__(
+        self,
+        resource: Resource,
+        *,
+        cluster: str,
+        multi_cluster: bool,
+        transform: Transform | None = None,
+        metadata_only: bool = False,
+    ) -> None:
+        self._kind = PARTIAL_KIND if metadata_only else resource.kind
+        version = PARTIAL_API_VERSION if metadata_only else resource.api_version
+        self._head = f'{{"apiVersion":"{version}","kind":"{self._kind}",'.encode()
+        self._transform = transform
+        self._cluster = "" if cluster == "*" else sys.intern(cluster)
         self._multi_cluster = multi_cluster
 
-    def decode(self, raw: msgspec.Raw) -> CachedObject:
+    def decode(self, raw: msgspec.Raw | bytes) -> CachedObject:
         """Return the object in ``raw``, copied out of the page that it is a view of (RF-20).
 
-        Raises BadObject for another kind, a Table (RF-21), or no metadata (RF-36).
+        Raises BadObject for another kind, a Table (RF-21), or no metadata (RF-36), and Garbled for
+        what is not JSON.
         """
         try:
-            head = _heads.decode(raw)
-        except msgspec.MsgspecError as error:
+            head = _decode_head(raw)
+        except msgspec.ValidationError as error:
             raise BadObject(f"not a {self._kind}: {error}") from error
+        except msgspec.MsgspecError as error:
+            raise Garbled(f"not a {self._kind}, nor JSON: {error}") from error
         meta = head.metadata
         if head.kind != self._kind and head.kind:
             raise BadObject(f"expected a {self._kind}, got a {head.kind} ({meta.name!r})")
-        cluster = cluster_of(meta.annotations, self._cluster) if self._multi_cluster else ""
-        cluster = ClusterName(sys.intern(cluster or self._cluster))
+        cluster = self._cluster
+        if self._multi_cluster:
+            # Its text is one and the same for all objects of a cluster.
+            cluster = sys.intern(meta.annotations.get(CLUSTER_ANNOTATION) or cluster)
         if not meta.name or not cluster:
             lacks = "cluster (annotation kcp.io/cluster)" if meta.name else "name"
             raise BadObject(f"a {self._kind} without a {lacks}: {meta.namespace}/{meta.name}")
@@ -161,16 +211,43 @@ class ObjectDecoder:
             data = self._head + data.lstrip()[1:].lstrip()
         if meta.namespace:
             msgspec.structs.force_setattr(meta, "namespace", sys.intern(meta.namespace))
-        return CachedObject(key_of(cluster, meta.namespace, meta.name), cluster, meta, data)
+        key = key_of(cluster, meta.namespace, meta.name)
+        if self._transform is not None:
+            return CachedObject(
+                key, ClusterName(cluster), *_transformed(self._transform, meta, data)
+            )
+        return CachedObject(key, ClusterName(cluster), meta, data)
+
+
+def _transformed(
+    transform: Transform, meta: ObjectMetadata, data: bytes
+) -> tuple[ObjectMetadata, bytes]:
+    """Return what a transform makes of an object; one that fails is a bad object (INF-29)."""
+    what = f"{meta.namespace}/{meta.name}"
+    try:
+        data = msgspec.json.encode(transform(msgspec.json.decode(data)))
+        after = _decode_head(data).metadata
+    except Exception as error:
+        raise BadObject(f"the transform failed for {what}: {error!r}") from error
+    if _identity(after) != _identity(meta):
+        raise BadObject(f"the transform changed the identity of {what}")
+    return after, data
+
+
+def _identity(meta: ObjectMetadata) -> tuple[str, ...]:
+    return meta.name, meta.namespace, meta.uid, meta.resource_version
 
 
 def _without_managed_fields(data: bytes, managed: msgspec.Raw) -> bytes:
     """Cut ``metadata.managedFields`` out of an object's JSON."""
     start = data.find(_MANAGED)
     value = start + len(_MANAGED)
-    if start < 0 or not data.startswith(managed, value) or data.find(_MANAGED, value) >= 0:
+    length = len(memoryview(managed))
+    if start < 0 or not data.startswith(managed, value):
         return _rebuilt_without_managed_fields(data)
-    end = value + len(memoryview(managed))
+    if length < _UNMISTAKABLE_BYTES and data.find(_MANAGED, value) >= 0:
+        return _rebuilt_without_managed_fields(data)
+    end = value + length
     if data[start - 1] == _COMMA:
         start -= 1
     elif data[end] == _COMMA:

@@ -1,24 +1,39 @@
-"""The reflector: list, watch, and start over, for as long as it runs."""
+"""The reflector: read the full state, watch, and start over, for as long as it runs."""
 
 from __future__ import annotations
 
 import random
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol
+
+import msgspec
 
 from kcpctl.client import RawEvent
 from kcpctl.errors import (
+    ApiError,
+    ConnectionRefused,
     Gone,
     KcpctlError,
     ResourceVersionTooLarge,
     TooManyRequests,
     TransportError,
 )
+from kcpctl.informers.initial import InitialStates
 from kcpctl.informers.listing import Listing
 from kcpctl.informers.metrics import InformerMetrics
-from kcpctl.informers.objects import BadObject, CachedObject, ObjectDecoder, is_older, version_of
-from kcpctl.informers.source import ListerWatcher
-from kcpctl.informers.watchdog import Watchdog
+from kcpctl.informers.objects import (
+    BadObject,
+    CachedObject,
+    Garbled,
+    ObjectDecoder,
+    ends_initial_events,
+    is_older,
+    version_of,
+)
+from kcpctl.informers.source import ListerWatcher, StateStreamer
+from kcpctl.informers.watchdog import NoProgress, Watchdog
 from kcpctl.runtime import Backoff, Clock, TaskSet, get_logger
 
 __all__ = ["Reflector", "Sink"]
@@ -36,12 +51,31 @@ _MAX_WATCH_SECONDS: Final = 600
 _WATCH_GRACE_SECONDS: Final = 30.0
 # RF-26, and the least time between the starts of two watches, against a hot loop (fixes RF-27).
 _SHORT_WATCH_SECONDS: Final = 1.0
+# How many streams may end before the state is complete until it is listed instead. A proxy that
+# cuts every stream short would otherwise keep the informer from ever having it.
+_STREAM_TRIES: Final = 2
+
+
+_CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
 
 class _VeryShortWatch(KcpctlError):
     """RF-26: a watch ended at once without an event; the version may be of another server."""
 
     retryable = True
+
+
+class _Incomplete(TransportError):
+    """A stream ended in order, but before the state was complete (WL-06)."""
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One watch while it is read; ``state`` is what has come of a state that is not complete."""
+
+    state: dict[str, CachedObject] | None = None
+    ordered: bool = True
+    events: int = 0
 
 
 class Sink(Protocol):
@@ -54,17 +88,28 @@ class Sink(Protocol):
         """Take one ADDED, MODIFIED or DELETED."""
 
 
+class _Start(Protocol):
+    def __call__(
+        self, *, resource_version: str, timeout_seconds: int
+    ) -> AsyncGenerator[Sequence[RawEvent], None]: ...
+
+
 class Reflector:
     """Keeps a sink equal to a collection of a server. Runs on the I/O loop, as one task.
 
-    It lists, then watches from the list's version. A watch that ends in order is resumed without a
+    It reads the full state, as a stream where source and server can (WL) and in lists otherwise,
+    then watches from that version. A watch that ends in order is resumed without a
     list (RF-25), so is one that was refused, throttled or cut off, after a pause (RF-28); anything
-    else, 410 included, ends the cycle: a pause, then a list (RF-30 to RF-32). Pauses grow from
+    else, 410 included, ends the cycle: a pause, then the state (RF-30 to RF-32). Pauses grow from
     0.8 s to 30 s with full jitter. One watch is open at a time (RF-07). It ends only by being
     cancelled, and closes its watch then (RF-06).
 
     The first failure in a row is logged as a warning, the rest at debug level, the recovery at
     info. ``last_error`` is None while all is well.
+
+    Parameters
+    ----------
+    server, resource: under these names it is remembered that a state does not stream (WL-09).
     """
 
     def __init__(
@@ -78,9 +123,13 @@ class Reflector:
         rng: random.Random,
         metrics: InformerMetrics,
         page_size: int | None = None,
+        initial_states: InitialStates | None = None,
+        server: str = "",
+        resource: str = "",
     ) -> None:
         self.last_error: Exception | None = None
         self.resource_version = ""
+        self.streamed = False
         self._source = source
         self._decoder = decoder
         self._sink = sink
@@ -88,6 +137,8 @@ class Reflector:
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
+        self._initial_states = initial_states or InitialStates()
+        self._remembered_as = (server, resource)
         self._listing = Listing(
             source, decoder, clock=clock, page_size=page_size, on_bad_object=self._skipped
         )
@@ -124,20 +175,74 @@ class Reflector:
             await self._tasks.close()
 
     async def _cycle(self) -> NoReturn:
-        state = await self._listing.read(self.resource_version)
-        self._metrics.count("reflector_lists_total")
-        self._sink.replace(state.objects)
-        # RF-18: only now that the sink has it.
-        self.resource_version = state.resource_version
-        self._alive_at = self._clock.monotonic()
-        self._recovered()
+        if not await self._stream_state():
+            await self._list_state()
         while True:
             await self._pace()
             try:
                 await self._watch_once()
             except (TransportError, TooManyRequests) as error:
-                self._failed(error)
-                await self._clock.asleep(self._pause_after(error))
+                await self._rest_after(error)
+
+    async def _list_state(self) -> None:
+        async with self._initial_states.turn():
+            state = await self._listing.read(self.resource_version)
+        self.streamed = False
+        self._take(state.objects, state.resource_version)
+
+    def _take(self, objects: list[CachedObject], version: str) -> None:
+        self._metrics.count("reflector_lists_total")
+        self._sink.replace(objects)
+        # RF-18: only now that the sink has it.
+        self.resource_version = version
+        self._alive_at = self._clock.monotonic()
+        self._recovered()
+
+    async def _stream_state(self) -> bool:
+        """Read the state as a stream, and then watch on with it until it ends (WL-04).
+
+        False when the state must be listed instead: in this cycle (WL-08), or always (WL-09).
+        """
+        source = self._source
+        able = self._initial_states.can_stream(*self._remembered_as)
+        if not isinstance(source, StateStreamer) or not able:
+            return False
+        tries = 0
+        while tries < _STREAM_TRIES:
+            version = self._listing.version_to_stream(self.resource_version)
+            await self._pace()
+            reading = _Reading(state={})
+            try:
+                await self._read(reading, source.stream, version)
+                return True
+            except (Gone, ResourceVersionTooLarge):
+                if reading.state is None or not version:
+                    raise
+                self._listing.version_is_unavailable()
+            except (TransportError, TooManyRequests) as error:
+                # WL-06, WL-07: what came so far is thrown away.
+                if isinstance(error, NoProgress):
+                    self._give_up_streaming()
+                    return False
+                await self._rest_after(error)
+                if reading.state is None:
+                    return True
+                tries += not isinstance(error, ConnectionRefused | TooManyRequests)
+            except ApiError as error:
+                if reading.state is None:
+                    raise
+                _log.debug("State not streamed", informer=self._description, error=error)
+                break
+        self._metrics.count("reflector_watchlist_fallbacks_total")
+        return False
+
+    def _give_up_streaming(self) -> None:
+        self._initial_states.cannot_stream(*self._remembered_as)
+        self._metrics.count("reflector_watchlist_fallbacks_total")
+        _log.warning(
+            "The end of a streamed state does not come; states are listed from now on",
+            informer=self._description,
+        )
 
     async def _pace(self) -> None:
         """Keep the least time between the starts of two watches."""
@@ -148,6 +253,10 @@ class Reflector:
                 await self._clock.asleep(wait)
         self._watch_started_at = self._clock.monotonic()
 
+    async def _rest_after(self, error: Exception) -> None:
+        self._failed(error)
+        await self._clock.asleep(self._pause_after(error))
+
     def _pause_after(self, error: Exception) -> float:
         pause = self._backoff.next()
         if isinstance(error, TooManyRequests) and error.retry_after_seconds is not None:
@@ -156,59 +265,96 @@ class Reflector:
 
     async def _watch_once(self) -> None:
         """Read one watch until the server ends it; raises for every other end."""
-        timeout_seconds = self._rng.randint(_MIN_WATCH_SECONDS, _MAX_WATCH_SECONDS)
-        self._metrics.count("reflector_watches_total")
-        started_at = self._clock.monotonic()
-        events = 0
         # RF-39: such a watch begins with everything there is, in no order of versions.
-        ordered = self.resource_version not in {"", "0"}
-        dog = Watchdog(self._tasks, self._clock, timeout_seconds + _WATCH_GRACE_SECONDS)
-        stream = self._source.watch(
-            resource_version=self.resource_version, timeout_seconds=timeout_seconds
-        )
-        try:
-            async with dog, aclosing(stream):
-                self._watch = dog
-                async for event in stream:
-                    dog.alive(bookmark=event.type == "BOOKMARK")
-                    if not events:
-                        self._recovered()
-                    events += 1
-                    version = self._handle(event)
-                    ordered = ordered or event.type != "ADDED"
-                    if version and ordered:
-                        self._advance(version, bookmark=event.type == "BOOKMARK")
-        finally:
-            self._watch, self._alive_at = None, dog.alive_at
-        if not events and self._clock.monotonic() - started_at < _SHORT_WATCH_SECONDS:
+        reading = _Reading(ordered=self.resource_version not in {"", "0"})
+        started_at = self._clock.monotonic()
+        await self._read(reading, self._source.watch, self.resource_version)
+        if not reading.events and self._clock.monotonic() - started_at < _SHORT_WATCH_SECONDS:
             self._metrics.count("reflector_short_watches_total")
             raise _VeryShortWatch("the server ended the watch at once, without an event")
         self._recovered()
 
-    def _advance(self, version: str, *, bookmark: bool) -> None:
+    async def _read(self, reading: _Reading, start: _Start, version: str) -> None:
+        async with AsyncExitStack() as turn:
+            if reading.state is not None:
+                await turn.enter_async_context(self._initial_states.turn())
+            timeout_seconds = self._rng.randint(_MIN_WATCH_SECONDS, _MAX_WATCH_SECONDS)
+            self._metrics.count("reflector_watches_total")
+            dog = Watchdog(
+                self._tasks,
+                self._clock,
+                timeout_seconds + _WATCH_GRACE_SECONDS,
+                state=reading.state is not None,
+            )
+            stream = start(resource_version=version, timeout_seconds=timeout_seconds)
+            try:
+                async with dog, aclosing(stream):
+                    self._watch = dog
+                    async for batch in stream:
+                        self._handle(reading, dog, batch)
+                        if reading.state is None:
+                            await turn.aclose()
+            finally:
+                self._watch, self._alive_at = None, dog.alive_at
+        if reading.state is not None:
+            raise _Incomplete("the server ended the stream before the state was complete")
+
+    def _handle(self, reading: _Reading, dog: Watchdog, batch: Sequence[RawEvent]) -> None:
+        """Hand the events of a batch on, without a pause between them."""
+        dog.alive()
+        if not reading.events and reading.state is None:
+            self._recovered()
+        reading.events += len(batch)
+        for event in batch:
+            type_ = event.type
+            try:
+                if type_ == "BOOKMARK":
+                    self._bookmark(reading, dog, event.object)
+                    continue
+                reading.ordered = reading.ordered or type_ != "ADDED"
+                if type_ not in _CHANGES:
+                    raise BadObject(f"an event of the unknown type {type_!r}")
+                obj = self._decoder.decode(event.object)
+            except Garbled as error:
+                raise TransportError(f"the watch sent what cannot be read: {error}") from error
+            except BadObject as error:
+                # RF-36: its version is not taken.
+                self._skipped(error)
+                continue
+            if reading.state is not None:
+                _collect(reading.state, type_, obj)
+                continue
+            self._sink.apply(type_, obj)
+            if reading.ordered and obj.meta.resource_version:
+                self._advance(obj.meta.resource_version)
+
+    def _bookmark(self, reading: _Reading, dog: Watchdog, bookmark: msgspec.Raw | bytes) -> None:
+        version = version_of(bookmark)
+        if reading.state is None:
+            dog.bookmarked()
+            reading.ordered = True
+            if not self._advance(version):
+                raise Gone(
+                    f"the server went back from version {self.resource_version} to {version}"
+                )
+        elif ends_initial_events(bookmark):
+            self._listing.has_state()
+            self._metrics.count("reflector_watchlists_total")
+            self.streamed = True
+            self._take(list(reading.state.values()), version)
+            reading.state, reading.ordered = None, True
+            dog.complete()
+
+    def _advance(self, version: str) -> bool:
         """Take the version of an event as the last one seen, but never go back (pitfall 7).
 
         Old events may come again. A bookmark from the past is of another server, or of one that was
         reset, whose deletions were missed: only a list can tell.
         """
-        if not is_older(version, self.resource_version):
-            self.resource_version = version
-        elif bookmark:
-            raise Gone(f"the server went back from version {self.resource_version} to {version}")
-
-    def _handle(self, event: RawEvent) -> str:
-        """Hand an event on; return its version, or "" for one that was skipped (RF-36)."""
-        try:
-            if event.type == "BOOKMARK":
-                return version_of(event.object)
-            if event.type not in {"ADDED", "MODIFIED", "DELETED"}:
-                raise BadObject(f"an event of the unknown type {event.type!r}")
-            obj = self._decoder.decode(event.object)
-        except BadObject as error:
-            self._skipped(error)
-            return ""
-        self._sink.apply(event.type, obj)
-        return obj.meta.resource_version
+        if is_older(version, self.resource_version):
+            return False
+        self.resource_version = version
+        return True
 
     def _skipped(self, error: BadObject) -> None:
         self._metrics.count("informer_skipped_objects_total")
@@ -233,6 +379,17 @@ class Reflector:
         error, self.last_error = self.last_error, None
         if error is not None and not isinstance(error, Gone | _VeryShortWatch):
             _log.info("List and watch work again", informer=self._description)
+
+
+def _collect(state: dict[str, CachedObject], event_type: str, obj: CachedObject) -> None:
+    """Apply an event to a state that is not complete yet (WL-05), by the cluster's key (WL-15)."""
+    known = state.get(obj.key)
+    if known is not None and is_older(obj.meta.resource_version, known.meta.resource_version):
+        return
+    if event_type == "DELETED":
+        state.pop(obj.key, None)
+    else:
+        state[obj.key] = obj
 
 
 def _cause_of(error: Exception) -> str:

@@ -9,12 +9,19 @@ from typing import Final, Self
 from kcpctl.errors import TransportTimeout
 from kcpctl.runtime import Clock, TaskSet
 
-__all__ = ["Watchdog"]
+__all__ = ["NoProgress", "Watchdog"]
 
 # Servers with a watch cache send a bookmark about every minute; three missed ones are a sign.
 _QUIET_SECONDS: Final = 180.0
 # How often the quiet is looked at.
 _LOOK_SECONDS: Final = 60.0
+# Pitfall 6: how long a state that is streamed may pause, and take in all.
+_STATE_QUIET_SECONDS: Final = 30.0
+_STATE_SECONDS: Final = 300.0
+
+
+class NoProgress(TransportTimeout):
+    """A state that is streamed does not come to its end (WL-09)."""
 
 
 class Watchdog:
@@ -22,14 +29,18 @@ class Watchdog:
 
     It interrupts the reading and raises TransportTimeout when ``limit_seconds`` have passed, or
     when a watch that has shown a bookmark shows no sign of life for three minutes (never before
-    the first bookmark: some servers send none).
+    the first bookmark: some servers send none). With ``state`` it raises NoProgress until
+    :meth:`complete` was called: when nothing came for 30 s, or after five minutes.
     """
 
-    def __init__(self, tasks: TaskSet, clock: Clock, limit_seconds: float) -> None:
+    def __init__(
+        self, tasks: TaskSet, clock: Clock, limit_seconds: float, *, state: bool = False
+    ) -> None:
         self._tasks = tasks
         self._clock = clock
         self._deadline = clock.monotonic() + limit_seconds
-        self._alive_at = clock.monotonic()
+        self._alive_at = self._started_at = clock.monotonic()
+        self._state = state
         self._bookmarked = False
         self._reason = ""
         self._guard: asyncio.Task[None] | None = None
@@ -39,11 +50,17 @@ class Watchdog:
         """When the watch last showed a sign of life, on the monotonic clock."""
         return self._alive_at
 
-    def alive(self, *, bookmark: bool) -> None:
+    def alive(self) -> None:
         """Note an event or a bookmark."""
         self._alive_at = self._clock.monotonic()
-        if bookmark:
-            self._bookmarked = True
+
+    def bookmarked(self) -> None:
+        """Note that this server sends bookmarks."""
+        self._bookmarked = True
+
+    def complete(self) -> None:
+        """Note that the state has been sent in full; from now on it is an ordinary watch."""
+        self._state = False
 
     async def __aenter__(self) -> Self:
         parent = asyncio.current_task()
@@ -54,12 +71,18 @@ class Watchdog:
     async def _interrupt(self, parent: asyncio.Task[object]) -> None:
         while not self._reason:
             now = self._clock.monotonic()
-            if now >= self._deadline:
+            if self._state:
+                due = min(self._started_at + _STATE_SECONDS, self._alive_at + _STATE_QUIET_SECONDS)
+                self._reason = "the end of the state does not come" if now >= due else ""
+                pause = due - now
+            elif now >= self._deadline:
                 self._reason = "the server did not end the watch in time"
             elif self._bookmarked and now - self._alive_at >= _QUIET_SECONDS:
                 self._reason = "neither an event nor a bookmark for three minutes"
             else:
-                await self._clock.asleep(min(self._deadline - now, _LOOK_SECONDS))
+                pause = min(self._deadline - now, _LOOK_SECONDS)
+            if not self._reason:
+                await self._clock.asleep(pause)
         parent.cancel()
 
     async def __aexit__(
@@ -75,4 +98,5 @@ class Watchdog:
         # Ours, unless somebody else cancelled the task as well; see asyncio.timeout.
         task = asyncio.current_task()
         if task is not None and task.uncancel() == 0 and kind is asyncio.CancelledError:
-            raise TransportTimeout(f"watch interrupted: {self._reason}") from error
+            failure = NoProgress if self._state else TransportTimeout
+            raise failure(f"watch interrupted: {self._reason}") from error

@@ -6,13 +6,24 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from kcpctl.client import RawEvent, RawPage
 
-__all__ = ["HANG", "ListRequest", "ScriptedSource", "WatchRequest", "event", "page", "raw_object"]
+__all__ = [
+    "HANG",
+    "ListRequest",
+    "ScriptedSource",
+    "StreamingSource",
+    "WatchRequest",
+    "end_of_state",
+    "event",
+    "page",
+    "raw_object",
+]
 
 HANG: Final = object()
 """In a watch's script: nothing more comes until the reader goes away."""
@@ -37,8 +48,9 @@ class ScriptedSource:
     """A ``ListerWatcher`` of prepared answers.
 
     ``lists`` holds a page or an exception for each list; ``watches`` a sequence for each watch, of
-    events, exceptions and :data:`HANG`. A list or watch beyond the script hangs. ``requests`` has
-    what was asked, in order, ``open_watches`` how many watches are being read.
+    events (a list of them comes at once), exceptions and :data:`HANG`. A list or watch beyond the
+    script hangs. ``requests`` has what was asked, in order, ``open_watches`` how many watches are
+    being read.
     """
 
     def __init__(self) -> None:
@@ -71,20 +83,47 @@ class ScriptedSource:
 
     async def watch(
         self, *, resource_version: str, timeout_seconds: int
-    ) -> AsyncGenerator[RawEvent, None]:
+    ) -> AsyncGenerator[Sequence[RawEvent], None]:
         """Yield the events of the next script."""
         self.requests.append(WatchRequest(resource_version, timeout_seconds))
+        async with aclosing(self._play(self.watches)) as events:
+            async for batch in events:
+                yield batch
+
+    async def _play(
+        self, script: deque[Sequence[object]]
+    ) -> AsyncGenerator[Sequence[RawEvent], None]:
         self.open_watches += 1
         try:
-            for step in self.watches.popleft() if self.watches else [HANG]:
+            for step in script.popleft() if script else [HANG]:
                 if isinstance(step, Exception):
                     raise step
                 if isinstance(step, RawEvent):
+                    yield [step]
+                elif isinstance(step, list):
                     yield step
                 else:
                     await _forever()
         finally:
             self.open_watches -= 1
+
+
+class StreamingSource(ScriptedSource):
+    """The same, also with streams of the state: ``streams`` is scripted as ``watches`` is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streams: deque[Sequence[object]] = deque()
+        self.stream_versions: list[str] = []
+
+    async def stream(
+        self, *, resource_version: str, timeout_seconds: int
+    ) -> AsyncGenerator[Sequence[RawEvent], None]:
+        """Yield the events of the next script."""
+        self.stream_versions.append(resource_version)
+        async with aclosing(self._play(self.streams)) as events:
+            async for batch in events:
+                yield batch
 
 
 def raw_object(
@@ -123,6 +162,12 @@ def event(type_: str, obj: msgspec.Raw | int | str) -> RawEvent:
     if not isinstance(obj, msgspec.Raw):
         obj = raw_object("", obj)
     return RawEvent(type_, obj)
+
+
+def end_of_state(resource_version: int) -> RawEvent:
+    """Return the bookmark that says that a state has been sent in full."""
+    metadata = {"annotations": {"k8s.io/initial-events-end": "true"}}
+    return RawEvent("BOOKMARK", raw_object("", resource_version, metadata=metadata))
 
 
 async def _forever() -> None:

@@ -13,6 +13,7 @@ import pytest
 from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.client import AsyncClient, ClientConfig
 from kcpctl.informers import CachedObject, EventHandler, SharedInformer
+from kcpctl.informers.initial import InitialStates
 from kcpctl.testing import FakeClock
 from kcpctl.testing.scripted import Received, Reply, ScriptedServer, status_body, watch_line
 
@@ -70,7 +71,16 @@ class Recorder(EventHandler):
 class Rig:
     """A server whose lists and watches are scripted apart, and an informer of it."""
 
-    def __init__(self, server: ScriptedServer, client: AsyncClient, path: str) -> None:
+    def __init__(
+        self,
+        server: ScriptedServer,
+        client: AsyncClient,
+        path: str,
+        *,
+        streaming: bool,
+        initial_states: InitialStates,
+        metadata_only: bool = False,
+    ) -> None:
         self.server = server
         self.path = path
         self.lists: list[Reply] = []
@@ -78,7 +88,14 @@ class Rig:
         self.clock = FakeClock()
         self.handler = Recorder()
         self.informer: SharedInformer[dict[str, Any]] = SharedInformer(
-            client, CONFIG_MAPS, dict, clock=self.clock, rng=random.Random(1)
+            client,
+            CONFIG_MAPS,
+            dict,
+            clock=self.clock,
+            rng=random.Random(1),
+            streaming=streaming,
+            initial_states=initial_states,
+            metadata_only=metadata_only,
         )
         self.informer.add_handler(self.handler)
         server.on("GET", path, self._answer)
@@ -112,13 +129,27 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig_of(path: str = PLAIN) -> AsyncIterator[Rig]:
+async def rig_of(
+    path: str = PLAIN,
+    *,
+    streaming: bool = False,
+    initial_states: InitialStates | None = None,
+    metadata_only: bool = False,
+) -> AsyncIterator[Rig]:
+    states = initial_states or InitialStates()
     async with ScriptedServer() as server:
         config = ClientConfig(server=server.url)
         make = AsyncClient.workspaces if path == WILDCARD else AsyncClient.plain
         client = make(config)
         try:
-            yield Rig(server, client, path)
+            yield Rig(
+                server,
+                client,
+                path,
+                streaming=streaming,
+                initial_states=states,
+                metadata_only=metadata_only,
+            )
         finally:
             await client.close()
 
@@ -249,3 +280,128 @@ async def test_an_informer_that_ends_closes_its_connection() -> None:
         async with rig.running():
             await rig.until(lambda: rig.requests(watch=True))
         await rig.server.until(lambda: rig.server.live_connections == 0)
+
+
+# Full states as streams
+
+
+def end_of_state(version: int) -> bytes:
+    obj = config_map("", version)
+    obj["metadata"]["annotations"] = {"k8s.io/initial-events-end": "true"}
+    return watch_line("BOOKMARK", obj)
+
+
+async def test_the_state_and_the_watch_are_one_request_on_the_wire() -> None:
+    """WL-01, WL-02, WL-04."""
+    async with rig_of(streaming=True) as rig:
+        rig.watches = [
+            watched(
+                watch_line("ADDED", config_map("a", 3)),
+                end_of_state(10),
+                watch_line("ADDED", config_map("b", 11)),
+                ending="hang",
+            )
+        ]
+        async with rig.running():
+            await rig.until(lambda: len(rig.handler.calls) == 2)
+            (query,) = rig.requests(watch=True)
+            assert 300 <= int(query.pop("timeoutSeconds")) <= 600
+            assert query == {
+                "watch": "1",
+                "sendInitialEvents": "true",
+                "resourceVersionMatch": "NotOlderThan",
+                "allowWatchBookmarks": "true",
+            }
+            assert rig.requests(watch=False) == []
+            assert rig.informer.synced
+
+
+async def test_the_sequence_of_an_expired_stream() -> None:
+    """WL-07: "", "10", "", and an ordinary watch never has the parameters of a stream."""
+    async with rig_of(streaming=True) as rig:
+        rig.watches = [
+            watched(watch_line("ADDED", config_map("a", 3)), end_of_state(10)),
+            GONE_IN_STREAM,
+            GONE,
+            watched(end_of_state(30), ending="hang"),
+        ]
+        async with rig.running():
+            await rig.until(lambda: len(rig.handler.calls) == 2)
+            assert rig.versions(watch=True) == ["", "10", "10", ""]
+            streams = ["sendInitialEvents" in query for query in rig.requests(watch=True)]
+            assert streams == [True, False, True, True]
+            assert rig.handler.calls[1] == "delete root|default/a unknown"
+            assert rig.requests(watch=False) == []
+
+
+@pytest.mark.parametrize("code", [400, 403, 422, 500])
+async def test_a_server_that_refuses_streams_is_listed(code: int) -> None:
+    """WL-08: an old server, or one whose gate is off."""
+    async with rig_of(streaming=True) as rig:
+        rig.watches = [Reply(status_body(code, "", "no streams"), status=code)]
+        rig.lists = [listed(10, config_map("a", 3))]
+        async with rig.running():
+            await rig.until(lambda: len(rig.requests(watch=True)) == 2)
+            assert rig.versions(watch=False) == ["0"]
+            assert rig.versions(watch=True) == ["", "10"]
+            assert rig.handler.calls == ["add root|default/a"]
+
+
+async def test_a_server_that_ignores_the_parameters_is_listed() -> None:
+    """WL-09 fixed: proxies, aggregated servers and old ones send no end of the state."""
+    states = InitialStates()
+    async with rig_of(streaming=True, initial_states=states) as rig:
+        rig.watches = [watched(watch_line("ADDED", config_map("a", 3)), ending="hang")]
+        rig.lists = [listed(10, config_map("a", 3))]
+        async with rig.running():
+            await rig.until(lambda: len(rig.requests(watch=True)) == 2)
+            assert rig.versions(watch=False) == ["0"]
+            assert rig.versions(watch=True) == ["", "10"]
+            assert not states.can_stream(rig.server.url, "configmaps")
+
+
+async def test_a_server_that_is_known_not_to_stream_is_not_asked_again() -> None:
+    """WL-09 fixed."""
+    states = InitialStates()
+    async with rig_of(streaming=True, initial_states=states) as rig:
+        states.cannot_stream(rig.server.url, "configmaps")
+        rig.lists = [listed(10, config_map("a", 3))]
+        async with rig.running():
+            await rig.until(lambda: rig.requests(watch=True))
+            assert rig.versions(watch=False) == ["0"]
+            assert rig.versions(watch=True) == ["10"]
+
+
+async def test_a_stream_that_is_cut_in_the_state_leaves_nothing_behind() -> None:
+    """WL-06."""
+    async with rig_of(streaming=True) as rig:
+        rig.watches = [
+            watched(watch_line("ADDED", config_map("ghost", 3)), ending="reset"),
+            watched(watch_line("ADDED", config_map("a", 4)), end_of_state(10), ending="hang"),
+        ]
+        async with rig.running():
+            await rig.until(lambda: rig.informer.synced)
+            assert rig.informer.lister.keys() == ["root|default/a"]
+            assert rig.handler.calls == ["add root|default/a"]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_metadata_alone_is_asked_for_and_kept(streaming: bool) -> None:
+    """Pitfall 3."""
+    partial = {**config_map("a", 3), "kind": "PartialObjectMetadata"}
+    partial["apiVersion"] = "meta.k8s.io/v1"
+    form = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+    async with rig_of(streaming=streaming, metadata_only=True) as rig:
+        line = watch_line("ADDED", partial)
+        rig.watches = [watched(line, end_of_state(10), ending="hang")] if streaming else []
+        meta = {"resourceVersion": "10"}
+        items = [{"metadata": partial["metadata"]}]
+        rig.lists = [Reply({"kind": "PartialObjectMetadataList", "metadata": meta, "items": items})]
+        async with rig.running():
+            await rig.until(lambda: rig.requests(watch=True))
+            await rig.until(lambda: rig.informer.synced)
+            assert rig.informer.lister.get("root|default/a") == partial
+            accepted = [one.header("accept") for one in rig.server.requests("GET", rig.path)]
+            assert accepted == (
+                [form.format("")] if streaming else [form.format("List"), form.format("")]
+            )

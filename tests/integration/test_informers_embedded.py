@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.informers import CachedObject, HandlerFuncs, InformerFactory
+from kcpctl.runtime import Metrics
 from kcpctl.testing import ControlPlane, eventually
 
 
@@ -32,4 +33,32 @@ def test_a_server_that_comes_back_empty_is_listed_again_and_deletions_are_told()
             {"metadata": {"name": "new", "namespace": "default"}}
         )
         eventually(lambda: informer.lister.cached("root|default/new"))
+        factory.close()
+
+
+def test_states_are_streamed_and_may_be_metadata_alone() -> None:
+    """WL-01, WL-15, pitfall 3; and a removed cluster leaves nothing behind (KCP-17 fixed)."""
+    with ControlPlane() as plane:
+        for client in (plane.client.cluster("root"), plane.workspace()):
+            client.resource(CONFIG_MAPS).create(
+                {"metadata": {"name": "same", "namespace": "default"}, "data": {"a": "1"}}
+            )
+        metrics = Metrics()
+        factory = InformerFactory(plane.all_clusters.aio, plane.loop, metrics=metrics)
+        whole = factory.informer(CONFIG_MAPS)
+        partial = factory.informer(CONFIG_MAPS, metadata_only=True)
+        assert whole is not partial
+        factory.start()
+        factory.wait_for_sync(10)
+        labels = {"name": "", "resource": "configmaps", "scope": ""}
+        assert metrics.registry.get_sample_value("informer_streams_state", labels) == 1
+        same = [key for key in whole.lister.keys() if key.endswith("|default/same")]  # noqa: SIM118
+        assert len(same) == 2
+        assert whole.lister.get("root|default/same")["data"] == {"a": "1"}
+        assert partial.lister.keys() == whole.lister.keys()
+        assert "data" not in partial.lister.get("root|default/same")
+        factory.remove("root")
+        eventually(lambda: whole.lister.cached("root|default/same") is None)
+        eventually(lambda: partial.lister.cached("root|default/same") is None)
+        assert len(whole.lister) >= 1
         factory.close()

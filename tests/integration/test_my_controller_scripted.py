@@ -15,7 +15,7 @@ import pytest
 
 from kcpctl.runtime import IOLoop
 from kcpctl.testing import eventually
-from kcpctl.testing.scripted import Received, Reply, ScriptedServer
+from kcpctl.testing.scripted import Received, Reply, ScriptedServer, status_body
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "my_controller.py"
 GREETINGS = "/apis/example.com/v1/greetings"
@@ -29,7 +29,9 @@ GREETING: dict[str, Any] = {
 
 
 def greetings(request: Received) -> Reply:
-    """One Greeting in the list, and a watch in which nothing happens."""
+    """One Greeting in the list, and a watch in which nothing happens; no streams of the state."""
+    if "sendInitialEvents" in request.query:
+        return Reply(status_body(400, "BadRequest", "what?"), status=400)
     if request.query.get("watch"):
         return Reply(chunks=[], ending="hang")
     metadata = {"resourceVersion": "7"}

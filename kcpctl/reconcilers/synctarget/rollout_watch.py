@@ -116,6 +116,8 @@ class RolloutWatch:
             field_selector=f"metadata.name={name}",
             clock=self._clock,
             rng=self._rng,
+            # One object at most: a list of it is as cheap, and every server has lists.
+            streaming=False,
         )
         watched = _Watched(client, namespace, name, informer)
         informer.add_handler(_Handler(lambda obj: self._changed(key, watched, obj)))

@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kcpctl.client.objects import RawEvent
-from kcpctl.client.watch import LineSplitter, events
+from kcpctl.client.objects import RawEvent, cut_event
+from kcpctl.client.watch import LineSplitter, batches, events
 from kcpctl.errors import ApiError, Expired, TransportError
 
 
@@ -128,3 +129,50 @@ def test_lines_do_not_depend_on_where_chunks_end(parts: list[bytes], data: st.Da
         got += splitter.feed(whole[start:end])
     assert got == lines
     assert splitter.rest() == b""
+
+
+def compact(type_: str, obj: object) -> bytes:
+    return json.dumps({"type": type_, "object": obj}, separators=(",", ":")).encode()
+
+
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    st.sampled_from(["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "NEW"]),
+    st.dictionaries(st.text(max_size=5), TREES),
+)
+def test_an_event_that_is_cut_is_the_one_that_is_decoded(type_: str, obj: dict[str, Any]) -> None:
+    event = cut_event(compact(type_, obj))
+    assert event.type == type_
+    assert json.loads(bytes(event.object)) == obj
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"type":"ADDED","object":{"a":{}}',
+        b'{"type":"ADDED","object":{"a":1},"more":{}}',
+        b'{"type":"ADDED","object":{"a":1}}}',
+    ],
+)
+def test_what_is_cut_out_of_another_line_is_no_json(line: bytes) -> None:
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(bytes(cut_event(line).object))
+
+
+async def test_what_came_together_is_read_together() -> None:
+    chunks = Chunks([line("ADDED") + line("MODIFIED") + line("DELETED")[:9], line("DELETED")[9:]])
+    found = [len(batch) async for batch in batches(chunks.stream(), "the watch")]
+    assert found == [2, 1]
+
+
+async def test_events_before_a_fault_in_the_same_chunk_are_delivered() -> None:
+    iterator = batches(Chunks([line("ADDED") + b"garbage\n"]).stream(), "the watch")
+    assert len(await anext(iterator)) == 1
+    with pytest.raises(TransportError, match="garbage"):
+        await anext(iterator)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, cast
 
 from hypothesis import given, settings
@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.client import AsyncClient, RawEvent, RawPage, Transport
-from kcpctl.errors import Gone, InternalError, TooManyRequests, TransportError
+from kcpctl.errors import BadRequest, Gone, InternalError, TooManyRequests, TransportError
 from kcpctl.informers import CachedObject, EventHandler, SharedInformer
+from kcpctl.informers.initial import InitialStates
 from kcpctl.testing import FakeClock
-from kcpctl.testing.listerwatcher import raw_object
+from kcpctl.testing.listerwatcher import end_of_state, raw_object
 
 NAMES = ["a", "b", "c"]
 CLUSTERS = ["one", "two"]
@@ -73,7 +74,7 @@ class Server:
 
     async def watch(
         self, *, resource_version: str, timeout_seconds: int
-    ) -> AsyncGenerator[RawEvent, None]:
+    ) -> AsyncGenerator[Sequence[RawEvent], None]:
         self.fault(0.2)
         seen = int(resource_version)
         if seen < self.oldest:
@@ -86,11 +87,11 @@ class Server:
                 if version > seen:
                     self.fault(0.1)
                     seen = version
-                    yield event
+                    yield [event]
                     if not self.calm and self.rng.random() < 0.1:
-                        yield event
+                        yield [event]
             if self.rng.random() < 0.3:
-                yield RawEvent("BOOKMARK", raw_object("", seen))
+                yield [RawEvent("BOOKMARK", raw_object("", seen))]
             if not self.calm and self.rng.random() < 0.1:
                 return
             self.changed.clear()
@@ -101,6 +102,36 @@ class Server:
             error = self.rng.choice(FAULTS)
             if error is not None:
                 raise error
+
+
+class StreamingServer(Server):
+    """The same, with the state as a stream that may change, repeat, end or stop on the way."""
+
+    async def stream(
+        self, *, resource_version: str, timeout_seconds: int
+    ) -> AsyncGenerator[Sequence[RawEvent], None]:
+        self.fault(0.2)
+        if not self.calm and self.rng.random() < 0.05:
+            raise BadRequest("no streams today")
+        at = self.version
+        for (cluster, name), (version, uid) in self.states[at].items():
+            self.fault(0.1)
+            await asyncio.sleep(0)
+            yield [RawEvent("ADDED", raw_object(name, version, cluster=cluster, uid=uid))]
+            if self.rng.random() < 0.1:
+                yield [RawEvent("BOOKMARK", raw_object("", at))]
+        while self.version > at and not self.calm and self.rng.random() < 0.5:
+            # What changed meanwhile may come before the end of the state.
+            at += 1
+            yield [event for version, event in self.history if version == at]
+        if not self.calm and self.rng.random() < 0.2:
+            return
+        if not self.calm and self.rng.random() < 0.05:
+            await asyncio.Event().wait()
+        yield [end_of_state(at)]
+        watch = self.watch(resource_version=str(at), timeout_seconds=timeout_seconds)
+        async for batch in watch:
+            yield batch
 
 
 class Counting(EventHandler):
@@ -134,12 +165,18 @@ CHANGES = st.lists(
 )
 
 
-async def converge(changes: list[tuple[str, str, str]], seed: int) -> None:
+async def converge(changes: list[tuple[str, str, str]], seed: int, *, streaming: bool) -> None:
     clock = FakeClock()
-    server = Server(random.Random(seed))
+    server = (StreamingServer if streaming else Server)(random.Random(seed))
     client = AsyncClient(cast(Transport, None), cluster_name="*", multi_cluster=True)
     informer: SharedInformer[dict[str, Any]] = SharedInformer(
-        client, CONFIG_MAPS, dict, source=server, clock=clock, rng=random.Random(seed)
+        client,
+        CONFIG_MAPS,
+        dict,
+        source=server,
+        clock=clock,
+        rng=random.Random(seed),
+        initial_states=InitialStates(),
     )
     handlers = [Counting(), Counting()]
     informer.add_handler(handlers[0])
@@ -159,7 +196,7 @@ async def converge(changes: list[tuple[str, str, str]], seed: int) -> None:
     server.changed.set()
     # A change that every watch sees, so that a reader that fell behind notices.
     server.change("one", "last", delete=False)
-    await pass_time(clock, 60)
+    await pass_time(clock, 100)
     wanted = {
         f"{cluster}|default/{name}": str(version)
         for (cluster, name), (version, _) in server.objects.items()
@@ -186,9 +223,9 @@ async def pass_time(clock: FakeClock, seconds: int) -> None:
         await asyncio.sleep(0)
 
 
-@settings(max_examples=60, deadline=None)
-@given(changes=CHANGES, seed=st.integers(0, 2**32))
+@settings(max_examples=100, deadline=None)
+@given(changes=CHANGES, seed=st.integers(0, 2**32), streaming=st.booleans())
 def test_the_store_and_every_handler_end_with_what_the_server_has(
-    changes: list[tuple[str, str, str]], seed: int
+    changes: list[tuple[str, str, str]], seed: int, streaming: bool
 ) -> None:
-    asyncio.run(converge(changes, seed))
+    asyncio.run(converge(changes, seed, streaming=streaming))

@@ -73,7 +73,7 @@ def factory(
     transport: FakeTransport, io_loop: IOLoop, clock: FakeClock
 ) -> Iterator[InformerFactory]:
     client = AsyncClient(transport, cluster_name="root")
-    factory = InformerFactory(client, io_loop, clock=clock, metrics=Metrics())
+    factory = InformerFactory(client, io_loop, clock=clock, metrics=Metrics(), streaming=False)
     yield factory
     factory.close()
     assert transport.watches == 0

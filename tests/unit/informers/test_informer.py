@@ -14,7 +14,15 @@ import pytest
 from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.client import AsyncClient, Transport
 from kcpctl.errors import Gone
-from kcpctl.informers import CachedObject, EventHandler, HandlerFuncs, SharedInformer
+from kcpctl.informers import (
+    CLUSTER_AND_NAMESPACE_INDEX,
+    CLUSTER_INDEX,
+    CachedObject,
+    EventHandler,
+    HandlerFuncs,
+    SharedInformer,
+    Transform,
+)
 from kcpctl.runtime import Metrics
 from kcpctl.testing import FakeClock
 from kcpctl.testing.listerwatcher import HANG, ScriptedSource, event, page, raw_object
@@ -53,7 +61,13 @@ class Recorder(EventHandler):
 
 
 class Rig:
-    def __init__(self, cluster: str = "root", *, multi_cluster: bool = False) -> None:
+    def __init__(
+        self,
+        cluster: str = "root",
+        *,
+        multi_cluster: bool = False,
+        transform: Transform | None = None,
+    ) -> None:
         self.clock = FakeClock()
         self.source = ScriptedSource()
         self.metrics = Metrics()
@@ -65,6 +79,7 @@ class Rig:
             clock=self.clock,
             rng=random.Random(1),
             metrics=self.metrics,
+            transform=transform,
         )
         self.handler = Recorder(self.informer)
 
@@ -477,3 +492,134 @@ def _decoded(name: str, version: int) -> CachedObject:
 
     decoder = ObjectDecoder(CONFIG_MAPS, cluster="root", multi_cluster=False)
     return decoder.decode(raw_object(name, version))
+
+
+# A cluster that is gone
+
+
+def of_two_clusters() -> Rig:
+    rig = Rig("*", multi_cluster=True)
+    rig.informer.add_handler(rig.handler)
+    rig.source.lists.append(
+        page(
+            10,
+            raw_object("a", 1, cluster="one"),
+            raw_object("b", 2, cluster="one"),
+            raw_object("a", 3, cluster="two"),
+        )
+    )
+    return rig
+
+
+async def test_removing_a_cluster_delivers_deletes_and_leaves_nothing_behind() -> None:
+    """KCP-17 fixed, pitfall 14."""
+    rig = of_two_clusters()
+    rig.informer.add_index("name", lambda obj: [obj.meta.name])
+    async with rig.running():
+        del rig.handler.calls[:]
+        rig.informer.remove("one")
+        assert rig.handler.calls == [
+            "delete one|default/a unknown",
+            "delete one|default/b unknown",
+        ]
+        lister = rig.informer.lister
+        assert lister.keys() == ["two|default/a"]
+        assert lister.index_values(CLUSTER_INDEX) == ["two"]
+        assert lister.index_values(CLUSTER_AND_NAMESPACE_INDEX) == ["two/default"]
+        assert lister.index_values("name") == ["a"]
+
+
+async def test_removing_a_cluster_again_or_an_unknown_one_does_nothing() -> None:
+    """KCP-17 fixed."""
+    rig = of_two_clusters()
+    rig.informer.remove("one")  # nothing is known before the start
+    async with rig.running():
+        rig.informer.remove("one")
+        del rig.handler.calls[:]
+        rig.informer.remove("one")
+        rig.informer.remove("three")
+        assert rig.handler.calls == []
+    rig.informer.remove("two")  # nor is anything delivered after the end
+    assert rig.handler.calls == []
+
+
+async def test_a_cluster_may_be_removed_by_another_thread() -> None:
+    rig = of_two_clusters()
+    async with rig.running():
+        thread = threading.Thread(target=rig.informer.remove, args=("one",))
+        thread.start()
+        thread.join()
+        await settle()
+        assert rig.informer.lister.keys() == ["two|default/a"]
+
+
+async def test_a_handler_may_remove_the_cluster_that_it_hears_of() -> None:
+    """Each delete is delivered once."""
+    rig = of_two_clusters()
+    rig.informer.add_handler(HandlerFuncs(on_delete=lambda obj: rig.informer.remove(obj.cluster)))
+    async with rig.running():
+        rig.informer.remove("one")
+        deletes = [call for call in rig.handler.calls if call.startswith("delete")]
+        assert sorted(deletes) == ["delete one|default/a unknown", "delete one|default/b unknown"]
+
+
+async def test_what_a_removed_cluster_still_sends_is_an_add() -> None:
+    rig = of_two_clusters()
+    gate = event("MODIFIED", raw_object("a", 11, cluster="one"))
+    rig.source.watches.extend([[event("BOOKMARK", 10)], [gate, HANG]])
+    async with rig.running():
+        rig.informer.remove("one")
+        await rig.step(1)
+        assert rig.handler.calls[-1] == "add one|default/a"
+
+
+# Transforms
+
+
+def without_data(obj: dict[str, Any]) -> dict[str, Any]:
+    if obj["metadata"]["name"] == "bad":
+        raise ValueError("not this one")
+    obj.pop("data", None)
+    obj["metadata"].pop("annotations", None)
+    return obj
+
+
+async def test_a_transform_says_what_is_kept_and_cannot_lose_the_cluster() -> None:
+    """INF-29, KCP-05 fixed."""
+    rig = Rig("*", multi_cluster=True, transform=without_data)
+    rig.source.lists.append(page(10, raw_object("a", 1, cluster="one", data={"x": "y"})))
+    async with rig.running():
+        assert rig.informer.lister.keys() == ["one|default/a"]
+        stored = rig.informer.lister.get("one|default/a")
+        assert stored["metadata"]["name"] == "a"
+        assert "data" not in stored
+        assert "annotations" not in stored["metadata"]
+
+
+async def test_a_transform_that_fails_for_one_object_leaves_the_others_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """FIFO-18 fixed."""
+    rig = Rig(transform=without_data)
+    rig.source.lists.append(page(10, raw_object("a", 1), raw_object("bad", 2), raw_object("c", 3)))
+    rig.source.watches.append(
+        [event("ADDED", raw_object("bad", 11)), event("ADDED", raw_object("d", 12)), HANG]
+    )
+    async with rig.running():
+        assert rig.informer.lister.keys() == [f"root|default/{name}" for name in "acd"]
+        assert rig.value("informer_skipped_objects_total") == 2
+        assert "not this one" in str(caplog.records[0].__dict__)
+
+
+async def test_a_transform_may_not_change_what_the_object_is() -> None:
+    """INF-29."""
+
+    def renamed(obj: dict[str, Any]) -> dict[str, Any]:
+        obj["metadata"]["name"] = "other"
+        return obj
+
+    rig = Rig(transform=renamed)
+    rig.source.lists.append(page(10, raw_object("a", 1)))
+    async with rig.running():
+        assert rig.informer.lister.keys() == []
+        assert rig.informer.synced

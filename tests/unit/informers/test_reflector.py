@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from kcpctl.apis.resource import CONFIG_MAPS
+from kcpctl.client import RawEvent
 from kcpctl.errors import (
     ApiError,
     ConnectionRefused,
@@ -152,6 +153,27 @@ async def test_events_reach_the_sink_in_order_and_move_the_version(rig: Rig) -> 
     async with rig.running():
         assert rig.sink.calls == ["replace ", "ADDED a", "MODIFIED a", "DELETED a"]
         assert rig.reflector.resource_version == "20"
+
+
+async def test_events_that_come_together_are_handled_together(rig: Rig) -> None:
+    """RF-34: no other task runs in between."""
+    rig.source.lists.append(page(10))
+    together = [event("ADDED", raw_object(name, 11 + index)) for index, name in enumerate("abc")]
+    rig.source.watches.append([together, HANG])
+    async with rig.running():
+        assert rig.sink.calls == ["replace ", "ADDED a", "ADDED b", "ADDED c"]
+        assert rig.reflector.resource_version == "13"
+
+
+async def test_an_event_that_is_no_json_ends_the_watch_and_not_the_cycle(rig: Rig) -> None:
+    rig.source.lists.append(page(10))
+    garbled = RawEvent("ADDED", b'{"metadata":{}')
+    rig.source.watches.append([[event("ADDED", raw_object("a", 11)), garbled]])
+    async with rig.running():
+        assert isinstance(rig.reflector.last_error, TransportError)
+        await rig.step(1)
+        assert rig.source.watch_versions == ["10", "11"]
+        assert rig.source.list_versions == ["0"]
 
 
 # Lists
