@@ -250,7 +250,8 @@ def test_a_deletion_does_not_wait_forever_for_a_cluster_that_is_gone(
 ) -> None:
     proxy = site.proxy(plain_cluster)
     made = site.connect(plain_cluster, proxy=proxy)
-    site.controllers(force_delete_after_seconds=1.0)
+    # deletionTimestamp has whole seconds: a shorter wait could be over as soon as it is seen.
+    site.controllers(force_delete_after_seconds=3.0)
     site.await_condition("SyncerDeployed", "False")
     proxy.refuse()
     site.await_condition(CONNECTED, "False")
