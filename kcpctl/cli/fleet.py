@@ -12,13 +12,14 @@ from typing import Any
 import yaml
 
 from kcpctl.embedded.process import ControlPlaneProcess, ControlPlaneStartError
+from kcpctl.embedded.security.private_file import write_private
 from kcpctl.errors import KcpctlError
 from kcpctl.runtime.backoff import Backoff
 from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock
 from kcpctl.runtime.logging import get_logger
 from kcpctl.runtime.threads import start_thread
 
-__all__ = ["Fleet", "FleetError", "merge_kubeconfigs", "write_private"]
+__all__ = ["Fleet", "FleetError", "merge_kubeconfigs", "write_kubeconfig"]
 
 _log = get_logger(__name__)
 
@@ -128,11 +129,6 @@ def _named(items: Sequence[Mapping[str, Any]], name: str) -> Mapping[str, Any]:
     return next(item for item in items if item["name"] == name)
 
 
-def write_private(path: Path, kubeconfig: Mapping[str, Any]) -> None:
-    """Write a kubeconfig that only its owner can read, in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.touch(mode=0o600)
-    temporary.write_text(yaml.safe_dump(dict(kubeconfig), sort_keys=False))
-    temporary.chmod(0o600)
-    temporary.replace(path)
+def write_kubeconfig(path: Path, kubeconfig: Mapping[str, Any]) -> None:
+    """Write a kubeconfig that only its owner can read, in one step; raises OSError."""
+    write_private(path, yaml.safe_dump(dict(kubeconfig), sort_keys=False).encode())

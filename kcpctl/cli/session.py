@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from kcpctl import __version__
-from kcpctl.cli.fleet import Fleet, merge_kubeconfigs, write_private
+from kcpctl.cli.fleet import Fleet, merge_kubeconfigs, write_kubeconfig
 from kcpctl.cli.progress import Progress
 from kcpctl.errors import (
     CertificateInvalid,
@@ -138,7 +138,7 @@ class _Embedded:
         path = self._flags["write_kubeconfig"]
         merged = merge_kubeconfigs(self._kubeconfigs, current=next(iter(self._kubeconfigs)))
         try:
-            write_private(path, merged)
+            write_kubeconfig(path, merged)
         except OSError as error:
             raise KcpctlError(
                 f"the kubeconfig cannot be written to {path}: {error.strerror}; "

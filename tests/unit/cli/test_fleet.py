@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from kcpctl.cli.fleet import merge_kubeconfigs, write_private
+from kcpctl.cli.fleet import merge_kubeconfigs, write_kubeconfig
 
 
 def kubeconfig(server: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def test_a_kubeconfig_is_written_for_its_owner_alone(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_text("old")
     path.chmod(0o644)
-    write_private(path, {"kind": "Config"})
+    write_kubeconfig(path, {"kind": "Config"})
     assert yaml.safe_load(path.read_text()) == {"kind": "Config"}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [p.name for p in path.parent.iterdir()] == ["kubeconfig"]
