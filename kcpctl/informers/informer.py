@@ -126,6 +126,7 @@ class SharedInformer(Generic[T]):
             server="" if source else client.url,
             resource=str(resource.group_resource),
         )
+        self._resource_version = ""
         self._synced = asyncio.Event()
         self._delivery = threading.RLock()
         """Held over each delivery and each change of what follows."""
@@ -143,6 +144,16 @@ class SharedInformer(Generic[T]):
         Once true it stays true (INF-24).
         """
         return self._synced.is_set()
+
+    @property
+    def resource_version(self) -> str:
+        """The version of the collection that the store has reached (IDX-11, RF-38).
+
+        "" before the first state; then that of the last state, event or bookmark. Whoever reads it
+        and then the store finds at least what the server had at that version; a handler that is
+        told of a change finds its version here already.
+        """
+        return self._resource_version
 
     @property
     def last_error(self) -> Exception | None:
@@ -240,7 +251,7 @@ class SharedInformer(Generic[T]):
                 self._registrations = ()
             self._metrics.unbind()
 
-    def replace(self, objects: list[CachedObject]) -> None:
+    def replace(self, objects: list[CachedObject], resource_version: str) -> None:
         """Take a full list: for the reflector only.
 
         FIFO-20, FIFO-21: the store is swapped, then deletions are told, then the rest in the order
@@ -248,6 +259,7 @@ class SharedInformer(Generic[T]):
         """
         after = {obj.key: obj for obj in objects}
         before = self._store.replace(after)
+        self._resource_version = resource_version
         initial = not self.synced
         with self._delivery:
             there = self._registrations
@@ -264,30 +276,40 @@ class SharedInformer(Generic[T]):
                 registration.synced = True
             self._synced.set()
 
-    def apply(self, event_type: str, obj: CachedObject) -> None:
+    def apply(self, event_type: str, obj: CachedObject, resource_version: str) -> None:
         """Take one event: for the reflector only.
 
         Whether it is an add or an update is for the store to say, not for the type (FIFO-35).
         """
         old = self._store.get(obj.key)
-        if old is not None and is_older(obj.meta.resource_version, old.meta.resource_version):
-            # Perhaps of a predecessor with another uid, which must not remove its successor either.
+        changed = self._store_event(event_type, old, obj)
+        self._resource_version = resource_version
+        if not changed:
             return
-        if event_type == "DELETED":
-            if old is None:
-                return
-            self._store.remove(obj.key)
-            with self._delivery:
-                self._notify_delete(self._registrations, obj, unknown=False)
-            return
-        if old is not None and _same(old, obj):
-            return
-        self._store.put(obj)
         with self._delivery:
-            if old is None:
+            if event_type == "DELETED":
+                self._notify_delete(self._registrations, obj, unknown=False)
+            elif old is None:
                 self._notify_add(self._registrations, obj, initial=False)
             else:
                 self._notify_update(self._registrations, old, obj)
+
+    def _store_event(self, event_type: str, old: CachedObject | None, obj: CachedObject) -> bool:
+        """Bring the store up to an event; return whether there is something to tell."""
+        if old is not None and is_older(obj.meta.resource_version, old.meta.resource_version):
+            # Perhaps of a predecessor with another uid, which must not remove its successor either.
+            return False
+        if event_type == "DELETED":
+            self._store.remove(obj.key)
+            return old is not None
+        if old is not None and _same(old, obj):
+            return False
+        self._store.put(obj)
+        return True
+
+    def bookmark(self, resource_version: str) -> None:
+        """Take a bookmark (FIFO-23): for the reflector only."""
+        self._resource_version = resource_version
 
     # The I/O thread, with the delivery lock.
 

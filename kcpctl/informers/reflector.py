@@ -81,11 +81,14 @@ class _Reading:
 class Sink(Protocol):
     """What a reflector feeds. Called by one task, in the order of the server; must not block."""
 
-    def replace(self, objects: list[CachedObject]) -> None:
-        """Take the full state in place of everything known."""
+    def replace(self, objects: list[CachedObject], resource_version: str) -> None:
+        """Take the full state in place of everything known, and its version."""
 
-    def apply(self, event_type: str, obj: CachedObject) -> None:
-        """Take one ADDED, MODIFIED or DELETED."""
+    def apply(self, event_type: str, obj: CachedObject, resource_version: str) -> None:
+        """Take one ADDED, MODIFIED or DELETED, and the version of the whole after it."""
+
+    def bookmark(self, resource_version: str) -> None:
+        """Take the version of the whole after all that came before (RF-38)."""
 
 
 class _Start(Protocol):
@@ -192,7 +195,7 @@ class Reflector:
 
     def _take(self, objects: list[CachedObject], version: str) -> None:
         self._metrics.count("reflector_lists_total")
-        self._sink.replace(objects)
+        self._sink.replace(objects, version)
         # RF-18: only now that the sink has it.
         self.resource_version = version
         self._alive_at = self._clock.monotonic()
@@ -324,19 +327,26 @@ class Reflector:
             if reading.state is not None:
                 _collect(reading.state, type_, obj)
                 continue
-            self._sink.apply(type_, obj)
-            if reading.ordered and obj.meta.resource_version:
-                self._advance(obj.meta.resource_version)
+            version = obj.meta.resource_version
+            # Never back (pitfall 7): old events may come again.
+            if not reading.ordered or not version or is_older(version, self.resource_version):
+                version = self.resource_version
+            self._sink.apply(type_, obj, version)
+            self.resource_version = version
 
     def _bookmark(self, reading: _Reading, dog: Watchdog, bookmark: msgspec.Raw | bytes) -> None:
         version = version_of(bookmark)
         if reading.state is None:
             dog.bookmarked()
             reading.ordered = True
-            if not self._advance(version):
+            if is_older(version, self.resource_version):
+                # Of another server, or of one that was reset (pitfall 7), whose deletions were
+                # missed: only a list can tell.
                 raise Gone(
                     f"the server went back from version {self.resource_version} to {version}"
                 )
+            self._sink.bookmark(version)
+            self.resource_version = version
         elif ends_initial_events(bookmark):
             self._listing.has_state()
             self._metrics.count("reflector_watchlists_total")
@@ -344,17 +354,6 @@ class Reflector:
             self._take(list(reading.state.values()), version)
             reading.state, reading.ordered = None, True
             dog.complete()
-
-    def _advance(self, version: str) -> bool:
-        """Take the version of an event as the last one seen, but never go back (pitfall 7).
-
-        Old events may come again. A bookmark from the past is of another server, or of one that was
-        reset, whose deletions were missed: only a list can tell.
-        """
-        if is_older(version, self.resource_version):
-            return False
-        self.resource_version = version
-        return True
 
     def _skipped(self, error: BadObject) -> None:
         self._metrics.count("informer_skipped_objects_total")
