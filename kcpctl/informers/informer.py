@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient
+from kcpctl.informers.dispatch import Dispatch
 from kcpctl.informers.handlers import EventHandler, Registration
 from kcpctl.informers.indexes import CLUSTER_INDEX, IndexFunction
 from kcpctl.informers.initial import PROCESS, InitialStates
@@ -20,6 +21,7 @@ from kcpctl.informers.objects import CachedObject, ObjectDecoder, Transform, is_
 from kcpctl.informers.reflector import Reflector
 from kcpctl.informers.source import ClientSource, ListerWatcher, StreamingClientSource
 from kcpctl.informers.store import Store
+from kcpctl.informers.view import ClusterView
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, get_logger
 
 __all__ = ["SharedInformer"]
@@ -131,6 +133,7 @@ class SharedInformer(Generic[T]):
         self._delivery = threading.RLock()
         """Held over each delivery and each change of what follows."""
         self._registrations: tuple[_Registration, ...] = ()
+        self._views: Dispatch | None = None
         self._state = _State.NEW
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: int | None = None
@@ -183,6 +186,23 @@ class SharedInformer(Generic[T]):
             else:
                 self._loop.call_soon_threadsafe(self._join, registration)
         return registration
+
+    def cluster(self, name: str) -> ClusterView[T]:
+        """Return a view of one logical cluster, with handlers of its own (KCP-12).
+
+        Any number of views costs each event no more than one handler. Raises RuntimeError when the
+        informer has ended.
+        """
+        with self._delivery:
+            if self._views is None:
+                views = Dispatch(
+                    self._store,
+                    self,
+                    on_error=lambda: self._metrics.count("informer_handler_errors_total"),
+                )
+                views.follow(self.add_handler(views))
+                self._views = views
+            return ClusterView(self.lister, self._views, name)
 
     def _remove(self, registration: _Registration) -> None:
         with self._delivery:
@@ -249,6 +269,8 @@ class SharedInformer(Generic[T]):
             with self._delivery:
                 self._state = _State.STOPPED
                 self._registrations = ()
+                if self._views is not None:
+                    self._views.close()
             self._metrics.unbind()
 
     def replace(self, objects: list[CachedObject], resource_version: str) -> None:
