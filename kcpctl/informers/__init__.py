@@ -17,6 +17,7 @@ from kcpctl.informers.source import (
     StateStreamer,
     StreamingClientSource,
 )
+from kcpctl.informers.view import ClusterView
 
 __all__ = [
     "CLUSTER_AND_NAMESPACE_INDEX",
@@ -25,6 +26,7 @@ __all__ = [
     "CachedObject",
     "ClientSource",
     "ClusterLister",
+    "ClusterView",
     "EventHandler",
     "HandlerFuncs",
     "IndexFunction",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Final
 
 from kcpctl.informers.buffering import Buffer
@@ -32,12 +33,14 @@ class Delivery:
         handler: EventHandler,
         *,
         name: str,
+        cluster: str,
         buffer: Buffer | None,
         resync_seconds: float,
         resync_at: float,
     ) -> None:
         self.handler = handler
         self.name = name
+        self.cluster = cluster
         self.buffer = buffer
         self.resync_seconds = resync_seconds
         self.resync_at = resync_at
@@ -63,6 +66,58 @@ class Delivery:
     def remove(self) -> None:
         """Stop delivery."""
         self._owner.remove(self)
+
+
+class Audience:
+    """Who hears of what: handlers of all logical clusters, and of one each. Does not change.
+
+    So an event costs as much as there are handlers of its cluster, however many others have some.
+    """
+
+    def __init__(self, deliveries: Iterable[Delivery] = ()) -> None:
+        self._everywhere: tuple[Delivery, ...] = ()
+        self._by_cluster: dict[str, tuple[Delivery, ...]] = {}
+        for delivery in deliveries:
+            cluster = delivery.cluster
+            if cluster:
+                self._by_cluster[cluster] = (*self._by_cluster.get(cluster, ()), delivery)
+            else:
+                self._everywhere += (delivery,)
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return chain(self._everywhere, *self._by_cluster.values())
+
+    def of(self, obj: CachedObject) -> tuple[Delivery, ...]:
+        """Return those who hear of an object."""
+        if not self._by_cluster:
+            return self._everywhere
+        return self._everywhere + self._by_cluster.get(obj.cluster, ())
+
+    def plus(self, delivery: Delivery) -> Audience:
+        """Return these and one more."""
+        return self._with(delivery.cluster, (*self._beside(delivery), delivery))
+
+    def minus(self, delivery: Delivery) -> Audience:
+        """Return these without one."""
+        left = tuple(other for other in self._beside(delivery) if other is not delivery)
+        return self._with(delivery.cluster, left)
+
+    def _beside(self, delivery: Delivery) -> tuple[Delivery, ...]:
+        """Return those who hear of the same objects as one does."""
+        if delivery.cluster:
+            return self._by_cluster.get(delivery.cluster, ())
+        return self._everywhere
+
+    def _with(self, cluster: str, deliveries: tuple[Delivery, ...]) -> Audience:
+        made = Audience()
+        made._everywhere, made._by_cluster = self._everywhere, dict(self._by_cluster)
+        if not cluster:
+            made._everywhere = deliveries
+        elif deliveries:
+            made._by_cluster[cluster] = deliveries
+        else:
+            made._by_cluster.pop(cluster, None)
+        return made
 
 
 class Deliveries:
@@ -92,7 +147,7 @@ class Deliveries:
         self.lock = threading.RLock()
         """Held over each delivery, and each change of what follows."""
         self._changed = threading.Condition(self.lock)
-        self._there: tuple[Delivery, ...] = ()
+        self._there = Audience()
         self._io_thread: int | None = None
         self._check_seconds = 0.0
         self._ended = False
@@ -103,6 +158,7 @@ class Deliveries:
         self,
         handler: EventHandler,
         *,
+        cluster: str,
         matches: Callable[[CachedObject], bool] | None,
         buffered: bool,
         resync_seconds: float,
@@ -124,6 +180,7 @@ class Deliveries:
             self,
             handler if matches is None else Filtered(handler, matches),
             name=name,
+            cluster=cluster,
             buffer=buffer,
             resync_seconds=resync_seconds,
             resync_at=self._clock.monotonic() + resync_seconds,
@@ -138,11 +195,12 @@ class Deliveries:
             if not delivery.live or self._ended:
                 return
             # What a handler changes while it is told belongs to nobody's second telling.
-            self._there += (delivery,)
+            self._there = self._there.plus(delivery)
             self._measure(delivery)
             if stored is not None:
+                alone = Audience((delivery,))
                 for obj in stored:
-                    self.add(obj, (delivery,), is_initial=True)
+                    self.add(obj, alone, is_initial=True)
                 delivery.replayed()
                 self._changed.notify_all()
 
@@ -150,7 +208,7 @@ class Deliveries:
         """Stop delivery to a handler; see :class:`kcpctl.informers.Registration`."""
         with self.lock:
             delivery.live = False
-            self._there = tuple(other for other in self._there if other is not delivery)
+            self._there = self._there.minus(delivery)
             self._forget_pending(delivery)
             self._changed.notify_all()
             on_io_thread = threading.get_ident() == self._io_thread
@@ -193,7 +251,7 @@ class Deliveries:
         """End every delivery; return when no call runs (INF-26)."""
         with self.lock:
             self._ended = True
-            there, self._there = self._there, ()
+            there, self._there = self._there, Audience()
             for delivery in there:
                 self._forget_pending(delivery)
             self._changed.notify_all()
@@ -226,24 +284,20 @@ class Deliveries:
                 delivery.replayed()
             self._changed.notify_all()
 
-    def add(
-        self, obj: CachedObject, there: tuple[Delivery, ...] | None = None, *, is_initial: bool
-    ) -> None:
+    def add(self, obj: CachedObject, there: Audience | None = None, *, is_initial: bool) -> None:
         """Tell of an object that came; ``there`` narrows the handlers."""
         with self.lock:
-            for delivery in self._there if there is None else there:
+            for delivery in (self._there if there is None else there).of(obj):
                 if delivery.live:
                     try:
                         delivery.handler.on_add(obj, is_initial=is_initial)
                     except Exception as error:  # noqa: BLE001 - see _failed
                         self._failed(delivery.name, obj, error)
 
-    def update(
-        self, old: CachedObject, new: CachedObject, there: tuple[Delivery, ...] | None = None
-    ) -> None:
+    def update(self, old: CachedObject, new: CachedObject, there: Audience | None = None) -> None:
         """Tell of an object that changed."""
         with self.lock:
-            for delivery in self._there if there is None else there:
+            for delivery in (self._there if there is None else there).of(new):
                 if delivery.live:
                     try:
                         delivery.handler.on_update(old, new)
@@ -253,27 +307,27 @@ class Deliveries:
     def delete(
         self,
         obj: CachedObject,
-        there: tuple[Delivery, ...] | None = None,
+        there: Audience | None = None,
         *,
         final_state_unknown: bool,
     ) -> None:
         """Tell of an object that went."""
         with self.lock:
-            for delivery in self._there if there is None else there:
+            for delivery in (self._there if there is None else there).of(obj):
                 if delivery.live:
                     try:
                         delivery.handler.on_delete(obj, final_state_unknown=final_state_unknown)
                     except Exception as error:  # noqa: BLE001 - see _failed
                         self._failed(delivery.name, obj, error)
 
-    def due(self) -> tuple[Delivery, ...]:
+    def due(self) -> Audience | None:
         """Return the handlers that want a resync now, and note that they get it (INF-38)."""
         with self.lock:
             now = self._clock.monotonic()
-            due = tuple(one for one in self._there if one.resync_seconds and one.resync_at <= now)
+            due = [one for one in self._there if one.resync_seconds and one.resync_at <= now]
             for delivery in due:
                 delivery.resync_at = now + delivery.resync_seconds
-            return due
+            return Audience(due) if due else None
 
     def _resync_period(self, name: str, asked: float) -> float:
         """Return how often a handler that asks for ``asked`` is resynced."""
@@ -327,6 +381,4 @@ class Deliveries:
 
 def is_same(one: CachedObject, other: CachedObject) -> bool:
     """Whether two states of one key are of one version."""
-    return (
-        one.meta.resource_version == other.meta.resource_version and one.meta.uid == other.meta.uid
-    )
+    return one.resource_version == other.resource_version and one.uid == other.uid

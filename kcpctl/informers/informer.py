@@ -22,6 +22,7 @@ from kcpctl.informers.reflector import Reflector
 from kcpctl.informers.resync import resync
 from kcpctl.informers.source import ClientSource, ListerWatcher, StreamingClientSource
 from kcpctl.informers.store import Store
+from kcpctl.informers.view import ClusterView
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, TaskSet, get_logger
 
 __all__ = ["SharedInformer"]
@@ -185,11 +186,35 @@ class SharedInformer(Generic[T]):
             each object to itself; 0 is never, less than a second is a second. After the start it
             cannot be more often than any handler asked for before it (INF-35 to INF-37).
         """
+        return self._add(
+            handler, "", matches=matches, buffered=buffered, resync_seconds=resync_seconds
+        )
+
+    def cluster(self, name: str) -> ClusterView[T]:
+        """Return a view of one logical cluster, with handlers of its own (KCP-12).
+
+        An event costs as much as there are handlers of its cluster, whatever the number of views.
+        """
+        return ClusterView(self, self._add, self.lister.cluster(name), name)
+
+    def _add(
+        self,
+        handler: EventHandler,
+        cluster: str,
+        *,
+        matches: Callable[[CachedObject], bool] | None,
+        buffered: bool,
+        resync_seconds: float,
+    ) -> Delivery:
         with self._deliveries.lock:
             if self._state is _State.STOPPED:
                 raise RuntimeError(f"the informer of {self.description} has ended")
             delivery = self._deliveries.register(
-                handler, matches=matches, buffered=buffered, resync_seconds=resync_seconds
+                handler,
+                cluster=cluster,
+                matches=matches,
+                buffered=buffered,
+                resync_seconds=resync_seconds,
             )
             if self._state is _State.NEW:
                 self._deliveries.join(delivery, None)
@@ -198,7 +223,13 @@ class SharedInformer(Generic[T]):
         return delivery
 
     def _join(self, delivery: Delivery) -> None:
-        self._deliveries.join(delivery, self._store.all() if self._has_state else None)
+        if not self._has_state:
+            self._deliveries.join(delivery, None)
+        elif delivery.cluster:
+            there = self._store.by_index(CLUSTER_INDEX, delivery.cluster)
+            self._deliveries.join(delivery, there)
+        else:
+            self._deliveries.join(delivery, self._store.all())
 
     def remove(self, cluster: str) -> None:
         """Forget a logical cluster: its objects leave store and indexes, with deletes delivered.
@@ -307,7 +338,7 @@ class SharedInformer(Generic[T]):
 
     def _store_event(self, event_type: str, old: CachedObject | None, obj: CachedObject) -> bool:
         """Bring the store up to an event; return whether there is something to tell."""
-        if old is not None and is_older(obj.meta.resource_version, old.meta.resource_version):
+        if old is not None and is_older(obj.resource_version, old.resource_version):
             # Perhaps of a predecessor with another uid, which must not remove its successor either.
             return False
         if event_type == "DELETED":

@@ -37,7 +37,7 @@ async def resync(
             continue
         pause = check_seconds
         there = deliveries.due()
-        keys = store.keys() if there else []
+        keys = [] if there is None else store.keys()
         for start in range(0, len(keys), _SLICE):
             for key in keys[start : start + _SLICE]:
                 obj = store.get(key)
