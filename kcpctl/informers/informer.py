@@ -337,7 +337,7 @@ class SharedInformer(Generic[T]):
 
     def _store_event(self, event_type: str, old: CachedObject | None, obj: CachedObject) -> bool:
         """Bring the store up to an event; return whether there is something to tell."""
-        if old is not None and is_older(obj.meta.resource_version, old.meta.resource_version):
+        if old is not None and is_older(obj.resource_version, old.resource_version):
             # Perhaps of a predecessor with another uid, which must not remove its successor either.
             return False
         if event_type == "DELETED":
@@ -410,6 +410,4 @@ class SharedInformer(Generic[T]):
 
 
 def _same(one: CachedObject, other: CachedObject) -> bool:
-    return (
-        one.meta.resource_version == other.meta.resource_version and one.meta.uid == other.meta.uid
-    )
+    return one.resource_version == other.resource_version and one.uid == other.uid

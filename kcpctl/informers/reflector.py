@@ -357,7 +357,7 @@ class Reflector:
             if reading.state is not None:
                 _collect(reading.state, type_, obj)
                 continue
-            version = obj.meta.resource_version
+            version = obj.resource_version
             # Never back (pitfall 7): old events may come again.
             if not reading.ordered or not version or is_older(version, self.resource_version):
                 version = self.resource_version
@@ -413,7 +413,7 @@ class Reflector:
 def _collect(state: dict[str, CachedObject], event_type: str, obj: CachedObject) -> None:
     """Apply an event to a state that is not complete yet (WL-05), by the cluster's key (WL-15)."""
     known = state.get(obj.key)
-    if known is not None and is_older(obj.meta.resource_version, known.meta.resource_version):
+    if known is not None and is_older(obj.resource_version, known.resource_version):
         return
     if event_type == "DELETED":
         state.pop(obj.key, None)

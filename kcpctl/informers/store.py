@@ -37,7 +37,7 @@ class Store:
         self._indexes: dict[str, Index] = {
             CLUSTER_INDEX: KeyIndex(lambda obj: obj.cluster),
             CLUSTER_AND_NAMESPACE_INDEX: KeyIndex(
-                lambda obj: cluster_and_namespace(obj.cluster, obj.meta.namespace)
+                lambda obj: cluster_and_namespace(obj.cluster, obj.namespace)
             ),
         }
 
