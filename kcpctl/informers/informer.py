@@ -13,12 +13,13 @@ from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient
 from kcpctl.informers.deliveries import Deliveries, Delivery, is_same
 from kcpctl.informers.handlers import EventHandler, Registration
+from kcpctl.informers.ignoring import Ignore, Ignoring
 from kcpctl.informers.indexes import CLUSTER_INDEX, IndexFunction
 from kcpctl.informers.initial import PROCESS, InitialStates
 from kcpctl.informers.lister import Lister
 from kcpctl.informers.metrics import InformerMetrics
 from kcpctl.informers.objects import CachedObject, ObjectDecoder, Transform, is_older
-from kcpctl.informers.reflector import Reflector
+from kcpctl.informers.reflector import Reflector, Sink
 from kcpctl.informers.resync import resync
 from kcpctl.informers.source import ClientSource, ListerWatcher, StreamingClientSource
 from kcpctl.informers.store import Store
@@ -56,6 +57,8 @@ class SharedInformer(Generic[T]):
     metadata_only: have the server send PartialObjectMetadata; the lister returns that, as a dict.
     transform: what is kept of each object (INF-29). An object that it raises for is reported and
         skipped, and nothing else (FIFO-18 fixed).
+    ignore: what is left out altogether (KCP-15); an object that begins to match is deleted. Better
+        than a handler that looks away: nothing is stored. A selector is better still.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class SharedInformer(Generic[T]):
         streaming: bool = True,
         metadata_only: bool = False,
         transform: Transform | None = None,
+        ignore: Ignore | None = None,
         initial_states: InitialStates = PROCESS,
     ) -> None:
         self.resource = resource
@@ -90,6 +94,11 @@ class SharedInformer(Generic[T]):
             on_index_error=lambda: self._metrics.count("informer_index_errors_total")
         )
         self.lister: Lister[T] = Lister(self._store, resource, type)
+        sink: Sink = self
+        if ignore is not None:
+            sink = Ignoring(
+                self, ignore, on_error=lambda: self._metrics.count("informer_ignore_errors_total")
+            )
         self._reflector = Reflector(
             source
             or _source(
@@ -108,7 +117,7 @@ class SharedInformer(Generic[T]):
                 transform=transform,
                 metadata_only=metadata_only,
             ),
-            self,
+            sink,
             description=self.description,
             clock=clock,
             rng=rng,
@@ -240,6 +249,16 @@ class SharedInformer(Generic[T]):
         after this returns, as with :meth:`add_handler`.
         """
         self._on_io_thread(self._remove_cluster, cluster)
+
+    def relist(self) -> None:
+        """End the watch and read the newest state there is, past every cache (KCP-16).
+
+        For those who know that what is stored cannot be right. Nothing happens before the start
+        and after the end; from another thread it may happen after this returns.
+        """
+        with self._deliveries.lock:
+            if self._loop is not None and self._state is not _State.STOPPED:
+                self._loop.call_soon_threadsafe(self._reflector.relist)
 
     def _remove_cluster(self, cluster: str) -> None:
         for obj in self._store.by_index(CLUSTER_INDEX, cluster):
