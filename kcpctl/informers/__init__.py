@@ -2,6 +2,7 @@
 
 from kcpctl.informers.factory import InformerFactory
 from kcpctl.informers.handlers import EventHandler, HandlerFuncs, Registration
+from kcpctl.informers.ignoring import Ignore
 from kcpctl.informers.indexes import (
     CLUSTER_AND_NAMESPACE_INDEX,
     CLUSTER_INDEX,
@@ -29,6 +30,7 @@ __all__ = [
     "ClusterView",
     "EventHandler",
     "HandlerFuncs",
+    "Ignore",
     "IndexFunction",
     "InformerFactory",
     "Lister",
