@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient, RawEvent, RawPage
 from kcpctl.informers.objects import PARTIAL_API_VERSION, PARTIAL_KIND
 
-__all__ = ["ClientSource", "ListerWatcher", "StateStreamer", "StreamingClientSource"]
+__all__ = [
+    "ClientSource",
+    "ListerWatcher",
+    "Selection",
+    "StateStreamer",
+    "StreamingClientSource",
+]
 
 
 class ListerWatcher(Protocol):
@@ -109,6 +116,32 @@ class StreamingClientSource(ClientSource):
             timeout_seconds=timeout_seconds,
             send_initial_events=True,
             accept=self._watch_accept,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects of a resource an informer holds, and how much of each."""
+
+    namespace: str | None
+    label_selector: str
+    field_selector: str
+    metadata_only: bool
+
+    def __str__(self) -> str:
+        metadata = "metadata" if self.metadata_only else ""
+        parts = (self.namespace, self.label_selector, self.field_selector, metadata)
+        return ",".join(part for part in parts if part)
+
+    def source(self, client: AsyncClient, resource: Resource, *, streaming: bool) -> ListerWatcher:
+        """Return where to get them from."""
+        return (StreamingClientSource if streaming else ClientSource)(
+            client,
+            resource,
+            namespace=self.namespace,
+            label_selector=self.label_selector,
+            field_selector=self.field_selector,
+            metadata_only=self.metadata_only,
         )
 
 
