@@ -95,7 +95,7 @@ class Noop:
 
 
 class Peer(common.Peer, EventHandler):  # type: ignore[misc] # the harness has no types
-    """An informer with its indexes and metrics, and one handler; then a controller instead of it."""
+    """An informer with its indexes and metrics and one handler, then a controller in its place."""
 
     name = "kcpctl informer"
 
