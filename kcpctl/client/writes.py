@@ -41,24 +41,26 @@ class WriteLog:
     a log that nobody reads.
     """
 
-    __slots__ = ("_open", "writes")
+    __slots__ = ("_writes",)
 
     def __init__(self) -> None:
-        self.writes: list[Write] = []
-        self._open = True
+        self._writes: list[Write] | None = None
 
     def start(self) -> None:
         """Note what this context writes."""
+        self._writes = []
         _current.set(self)
 
     def note(self, write: Write) -> None:
         """Take a write in, unless closed. Any thread."""
-        if self._open:
-            self.writes.append(write)
+        writes = self._writes
+        if writes is not None:
+            writes.append(write)
 
-    def close(self) -> None:
-        """Take no more."""
-        self._open = False
+    def close(self) -> list[Write]:
+        """Take no more; return what there was, in order."""
+        writes, self._writes = self._writes, None
+        return writes or []
 
 
 _current: Final[contextvars.ContextVar[WriteLog | None]] = contextvars.ContextVar(

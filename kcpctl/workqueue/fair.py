@@ -89,7 +89,8 @@ class Fair(Ordering[str]):
                 raise ValueError(f"the weight of cluster {name!r} must be 1 or more, not {weight}")
         if max_per_cluster is not None and max_per_cluster < 1:
             raise ValueError(f"max_per_cluster must be 1 or more, not {max_per_cluster}")
-        self._max_per_cluster = max_per_cluster
+        # May be changed until the first key is handed out.
+        self.max_per_cluster = max_per_cluster
         self._clusters: dict[str, _Cluster] = {}
         # Those of them that may be served, next one first.
         self._round: deque[_Cluster] = deque()
@@ -105,7 +106,7 @@ class Fair(Ordering[str]):
         if cluster is None:
             self._begin(name, key, priority)
             return
-        if not cluster.in_round and cluster.running != self._max_per_cluster:
+        if not cluster.in_round and cluster.running != self.max_per_cluster:
             cluster.in_round = True
             self._round.append(cluster)
         if priority == cluster.level:
@@ -124,12 +125,12 @@ class Fair(Ordering[str]):
         self._length -= 1
         if self._weights:
             cluster.credit = (cluster.credit or self._weights.get(cluster.name, 1)) - 1
-        if self._max_per_cluster is not None:
+        if self.max_per_cluster is not None:
             cluster.running += 1
         if not cluster.line and not cluster.ranked:
             self._round.popleft()
             self._end_turn(cluster)
-        elif cluster.running == self._max_per_cluster:
+        elif cluster.running == self.max_per_cluster:
             self._round.popleft()
             cluster.in_round = False
         elif not cluster.credit:
@@ -142,7 +143,7 @@ class Fair(Ordering[str]):
 
     def done(self, key: str) -> None:
         """Give the cluster a worker back; it goes on with its turn if that was not over."""
-        if self._max_per_cluster is None:
+        if self.max_per_cluster is None:
             return
         cluster = self._clusters[key.rpartition("|")[0]]
         cluster.running -= 1

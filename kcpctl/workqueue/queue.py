@@ -67,6 +67,8 @@ class WorkQueue(Generic[K]):
         # Of the dirty keys and of those in processing; 0 is left out.
         self._dirty_priority: dict[K, int] = {}
         self._processing_priority: dict[K, int] = {}
+        # Those in processing whose cluster was removed meanwhile.
+        self._removed: set[K] = set()
         self._waiting: WaitingKeys[K] = WaitingKeys()
         self._shutting_down = False
         self._draining = False
@@ -127,6 +129,8 @@ class WorkQueue(Generic[K]):
                 self._processing_priority.pop(key, None)
             if self._metrics is not None:
                 self._metrics.worked(self._clock.monotonic() - since)
+            if self._removed:
+                self._removed.discard(key)
             self._ordering.done(key)
             if key in self._dirty:
                 self._ordering.push(key, self._dirty_priority.get(key, 0))
@@ -141,9 +145,11 @@ class WorkQueue(Generic[K]):
     def remove_cluster(self, name: str) -> None:
         """Drop the keys of a logical cluster, queued or waiting; takes time by the queue's length.
 
-        A key that is being processed stays until it is ``done``, and does not run again.
+        A key that is being processed stays until it is ``done``, and does not run again: what its
+        worker plans for later is dropped too. A new add of it counts.
         """
         with self._lock:
+            self._removed.update(key for key in self._processing if cluster_of_key(key) == name)
             dropped = {key for key in self._dirty if cluster_of_key(key) == name}
             self._ordering.discard(dropped - self._processing.keys())
             for key in dropped:
@@ -155,6 +161,10 @@ class WorkQueue(Generic[K]):
             if self._shutting_down:
                 self._pass_on()
                 self._check_drained()
+
+    def was_removed(self, key: K) -> bool:
+        """Whether the cluster of a key in processing was removed since it was handed out."""
+        return key in self._removed
 
     def __len__(self) -> int:
         """Return how many keys are ready: not processing, not waiting for their time (WQ-17)."""
