@@ -194,13 +194,13 @@ def test_a_result_may_give_the_next_run_another_priority(bench: Bench) -> None:
     def plan(request: Request) -> Result:
         bench.controller.enqueue("root|other")
         first.wait(5)
-        return Result(requeue_after_seconds=0, priority=LOW_PRIORITY)
+        return Result(requeue_after_seconds=0, priority=5)
 
     bench.start(plan, None)
     bench.controller.enqueue(KEY)
     bench.next()
     first.set()
-    assert [bench.next().key, bench.next().key] == ["root|other", KEY]
+    assert [bench.next().key, bench.next().key] == [KEY, "root|other"]
 
 
 def test_the_fields_of_a_reconcile_are_one_and_the_same_wherever_they_are_asked(
@@ -300,13 +300,14 @@ def test_an_event_after_the_removal_counts(bench: Bench) -> None:
     def wait(request: Request) -> None:
         go_on.wait(5)
 
-    bench.start(wait, None)
+    bench.start(wait, TransportTimeout("later"))
     bench.controller.enqueue(KEY)
     bench.next()
     bench.controller.remove("root")
     bench.controller.enqueue(KEY)
     go_on.set()
     bench.settled(2)
+    assert list(bench.waiting()) == [KEY]
 
 
 # How many workers a cluster may have.
