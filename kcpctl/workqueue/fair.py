@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 
-from kcpctl.workqueue.keys import cluster_of_key
 from kcpctl.workqueue.ordering import Ordering
 from kcpctl.workqueue.priority import Priority
 
@@ -46,11 +45,8 @@ class _Cluster:
         if self.level is None or priority > self.level:
             self._rank().touch(key, priority)
 
-    def discard(self, keys: Set[str]) -> None:
-        if self.ranked is not None:
-            self.ranked.discard(keys)
-        else:
-            self.line = deque(key for key in self.line if key not in keys)
+    def keys(self) -> list[str]:
+        return list(self.line) if self.ranked is None else self.ranked.keys()
 
     def _rank(self) -> Priority[str]:
         if self.ranked is None:
@@ -61,7 +57,7 @@ class _Cluster:
         return self.ranked
 
     def __bool__(self) -> bool:
-        return bool(self.line or self.ranked)
+        return bool(self.line) or (self.ranked is not None and self.ranked.can_pop())
 
 
 class Fair(Ordering[str]):
@@ -95,17 +91,24 @@ class Fair(Ordering[str]):
         self._round: deque[_Cluster] = deque()
         # A cluster's record to be used again: for a single key, making one is half of the work.
         self._spare: _Cluster | None = None
-        self._length = 0
+        self._counts_turns = bool(weights) or max_per_cluster is not None
 
     def push(self, key: str, priority: int) -> None:
         """Take a key in; a cluster that had none joins the round at its end."""
         name = key.rpartition("|")[0]
-        self._length += 1
         cluster = self._clusters.get(name)
         if cluster is None:
-            self._begin(name, key, priority)
-            return
-        if not cluster.in_round and cluster.running != self._max_per_cluster:
+            cluster = self._spare
+            if cluster is None:
+                cluster = _Cluster()
+            else:
+                self._spare = None
+            self._clusters[name] = cluster
+            cluster.name = name
+            cluster.level = priority
+            cluster.in_round = True
+            self._round.append(cluster)
+        elif not cluster.in_round and cluster.running != self._max_per_cluster:
             cluster.in_round = True
             self._round.append(cluster)
         if priority == cluster.level:
@@ -119,21 +122,14 @@ class Fair(Ordering[str]):
 
     def pop(self) -> str:
         """Remove and return the next key of the cluster whose turn it is."""
-        cluster = self._round[0]
+        cluster = self._round.popleft()
         key = cluster.line.popleft() if cluster.ranked is None else cluster.ranked.pop()
-        self._length -= 1
-        if self._weights:
-            cluster.credit = (cluster.credit or self._weights.get(cluster.name, 1)) - 1
-        if self._max_per_cluster is not None:
-            cluster.running += 1
-        if not cluster.line and not cluster.ranked:
-            self._round.popleft()
+        if self._counts_turns:
+            self._count(cluster)
+        elif cluster.line or cluster:
+            self._round.append(cluster)
+        else:
             self._end_turn(cluster)
-        elif cluster.running == self._max_per_cluster:
-            self._round.popleft()
-            cluster.in_round = False
-        elif not cluster.credit:
-            self._round.rotate(-1)
         return key
 
     def can_pop(self) -> bool:
@@ -157,35 +153,32 @@ class Fair(Ordering[str]):
         else:
             self._round.append(cluster)
 
-    def discard(self, keys: Set[str]) -> None:
-        """Drop these keys, and the clusters that have nothing else; O(n) in them."""
-        by_cluster: dict[str, set[str]] = {}
-        for key in keys:
-            by_cluster.setdefault(cluster_of_key(key), set()).add(key)
-        for name, dropped in by_cluster.items():
-            cluster = self._clusters[name]
-            cluster.discard(dropped)
-            if not cluster:
-                if cluster.in_round:
-                    self._round.remove(cluster)
-                self._end_turn(cluster)
-        self._length -= len(keys)
-
-    def __len__(self) -> int:
-        return self._length
-
-    def _begin(self, name: str, key: str, priority: int) -> None:
-        cluster = self._spare
+    def remove_cluster(self, name: str) -> list[str]:
+        """Drop a cluster's keys; takes time by the number of its keys and of the clusters."""
+        cluster = self._clusters.get(name)
         if cluster is None:
-            cluster = _Cluster()
+            return []
+        dropped = cluster.keys()
+        cluster.line.clear()
+        if cluster.in_round:
+            self._round.remove(cluster)
+        self._end_turn(cluster)
+        return dropped
+
+    def _count(self, cluster: _Cluster) -> None:
+        """Note that a worker has a key of the cluster whose turn it was, and who is next."""
+        if self._weights:
+            cluster.credit = (cluster.credit or self._weights.get(cluster.name, 1)) - 1
+        if self._max_per_cluster is not None:
+            cluster.running += 1
+        if not cluster:
+            self._end_turn(cluster)
+        elif cluster.running == self._max_per_cluster:
+            cluster.in_round = False
+        elif cluster.credit:
+            self._round.appendleft(cluster)
         else:
-            self._spare = None
-        self._clusters[name] = cluster
-        cluster.name = name
-        cluster.level = priority
-        cluster.line.append(key)
-        cluster.in_round = True
-        self._round.append(cluster)
+            self._round.append(cluster)
 
     def _end_turn(self, cluster: _Cluster) -> None:
         """Forget a cluster that has no key left, unless its workers still run."""
