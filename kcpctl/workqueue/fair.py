@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from typing import final
 
 from kcpctl.workqueue.ordering import Ordering
 from kcpctl.workqueue.priority import Priority
@@ -11,6 +12,7 @@ from kcpctl.workqueue.priority import Priority
 __all__ = ["Fair"]
 
 
+@final
 class _Cluster:
     """The keys of one cluster, its place in the round, its turn and its workers.
 
@@ -24,10 +26,10 @@ class _Cluster:
 
     __slots__ = ("credit", "in_round", "level", "line", "name", "ranked", "running")
 
-    def __init__(self) -> None:
-        self.name = ""
-        self.in_round = False
-        self.level: int | None = None
+    def __init__(self, name: str, level: int) -> None:
+        self.name = name
+        self.in_round = True
+        self.level: int | None = level
         self.line: deque[str] = deque()
         self.ranked: Priority[str] | None = None
         self.credit = 0
@@ -45,8 +47,13 @@ class _Cluster:
         if self.level is None or priority > self.level:
             self._rank().touch(key, priority)
 
-    def keys(self) -> list[str]:
-        return list(self.line) if self.ranked is None else self.ranked.keys()
+    def clear(self) -> list[str]:
+        """Drop all keys and return them."""
+        if self.ranked is not None:
+            return self.ranked.remove_cluster(self.name)
+        dropped = list(self.line)
+        self.line.clear()
+        return dropped
 
     def _rank(self) -> Priority[str]:
         if self.ranked is None:
@@ -70,8 +77,8 @@ class Fair(Ordering[str]):
        whose reconciles hang leaves workers to the others. ``done`` gives the place back.
     3. Within a cluster the order is that of :class:`Priority`; the priority of one cluster's keys
        is nothing to another's.
-    4. Every operation but ``discard`` is O(1) in keys and clusters, and a cluster that has neither
-       keys nor workers leaves nothing behind.
+    4. Every operation but ``remove_cluster`` is O(1) in keys and clusters, and a cluster that has
+       neither keys nor workers leaves nothing behind.
 
     No times are involved. Keys without a cluster share the one named "".
     """
@@ -86,28 +93,26 @@ class Fair(Ordering[str]):
         if max_per_cluster is not None and max_per_cluster < 1:
             raise ValueError(f"max_per_cluster must be 1 or more, not {max_per_cluster}")
         self._max_per_cluster = max_per_cluster
-        self._clusters: dict[str, _Cluster] = {}
-        # Those of them that may be served, next one first.
-        self._round: deque[_Cluster] = deque()
-        # A cluster's record to be used again: for a single key, making one is half of the work.
-        self._spare: _Cluster | None = None
-        self._counts_turns = bool(weights) or max_per_cluster is not None
+        self._counts = bool(weights) or max_per_cluster is not None
+        # A cluster that has a single key of priority 0, and nothing is counted, has no record but
+        # that key: making one would cost more than all the rest, and most clusters are quiet.
+        self._clusters: dict[str, _Cluster | str] = {}
+        # Those that may be served, next one first: by name when it joined with a single key.
+        self._round: deque[_Cluster | str] = deque()
 
     def push(self, key: str, priority: int) -> None:
         """Take a key in; a cluster that had none joins the round at its end."""
         name = key.rpartition("|")[0]
         cluster = self._clusters.get(name)
         if cluster is None:
-            cluster = self._spare
-            if cluster is None:
-                cluster = _Cluster()
-            else:
-                self._spare = None
-            self._clusters[name] = cluster
-            cluster.name = name
-            cluster.level = priority
-            cluster.in_round = True
+            if priority == 0 and not self._counts:
+                self._clusters[name] = key
+                self._round.append(name)
+                return
+            cluster = self._clusters[name] = _Cluster(name, priority)
             self._round.append(cluster)
+        elif type(cluster) is not _Cluster:
+            cluster = self._record(name, cluster)
         elif not cluster.in_round and cluster.running != self._max_per_cluster:
             cluster.in_round = True
             self._round.append(cluster)
@@ -118,13 +123,24 @@ class Fair(Ordering[str]):
 
     def touch(self, key: str, priority: int) -> None:
         """Raise a key within its cluster."""
-        self._clusters[key.rpartition("|")[0]].touch(key, priority)
+        name = key.rpartition("|")[0]
+        cluster = self._clusters[name]
+        if type(cluster) is not _Cluster:
+            if priority <= 0:
+                return
+            cluster = self._record(name, cluster)
+        cluster.touch(key, priority)
 
     def pop(self) -> str:
         """Remove and return the next key of the cluster whose turn it is."""
         cluster = self._round.popleft()
+        if type(cluster) is not _Cluster:
+            name, cluster = cluster, self._clusters[cluster]
+            if type(cluster) is not _Cluster:
+                del self._clusters[name]
+                return cluster
         key = cluster.line.popleft() if cluster.ranked is None else cluster.ranked.pop()
-        if self._counts_turns:
+        if self._counts:
             self._count(cluster)
         elif cluster.line or cluster:
             self._round.append(cluster)
@@ -141,6 +157,7 @@ class Fair(Ordering[str]):
         if self._max_per_cluster is None:
             return
         cluster = self._clusters[key.rpartition("|")[0]]
+        assert isinstance(cluster, _Cluster)
         cluster.running -= 1
         if cluster.in_round:
             return
@@ -154,16 +171,25 @@ class Fair(Ordering[str]):
             self._round.append(cluster)
 
     def remove_cluster(self, name: str) -> list[str]:
-        """Drop a cluster's keys; takes time by the number of its keys and of the clusters."""
+        """Drop a cluster's keys; takes time by their number, and by that of the clusters."""
         cluster = self._clusters.get(name)
         if cluster is None:
             return []
-        dropped = cluster.keys()
-        cluster.line.clear()
+        if isinstance(cluster, str):
+            del self._clusters[name]
+            self._round.remove(name)
+            return [cluster]
+        dropped = cluster.clear()
         if cluster.in_round:
-            self._round.remove(cluster)
+            self._round.remove(name if name in self._round else cluster)
         self._end_turn(cluster)
         return dropped
+
+    def _record(self, name: str, key: str) -> _Cluster:
+        """Make the record of a cluster that had a single key so far."""
+        cluster = self._clusters[name] = _Cluster(name, 0)
+        cluster.line.append(key)
+        return cluster
 
     def _count(self, cluster: _Cluster) -> None:
         """Note that a worker has a key of the cluster whose turn it was, and who is next."""
@@ -188,4 +214,3 @@ class Fair(Ordering[str]):
         cluster.ranked = None
         if not cluster.running:
             del self._clusters[cluster.name]
-            self._spare = cluster

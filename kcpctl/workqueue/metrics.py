@@ -76,6 +76,7 @@ class QueueMetrics:
         metrics.collector(_Queues).take_in(self)
 
     def fold(self) -> None:
+        """Count what the logs hold; under the queue's lock."""
         self.waits.fold()
         self.works.fold()
 

@@ -143,8 +143,9 @@ class WorkQueue(Generic[K]):
             if self._processing_priority:
                 self._processing_priority.pop(key, None)
             if self._metrics is not None:
-                self._metrics.works.log.append(self._monotonic() - since)
-                if len(self._metrics.works.log) >= FOLDED_AT:
+                log = self._metrics.works.log
+                log.append(self._monotonic() - since)
+                if len(log) >= FOLDED_AT:
                     self._metrics.fold()
             self._ordering.done(key)
             if key in self._dirty:
@@ -158,9 +159,11 @@ class WorkQueue(Generic[K]):
             self._leave(None)
 
     def remove_cluster(self, name: str) -> None:
-        """Drop the keys of a logical cluster, queued or waiting; takes time by the queue's length.
+        """Drop the keys of a logical cluster, queued or waiting.
 
-        A key that is being processed stays until it is ``done``, and does not run again.
+        A key that is being processed stays until it is ``done``, and does not run again. How long
+        it takes is the ordering's matter: with :class:`Fair`, by the number of that cluster's keys
+        and of the clusters, with the others by the number of all queued keys.
         """
         with self._lock:
             dropped = self._ordering.remove_cluster(name)
@@ -168,9 +171,7 @@ class WorkQueue(Generic[K]):
             for key in dropped:
                 self._dirty.pop(key, None)
                 self._dirty_priority.pop(key, None)
-            for key in self._waiting.times():
-                if cluster_of_key(key) == name:
-                    self._waiting.cancel(key)
+            self._waiting.remove_cluster(name)
             if self._shutting_down:
                 self._pass_on()
                 self._check_drained()
