@@ -51,11 +51,17 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.versions: list[str] = []
 
-    def replace(self, objects: list[CachedObject]) -> None:
+    def bookmark(self, resource_version: str) -> None:
+        self.versions.append(resource_version)
+
+    def replace(self, objects: list[CachedObject], resource_version: str) -> None:
+        self.versions.append(resource_version)
         self.calls.append("replace " + ",".join(obj.meta.name for obj in objects))
 
-    def apply(self, event_type: str, obj: CachedObject) -> None:
+    def apply(self, event_type: str, obj: CachedObject, resource_version: str) -> None:
+        self.versions.append(resource_version)
         self.calls.append(f"{event_type} {obj.meta.name}")
 
 
@@ -515,6 +521,7 @@ async def test_no_version_is_taken_from_synthetic_adds(rig: Rig, version: str) -
     )
     async with rig.running():
         assert rig.reflector.resource_version == version
+        assert rig.sink.versions == [version] * 3
         await rig.step(1)
         assert rig.source.watch_versions == [version, version]
         assert rig.reflector.resource_version == "22"

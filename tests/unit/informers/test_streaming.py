@@ -40,11 +40,17 @@ from kcpctl.testing.listerwatcher import (
 class Recorder:
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.versions: list[str] = []
 
-    def replace(self, objects: list[CachedObject]) -> None:
+    def bookmark(self, resource_version: str) -> None:
+        self.versions.append(resource_version)
+
+    def replace(self, objects: list[CachedObject], resource_version: str) -> None:
+        self.versions.append(resource_version)
         self.calls.append("replace " + ",".join(obj.key for obj in objects))
 
-    def apply(self, event_type: str, obj: CachedObject) -> None:
+    def apply(self, event_type: str, obj: CachedObject, resource_version: str) -> None:
+        self.versions.append(resource_version)
         self.calls.append(f"{event_type} {obj.key}")
 
 
