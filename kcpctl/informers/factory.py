@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient
+from kcpctl.informers.ignoring import Ignore
 from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.objects import Transform
 from kcpctl.runtime import (
@@ -26,7 +27,7 @@ __all__ = ["InformerFactory"]
 
 T = TypeVar("T")
 _Informer = SharedInformer[Any]
-_Arguments = tuple[Resource, type, str | None, str, str, bool, Transform | None]
+_Arguments = tuple[Resource, type, str | None, str, str, bool, Transform | None, Ignore | None]
 
 
 class InformerFactory:
@@ -78,6 +79,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         transform: Transform | None = None,
+        ignore: Ignore | None = None,
     ) -> SharedInformer[Unstructured]: ...
 
     @overload
@@ -91,6 +93,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         transform: Transform | None = None,
+        ignore: Ignore | None = None,
     ) -> SharedInformer[T]: ...
 
     def informer(
@@ -103,6 +106,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         transform: Transform | None = None,
+        ignore: Ignore | None = None,
     ) -> _Informer:
         """Return the informer for these arguments; the same arguments give the same one (FAC-01).
 
@@ -116,6 +120,7 @@ class InformerFactory:
             field_selector,
             metadata_only,
             transform,
+            ignore,
         )
         with self._lock:
             self._check_open()
@@ -136,6 +141,7 @@ class InformerFactory:
                     streaming=self._streaming,
                     metadata_only=metadata_only,
                     transform=transform,
+                    ignore=ignore,
                 )
             return informer
 

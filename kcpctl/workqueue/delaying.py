@@ -32,7 +32,11 @@ class DelayingQueue(WorkQueue[K]):
 
     def _plan(self, key: K, seconds: float, priority: int | None) -> bool:
         """Do that; return False for a key that was removed."""
-        with self._lock:
+        try:
+            self._enter()
+        except IndexError:
+            self._lock.acquire()
+        try:
             if key in self._removed:
                 return False
             if self._shutting_down:
@@ -41,9 +45,10 @@ class DelayingQueue(WorkQueue[K]):
                 self._metrics.retries += 1
             if priority is None:
                 priority = self._processing_priority.get(key, 0)
-            now = self._clock.monotonic()
             if seconds <= 0:
-                self._enqueue(key, now, self._cancel(key, priority))
-            elif self._waiting.schedule(key, now + seconds, priority):
+                self._enqueue(key, self._cancel(key, priority))
+            elif self._waiting.schedule(key, self._monotonic() + seconds, priority):
                 self._wake_timekeeper()
             return True
+        finally:
+            self._leave(None)

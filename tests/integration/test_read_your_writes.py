@@ -1,11 +1,10 @@
-"""Read-your-writes over real sockets: a watch that is late does not make a reconciler write twice."""
+"""Read-your-writes over real sockets: a late watch makes no reconciler write twice."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest

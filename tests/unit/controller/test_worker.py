@@ -40,7 +40,12 @@ class FakeCache:
     spans_clusters = False
 
     def __init__(self, bench: Bench) -> None:
-        self.add_handler: Callable[[EventHandler], FakeRegistration] = bench.informer.add_handler
+        self._informer = bench.informer
+
+    def add_handler(
+        self, handler: EventHandler, *, resync_seconds: float = 0.0
+    ) -> FakeRegistration:
+        return self._informer.add_handler(handler, resync_seconds=resync_seconds)
 
     def covers(self, write: Write) -> bool:
         return write.resource == CONFIG_MAPS
@@ -317,7 +322,7 @@ def limit(bench: Bench, *, spans_clusters: bool, **options: Any) -> int | None:
     cache = FakeCache(bench)
     cache.spans_clusters = spans_clusters
     controller = bench.new_controller(**options).watches(cache)
-    return controller._fair.max_per_cluster
+    return controller._fair._max_per_cluster
 
 
 def test_one_cluster_of_many_leaves_a_worker_to_the_others(bench: Bench) -> None:

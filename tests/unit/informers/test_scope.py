@@ -79,3 +79,12 @@ def test_only_an_informer_of_all_logical_clusters_spans_them() -> None:
     with IOLoop("test-io") as io_loop:
         assert InformerFactory(EVERY, io_loop).informer(CONFIG_MAPS).spans_clusters
         assert not InformerFactory(ONE, io_loop).informer(CONFIG_MAPS).spans_clusters
+
+
+def test_a_view_of_one_cluster_is_as_far_as_its_informer() -> None:
+    shared = informer(EVERY)
+    with shared.cluster("one") as view:
+        shared.replace([], "7")
+        assert view.resource_version == "7"
+        assert view.covers(write())
+        assert not view.spans_clusters
