@@ -11,6 +11,7 @@ from kcpctl.informers.indexes import (
 from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.lister import ClusterLister, Lister, NamespaceLister
 from kcpctl.informers.objects import BadObject, CachedObject, ObjectMetadata, Transform
+from kcpctl.informers.options import ReflectorOptions
 from kcpctl.informers.source import (
     ClientSource,
     ListerWatcher,
@@ -33,6 +34,7 @@ __all__ = [
     "ListerWatcher",
     "NamespaceLister",
     "ObjectMetadata",
+    "ReflectorOptions",
     "Registration",
     "SharedInformer",
     "StateStreamer",

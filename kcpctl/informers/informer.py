@@ -17,6 +17,7 @@ from kcpctl.informers.initial import PROCESS, InitialStates
 from kcpctl.informers.lister import Lister
 from kcpctl.informers.metrics import InformerMetrics
 from kcpctl.informers.objects import CachedObject, ObjectDecoder, Transform, is_older
+from kcpctl.informers.options import DEFAULTS, ReflectorOptions
 from kcpctl.informers.reflector import Reflector
 from kcpctl.informers.source import ClientSource, ListerWatcher, StreamingClientSource
 from kcpctl.informers.store import Store
@@ -65,6 +66,7 @@ class SharedInformer(Generic[T]):
     metadata_only: have the server send PartialObjectMetadata; the lister returns that, as a dict.
     transform: what is kept of each object (INF-29). An object that it raises for is reported and
         skipped, and nothing else (FIFO-18 fixed).
+    options: of the reflector.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class SharedInformer(Generic[T]):
         metadata_only: bool = False,
         transform: Transform | None = None,
         initial_states: InitialStates = PROCESS,
+        options: ReflectorOptions = DEFAULTS,
     ) -> None:
         self.resource = resource
         parts = (namespace, label_selector, field_selector, "metadata" if metadata_only else "")
@@ -125,6 +128,7 @@ class SharedInformer(Generic[T]):
             initial_states=initial_states,
             server="" if source else client.url,
             resource=str(resource.group_resource),
+            options=options,
         )
         self._resource_version = ""
         self._synced = asyncio.Event()

@@ -513,7 +513,7 @@ async def test_close_ends_what_is_under_way_at_once(
     server.on("GET", ONE, Reply(chunks=[b"{"], ending="hang"))
     server.on("GET", NS, Reply(chunks=[b"\n"], ending="hang"))
     stream = client.stream(NS, timeout_seconds=60)
-    await anext(stream)
+    assert [await anext(stream), await anext(stream)] == [b"", b"\n"]
     server.on("GET", "/readyz", Reply(status=0, ending="hang"))
     silent = client.request("GET", "/readyz")
     under_way = asyncio.gather(get(client), anext(stream), silent, return_exceptions=True)
