@@ -20,7 +20,7 @@ from kcpctl.client.objects import (
     decode_page,
     excerpt,
 )
-from kcpctl.client.paging import list_all
+from kcpctl.client.paging import each_page, list_all
 from kcpctl.client.watch import batches, events
 from kcpctl.errors import CrossWorkspaceAccess, TransportError, UsageError
 from kcpctl.logicalcluster import CLUSTER_ANNOTATION
@@ -108,6 +108,34 @@ class AsyncResourceClient(Generic[T]):
 
         raw, resource_version = await list_all(page, limit)
         return ItemList([self._item(item) for item in raw], resource_version)
+
+    async def each(
+        self,
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = 500,
+    ) -> AsyncGenerator[T, None]:
+        """Yield all objects, and hold no more than a page of ``limit`` of them (PG-03).
+
+        For collections that need not fit into memory. Raises Gone when the reader takes so long
+        that the server has forgotten the version of the first page.
+        """
+
+        async def page(size: int, token: str) -> RawPage:
+            return await self.list_raw(
+                namespace=namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+                limit=size,
+                continue_=token,
+            )
+
+        async with aclosing(each_page(page, limit)) as pages:
+            async for items in pages:
+                for item in items:
+                    yield self._item(item)
 
     async def list_raw(
         self,
@@ -280,8 +308,8 @@ class AsyncResourceClient(Generic[T]):
         return f"the watch of {self.resource.group_resource}"
 
     def _watch_chunks(self, options: WatchOptions) -> AsyncGenerator[bytes, None]:
-        streams = options.get("send_initial_events") is not None
-        if streams is not (options.get("resource_version_match", "") == "NotOlderThan"):
+        needed = "" if options.get("send_initial_events") is None else "NotOlderThan"
+        if options.get("resource_version_match", "") != needed:
             raise UsageError(
                 f"a watch of {self.resource.plural} with send_initial_events needs "
                 'resource_version_match="NotOlderThan", and no other watch may have one'

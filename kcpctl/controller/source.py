@@ -50,9 +50,9 @@ class EnqueueHandler:
 
         A new spec is a new try: the failures of the old one do not delay it.
         """
-        if self._map_to is own_key and old.meta.generation != new.meta.generation:
+        if self._map_to is own_key and old.generation != new.generation:
             self._queue.forget(new.key)
-        resync = old.meta.resource_version == new.meta.resource_version
+        resync = old.resource_version == new.resource_version
         self._enqueue(old, new, LOW_PRIORITY if resync else 0)
 
     def on_delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:

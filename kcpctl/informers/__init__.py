@@ -2,6 +2,7 @@
 
 from kcpctl.informers.factory import InformerFactory
 from kcpctl.informers.handlers import EventHandler, HandlerFuncs, Registration
+from kcpctl.informers.ignoring import Ignore
 from kcpctl.informers.indexes import (
     CLUSTER_AND_NAMESPACE_INDEX,
     CLUSTER_INDEX,
@@ -18,6 +19,7 @@ from kcpctl.informers.source import (
     StateStreamer,
     StreamingClientSource,
 )
+from kcpctl.informers.view import ClusterView
 
 __all__ = [
     "CLUSTER_AND_NAMESPACE_INDEX",
@@ -26,8 +28,10 @@ __all__ = [
     "CachedObject",
     "ClientSource",
     "ClusterLister",
+    "ClusterView",
     "EventHandler",
     "HandlerFuncs",
+    "Ignore",
     "IndexFunction",
     "InformerFactory",
     "Lister",

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, overload
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient
+from kcpctl.informers.ignoring import Ignore
 from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.objects import Transform
 from kcpctl.informers.options import DEFAULTS, ReflectorOptions
@@ -27,7 +28,7 @@ __all__ = ["InformerFactory"]
 
 T = TypeVar("T")
 _Informer = SharedInformer[Any]
-_Arguments = tuple[Resource, type, str | None, str, str, bool, Transform | None]
+_Arguments = tuple[Resource, type, str | None, str, str, bool, Transform | None, Ignore | None]
 
 
 class InformerFactory:
@@ -82,6 +83,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         transform: Transform | None = None,
+        ignore: Ignore | None = None,
     ) -> SharedInformer[Unstructured]: ...
 
     @overload
@@ -95,6 +97,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         transform: Transform | None = None,
+        ignore: Ignore | None = None,
     ) -> SharedInformer[T]: ...
 
     def informer(
@@ -107,6 +110,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         transform: Transform | None = None,
+        ignore: Ignore | None = None,
     ) -> _Informer:
         """Return the informer for these arguments; the same arguments give the same one (FAC-01).
 
@@ -120,6 +124,7 @@ class InformerFactory:
             field_selector,
             metadata_only,
             transform,
+            ignore,
         )
         with self._lock:
             self._check_open()
@@ -140,6 +145,7 @@ class InformerFactory:
                     streaming=self._streaming,
                     metadata_only=metadata_only,
                     transform=transform,
+                    ignore=ignore,
                     options=self._options,
                 )
             return informer

@@ -11,16 +11,19 @@ from typing import Generic, TypeVar
 
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient
+from kcpctl.informers.dispatch import Dispatch
 from kcpctl.informers.handlers import EventHandler, Registration
+from kcpctl.informers.ignoring import Ignore, Ignoring
 from kcpctl.informers.indexes import CLUSTER_INDEX, IndexFunction
 from kcpctl.informers.initial import PROCESS, InitialStates
 from kcpctl.informers.lister import Lister
 from kcpctl.informers.metrics import InformerMetrics
 from kcpctl.informers.objects import CachedObject, ObjectDecoder, Transform, is_older
 from kcpctl.informers.options import DEFAULTS, ReflectorOptions
-from kcpctl.informers.reflector import Reflector
+from kcpctl.informers.reflector import Reflector, Sink
 from kcpctl.informers.source import ClientSource, ListerWatcher, StreamingClientSource
 from kcpctl.informers.store import Store
+from kcpctl.informers.view import ClusterView
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, get_logger
 
 __all__ = ["SharedInformer"]
@@ -66,6 +69,8 @@ class SharedInformer(Generic[T]):
     metadata_only: have the server send PartialObjectMetadata; the lister returns that, as a dict.
     transform: what is kept of each object (INF-29). An object that it raises for is reported and
         skipped, and nothing else (FIFO-18 fixed).
+    ignore: what is left out altogether (KCP-15); an object that begins to match is deleted. Better
+        than a handler that looks away: nothing is stored. A selector is better still.
     options: of the reflector.
     """
 
@@ -87,6 +92,7 @@ class SharedInformer(Generic[T]):
         streaming: bool = True,
         metadata_only: bool = False,
         transform: Transform | None = None,
+        ignore: Ignore | None = None,
         initial_states: InitialStates = PROCESS,
         options: ReflectorOptions = DEFAULTS,
     ) -> None:
@@ -102,6 +108,11 @@ class SharedInformer(Generic[T]):
         )
         self.lister: Lister[T] = Lister(self._store, resource, type)
         make_source = StreamingClientSource if streaming else ClientSource
+        sink: Sink = self
+        if ignore is not None:
+            sink = Ignoring(
+                self, ignore, on_error=lambda: self._metrics.count("informer_ignore_errors_total")
+            )
         self._reflector = Reflector(
             source
             or make_source(
@@ -119,7 +130,7 @@ class SharedInformer(Generic[T]):
                 transform=transform,
                 metadata_only=metadata_only,
             ),
-            self,
+            sink,
             description=self.description,
             clock=clock,
             rng=rng,
@@ -135,6 +146,7 @@ class SharedInformer(Generic[T]):
         self._delivery = threading.RLock()
         """Held over each delivery and each change of what follows."""
         self._registrations: tuple[_Registration, ...] = ()
+        self._views: Dispatch | None = None
         self._state = _State.NEW
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: int | None = None
@@ -188,6 +200,23 @@ class SharedInformer(Generic[T]):
                 self._loop.call_soon_threadsafe(self._join, registration)
         return registration
 
+    def cluster(self, name: str) -> ClusterView[T]:
+        """Return a view of one logical cluster, with handlers of its own (KCP-12).
+
+        Any number of views costs each event no more than one handler. Raises RuntimeError when the
+        informer has ended.
+        """
+        with self._delivery:
+            if self._views is None:
+                views = Dispatch(
+                    self._store,
+                    self,
+                    on_error=lambda: self._metrics.count("informer_handler_errors_total"),
+                )
+                views.follow(self.add_handler(views))
+                self._views = views
+            return ClusterView(self.lister, self._views, name)
+
     def _remove(self, registration: _Registration) -> None:
         with self._delivery:
             registration.live = False
@@ -211,6 +240,16 @@ class SharedInformer(Generic[T]):
             self._remove_cluster(cluster)
         else:
             loop.call_soon_threadsafe(self._remove_cluster, cluster)
+
+    def relist(self) -> None:
+        """End the watch and read the newest state there is, past every cache (KCP-16).
+
+        For those who know that what is stored cannot be right. Nothing happens before the start
+        and after the end; from another thread it may happen after this returns.
+        """
+        with self._delivery:
+            if self._loop is not None and self._state is not _State.STOPPED:
+                self._loop.call_soon_threadsafe(self._reflector.relist)
 
     def _remove_cluster(self, cluster: str) -> None:
         for obj in self._store.by_index(CLUSTER_INDEX, cluster):
@@ -253,6 +292,8 @@ class SharedInformer(Generic[T]):
             with self._delivery:
                 self._state = _State.STOPPED
                 self._registrations = ()
+                if self._views is not None:
+                    self._views.close()
             self._metrics.unbind()
 
     def replace(self, objects: list[CachedObject], resource_version: str) -> None:
@@ -300,7 +341,7 @@ class SharedInformer(Generic[T]):
 
     def _store_event(self, event_type: str, old: CachedObject | None, obj: CachedObject) -> bool:
         """Bring the store up to an event; return whether there is something to tell."""
-        if old is not None and is_older(obj.meta.resource_version, old.meta.resource_version):
+        if old is not None and is_older(obj.resource_version, old.resource_version):
             # Perhaps of a predecessor with another uid, which must not remove its successor either.
             return False
         if event_type == "DELETED":
@@ -373,6 +414,4 @@ class SharedInformer(Generic[T]):
 
 
 def _same(one: CachedObject, other: CachedObject) -> bool:
-    return (
-        one.meta.resource_version == other.meta.resource_version and one.meta.uid == other.meta.uid
-    )
+    return one.resource_version == other.resource_version and one.uid == other.uid

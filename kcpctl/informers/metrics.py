@@ -25,6 +25,7 @@ _COUNTERS: Final = {
     "informer_skipped_objects_total": "Objects and events that could not be used",
     "informer_store_errors_total": "Events that the store could not take",
     "informer_handler_errors_total": "Exceptions of event handlers",
+    "informer_ignore_errors_total": "Exceptions of ignore functions",
     "informer_index_errors_total": "Exceptions of index functions",
 }
 _RELISTS: Final = "reflector_relists_total"
@@ -72,7 +73,7 @@ class InformerMetrics:
             self._metrics.counter(name, _COUNTERS[name], _LABELS).labels(*self._labels).inc()
 
     def count_relist(self, cause: str) -> None:
-        """Note why the next list is needed: expired, too_large, very_short_watch or error."""
+        """Note why the next list is needed; the reflector names the causes."""
         if self._metrics is not None:
             counter = self._metrics.counter(
                 _RELISTS, "Ends of list and watch cycles, by cause", (*_LABELS, "cause")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, Protocol
-
-import msgspec
 
 from kcpctl.client import RawEvent
 from kcpctl.errors import (
@@ -69,8 +68,18 @@ class _VeryShortWatch(KcpctlError):
     retryable = True
 
 
+class _RelistWanted(KcpctlError):
+    """KCP-16: somebody has reason to believe that the watch is not to be trusted."""
+
+    retryable = True
+
+
 class _Incomplete(TransportError):
     """A stream ended in order, but before the state was complete (WL-06)."""
+
+
+# How a cycle ends when nothing is wrong with the server.
+_EXPECTED: Final = (Gone, _VeryShortWatch, _RelistWanted)
 
 
 @dataclass(slots=True)
@@ -170,6 +179,7 @@ class Reflector:
         self._tasks = TaskSet(f"reflector {description}")
         self._alive_at = clock.monotonic()
         self._watch: Watchdog | None = None
+        self._relist_wanted = False
         self._watch_started_at: float | None = None
 
     @property
@@ -177,6 +187,19 @@ class Reflector:
         """How long ago the server last showed a sign of life: a list, an event, a bookmark."""
         alive_at = self._alive_at if self._watch is None else self._watch.alive_at
         return self._clock.monotonic() - alive_at
+
+    def relist(self) -> None:
+        """End the watch, and read the newest state there is: no cache's, nor an older one.
+
+        On the I/O loop. A state that is being read now is read again.
+        """
+        self._relist_wanted = True
+        # A watch is never interrupted by the task that reads it, whose handlers may call this.
+        asyncio.get_running_loop().call_soon(self._end_watch)
+
+    def _end_watch(self) -> None:
+        if self._watch is not None and self._relist_wanted:
+            self._watch.interrupt(_RelistWanted("a new state was asked for"))
 
     async def run(self) -> None:
         """List and watch until cancelled."""
@@ -195,6 +218,9 @@ class Reflector:
             await self._tasks.close()
 
     async def _cycle(self) -> NoReturn:
+        if self._relist_wanted:
+            self._relist_wanted = False
+            self._listing.version_is_unavailable()
         if not await self._stream_state():
             await self._list_state()
         while True:
@@ -328,6 +354,8 @@ class Reflector:
         async with AsyncExitStack() as turn:
             if reading.state is not None:
                 await turn.enter_async_context(self._initial_states.turn())
+            if self._relist_wanted:
+                raise _RelistWanted("a new state was asked for")
             timeout_seconds = self._rng.randint(_MIN_WATCH_SECONDS, _MAX_WATCH_SECONDS)
             self._metrics.count("reflector_watches_total")
             dog = Watchdog(
@@ -358,16 +386,14 @@ class Reflector:
         if not reading.events and reading.state is None and batch:
             self._recovered()
         reading.events += len(batch)
+        decode, apply = self._decoder.decode, self._sink.apply
         for event in batch:
             type_ = event.type
             try:
-                if type_ == "BOOKMARK":
-                    self._bookmark(reading, dog, event.object)
-                    continue
-                reading.ordered = reading.ordered or type_ != "ADDED"
                 if type_ not in _CHANGES:
-                    raise BadObject(f"an event of the unknown type {type_!r}")
-                obj = self._decoder.decode(event.object)
+                    self._no_change(reading, dog, event)
+                    continue
+                obj = decode(event.object)
             except Garbled as error:
                 raise TransportError(f"the watch sent what cannot be read: {error}") from error
             except BadObject as error:
@@ -377,7 +403,8 @@ class Reflector:
             if reading.state is not None:
                 _collect(reading, reading.state, type_, obj)
                 continue
-            version = obj.meta.resource_version
+            reading.ordered = reading.ordered or type_ != "ADDED"
+            version = obj.resource_version
             # Never back (pitfall 7): old events may come again.
             if not reading.ordered or not version:
                 version = self.resource_version
@@ -386,7 +413,7 @@ class Reflector:
                     continue
                 version = self.resource_version
             try:
-                self._sink.apply(type_, obj, version)
+                apply(type_, obj, version)
             except Exception as error:  # noqa: BLE001 - RF-35: the others are served
                 self._not_applied(obj, error)
             self.resource_version = version
@@ -397,7 +424,10 @@ class Reflector:
         self._metrics.count("informer_store_errors_total")
         _log.error("Event not stored", informer=self._description, key=obj.key, exc_info=error)
 
-    def _bookmark(self, reading: _Reading, dog: Watchdog, bookmark: msgspec.Raw | bytes) -> None:
+    def _no_change(self, reading: _Reading, dog: Watchdog, event: RawEvent) -> None:
+        if event.type != "BOOKMARK":
+            raise BadObject(f"an event of the unknown type {event.type!r}")
+        bookmark = event.object
         version = version_of(bookmark)
         if reading.state is None:
             dog.bookmarked()
@@ -446,7 +476,7 @@ class Reflector:
             except Exception as fault:  # noqa: BLE001 - it is told of a failure, and must not be one
                 _log.error("Error handler failed", informer=self._description, exc_info=fault)
             return
-        expected = isinstance(error, Gone | _VeryShortWatch)
+        expected = isinstance(error, _EXPECTED)
         if not isinstance(error, KcpctlError):
             _log.error("Reflector failed", informer=self._description, exc_info=error)
         elif first and not expected:
@@ -461,7 +491,7 @@ class Reflector:
 
     def _recovered(self) -> None:
         error, self.last_error = self.last_error, None
-        if error is not None and not isinstance(error, Gone | _VeryShortWatch):
+        if error is not None and not isinstance(error, _EXPECTED):
             _log.info("List and watch work again", informer=self._description)
 
 
@@ -470,7 +500,7 @@ def _collect(
 ) -> None:
     """Apply an event to a state that is not complete yet (WL-05), by the cluster's key (WL-15)."""
     known = state.get(obj.key) or reading.deleted.get(obj.key)
-    if known is not None and is_older(obj.meta.resource_version, known.meta.resource_version):
+    if known is not None and is_older(obj.resource_version, known.resource_version):
         return
     if event_type == "DELETED":
         state.pop(obj.key, None)
@@ -495,4 +525,6 @@ def _cause_of(error: Exception) -> str:
         return "expired"
     if isinstance(error, ResourceVersionTooLarge):
         return "too_large"
+    if isinstance(error, _RelistWanted):
+        return "requested"
     return "very_short_watch" if isinstance(error, _VeryShortWatch) else "error"

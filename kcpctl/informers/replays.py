@@ -32,13 +32,13 @@ class Replays:
 
     def deleted(self, obj: CachedObject) -> None:
         """Note the deletion of an object."""
-        if obj.meta.uid:
-            self._deleted[obj.meta.uid] = None
+        if obj.uid:
+            self._deleted[obj.uid] = None
             if len(self._deleted) > _REMEMBERED:
                 self._deleted.popitem(last=False)
 
     def is_replay(self, obj: CachedObject) -> bool:
         """Whether an add or update, older than the last one, tells of what is over."""
-        if obj.meta.uid in self._deleted:
+        if obj.uid in self._deleted:
             return True
-        return is_older(obj.meta.resource_version, self._state_version)
+        return is_older(obj.resource_version, self._state_version)

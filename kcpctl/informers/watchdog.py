@@ -34,7 +34,7 @@ class Watchdog:
     when a watch that has shown a bookmark shows no sign of life for three minutes (never before
     the first bookmark: some servers send none). With ``state`` it raises NoProgress until
     :meth:`complete` was called: when nothing came for 30 s (60 s in the beginning), or after five
-    minutes.
+    minutes. :meth:`interrupt` has it raise something else.
     """
 
     def __init__(
@@ -48,7 +48,9 @@ class Watchdog:
         self._state_quiet_seconds = _STATE_OPENING_SECONDS
         self._bookmarked = False
         self._reason = ""
+        self._error: Exception | None = None
         self._guard: asyncio.Task[None] | None = None
+        self._parent: asyncio.Task[object] | None = None
 
     @property
     def alive_at(self) -> float:
@@ -68,8 +70,15 @@ class Watchdog:
         """Note that the state has been sent in full; from now on it is an ordinary watch."""
         self._state = False
 
+    def interrupt(self, error: Exception) -> None:
+        """Have the reading raise ``error``; for another task than the one that reads."""
+        if not self._reason and self._guard is not None and self._parent is not None:
+            self._reason, self._error = "asked to", error
+            self._guard.cancel()
+            self._parent.cancel()
+
     async def __aenter__(self) -> Self:
-        parent = asyncio.current_task()
+        self._parent = parent = asyncio.current_task()
         assert parent is not None, "a watch is read by a task"
         self._guard = self._tasks.spawn(self._interrupt(parent), name="watchdog")
         return self
@@ -106,4 +115,4 @@ class Watchdog:
         task = asyncio.current_task()
         if task is not None and task.uncancel() == 0 and kind is asyncio.CancelledError:
             failure = NoProgress if self._state else TransportTimeout
-            raise failure(f"watch interrupted: {self._reason}") from error
+            raise self._error or failure(f"watch interrupted: {self._reason}") from error

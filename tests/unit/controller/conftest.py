@@ -10,16 +10,17 @@ import pytest
 from kcpctl.apis.meta import OwnerReference
 from kcpctl.controller import Controller, Request, Result
 from kcpctl.informers import CachedObject, EventHandler, ObjectMetadata
-from kcpctl.logicalcluster import ClusterName, key_of
+from kcpctl.logicalcluster import key_of
 from kcpctl.runtime import Metrics
 from kcpctl.testing import FakeClock, eventually
+from kcpctl.testing.listerwatcher import cached_object
 
 
 def cached(name: str = "web", *, cluster: str = "root", **meta: Any) -> CachedObject:
     owners = [msgspec.convert(owner, OwnerReference) for owner in meta.pop("owners", ())]
     metadata = ObjectMetadata(name=name, owner_references=tuple(owners), **meta)
     key = key_of(cluster, metadata.namespace, name)
-    return CachedObject(key, ClusterName(cluster), metadata, b"{}")
+    return cached_object(key, cluster, metadata)
 
 
 class FakeRegistration:
