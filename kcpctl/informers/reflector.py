@@ -188,6 +188,11 @@ class Reflector:
         alive_at = self._alive_at if self._watch is None else self._watch.alive_at
         return self._clock.monotonic() - alive_at
 
+    @property
+    def watching(self) -> bool:
+        """Whether a watch is open, and its state complete."""
+        return self._watch is not None and not self._watch.awaits_state
+
     def relist(self) -> None:
         """End the watch, and read the newest state there is: no cache's, nor an older one.
 
