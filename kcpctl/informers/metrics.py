@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -28,6 +29,8 @@ _COUNTERS: Final = {
     "informer_index_errors_total": "Exceptions of index functions",
 }
 _RELISTS: Final = "reflector_relists_total"
+_PENDING: Final = "informer_handler_pending"
+_PENDING_HELP: Final = "Objects with changes that a buffered handler has not heard of yet"
 
 
 class InformerMetrics:
@@ -65,6 +68,19 @@ class InformerMetrics:
             self._bound = False
             for name, help_text in _GAUGES.items():
                 self._metrics.gauge(name, help_text, _LABELS).remove(*self._labels)
+
+    def bind_pending(self, handler: str, ask: Callable[[], float]) -> None:
+        """Ask for what the buffers of the handlers of that name hold."""
+        if self._metrics is not None:
+            gauge = self._metrics.gauge(_PENDING, _PENDING_HELP, (*_LABELS, "handler"))
+            gauge.labels(*self._labels, handler).set_function(ask)
+
+    def unbind_pending(self, handler: str) -> None:
+        """Remove that gauge. May be called twice."""
+        if self._metrics is not None:
+            gauge = self._metrics.gauge(_PENDING, _PENDING_HELP, (*_LABELS, "handler"))
+            with contextlib.suppress(KeyError):
+                gauge.remove(*self._labels, handler)
 
     def count(self, name: str) -> None:
         """Add one to a counter of this module."""

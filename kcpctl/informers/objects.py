@@ -194,13 +194,14 @@ def is_older(version: str, than: str) -> bool:
     """Whether one resource version comes before another; False when they are no numbers.
 
     Only versions of one server can be compared (KCP-22), which those of one informer are. Numbers
-    of one length compare as text (CS-07), which takes a third of the time.
+    of one length compare as text (CS-07), and the usual answer needs no more than that.
     """
+    same_length = len(version) == len(than)
+    if same_length and version >= than:
+        return False
     if not (version.isdecimal() and than.isdecimal()):
         return False
-    if len(version) == len(than):
-        return version < than
-    return int(version) < int(than)
+    return same_length or int(version) < int(than)
 
 
 class ObjectDecoder:

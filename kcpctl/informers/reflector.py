@@ -9,8 +9,6 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol
 
-import msgspec
-
 from kcpctl.client import RawEvent
 from kcpctl.errors import (
     ApiError,
@@ -175,6 +173,11 @@ class Reflector:
         alive_at = self._alive_at if self._watch is None else self._watch.alive_at
         return self._clock.monotonic() - alive_at
 
+    @property
+    def watching(self) -> bool:
+        """Whether a watch is open, and its state complete."""
+        return self._watch is not None and not self._watch.awaits_state
+
     def relist(self) -> None:
         """End the watch, and read the newest state there is: no cache's, nor an older one.
 
@@ -338,16 +341,14 @@ class Reflector:
         if not reading.events and reading.state is None:
             self._recovered()
         reading.events += len(batch)
+        decode, apply = self._decoder.decode, self._sink.apply
         for event in batch:
             type_ = event.type
             try:
-                if type_ == "BOOKMARK":
-                    self._bookmark(reading, dog, event.object)
-                    continue
-                reading.ordered = reading.ordered or type_ != "ADDED"
                 if type_ not in _CHANGES:
-                    raise BadObject(f"an event of the unknown type {type_!r}")
-                obj = self._decoder.decode(event.object)
+                    self._no_change(reading, dog, event)
+                    continue
+                obj = decode(event.object)
             except Garbled as error:
                 raise TransportError(f"the watch sent what cannot be read: {error}") from error
             except BadObject as error:
@@ -357,14 +358,18 @@ class Reflector:
             if reading.state is not None:
                 _collect(reading.state, type_, obj)
                 continue
+            reading.ordered = reading.ordered or type_ != "ADDED"
             version = obj.resource_version
             # Never back (pitfall 7): old events may come again.
             if not reading.ordered or not version or is_older(version, self.resource_version):
                 version = self.resource_version
-            self._sink.apply(type_, obj, version)
+            apply(type_, obj, version)
             self.resource_version = version
 
-    def _bookmark(self, reading: _Reading, dog: Watchdog, bookmark: msgspec.Raw | bytes) -> None:
+    def _no_change(self, reading: _Reading, dog: Watchdog, event: RawEvent) -> None:
+        if event.type != "BOOKMARK":
+            raise BadObject(f"an event of the unknown type {event.type!r}")
+        bookmark = event.object
         version = version_of(bookmark)
         if reading.state is None:
             dog.bookmarked()

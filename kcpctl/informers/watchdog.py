@@ -53,6 +53,11 @@ class Watchdog:
         """When the watch last showed a sign of life, on the monotonic clock."""
         return self._alive_at
 
+    @property
+    def awaits_state(self) -> bool:
+        """Whether a state is being sent and not complete."""
+        return self._state
+
     def alive(self) -> None:
         """Note an event or a bookmark."""
         self._alive_at = self._clock.monotonic()
