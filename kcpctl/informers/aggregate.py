@@ -9,15 +9,17 @@ from typing import Generic, TypeVar
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient
 from kcpctl.errors import KcpctlError
-from kcpctl.informers.dispatch import Dispatch
+from kcpctl.informers.deliveries import Audience, Deliveries, Delivery
 from kcpctl.informers.handlers import EventHandler, Registration
 from kcpctl.informers.indexes import CLUSTER_INDEX, IndexFunction
 from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.lister import Lister
+from kcpctl.informers.metrics import InformerMetrics
 from kcpctl.informers.objects import CachedObject
+from kcpctl.informers.resync import resync
 from kcpctl.informers.store import Store
 from kcpctl.informers.view import ClusterView
-from kcpctl.runtime import IOLoop, TaskSet
+from kcpctl.runtime import SYSTEM_CLOCK, Clock, IOLoop, Metrics, TaskSet
 
 __all__ = ["AggregateInformer", "MakeInformer"]
 
@@ -52,16 +54,24 @@ class AggregateInformer(Generic[T]):
         io_loop: IOLoop,
         *,
         make: MakeInformer[T] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        metrics: Metrics | None = None,
     ) -> None:
         self.resource = resource
         self.description = f"{resource.group_resource} of several servers"
         self._make: MakeInformer[T] = make or (
-            lambda name, client: SharedInformer(client, resource, type, name=name)
+            lambda name, client: SharedInformer(
+                client, resource, type, name=name, clock=clock, metrics=metrics
+            )
         )
         self._io_loop = io_loop
-        self._store = Store()
+        self._clock = clock
+        counts = InformerMetrics(metrics, "", resource.group_resource, "aggregate")
+        self._store = Store(on_index_error=lambda: counts.count("informer_index_errors_total"))
         self.lister: Lister[T] = Lister(self._store, resource, type)
-        self._dispatch = Dispatch(self._store, self)
+        self._deliveries = Deliveries(
+            self.description, clock=clock, metrics=counts, ailment=self._ailment
+        )
         self._tasks = TaskSet(self.description)
         # Replaced as a whole, on the I/O thread; None while it is not known.
         self._members: Mapping[str, _Member[T]] | None = None
@@ -96,13 +106,63 @@ class AggregateInformer(Generic[T]):
         """Add an index; raises ValueError for a name in use."""
         self._store.add_index(name, function)
 
-    def add_handler(self, handler: EventHandler) -> Registration:
-        """Let ``handler`` hear of every member, those that come later too (KCP-23)."""
-        return self._dispatch.add(handler)
+    def add_handler(
+        self,
+        handler: EventHandler,
+        *,
+        matches: Callable[[CachedObject], bool] | None = None,
+        buffered: bool = False,
+        resync_seconds: float = 0.0,
+    ) -> Registration:
+        """Let ``handler`` hear of every member, those that come later too (KCP-23).
+
+        As :meth:`SharedInformer.add_handler` does; what is the start there is the first
+        :meth:`set_members` here.
+        """
+        return self._add(
+            handler, "", matches=matches, buffered=buffered, resync_seconds=resync_seconds
+        )
 
     def cluster(self, name: str) -> ClusterView[T]:
         """Return a view of one logical cluster; see :meth:`SharedInformer.cluster`."""
-        return ClusterView(self.lister, self._dispatch, name)
+        return ClusterView(self, self._add, self.lister.cluster(name), name)
+
+    def _add(
+        self,
+        handler: EventHandler,
+        cluster: str,
+        *,
+        matches: Callable[[CachedObject], bool] | None,
+        buffered: bool,
+        resync_seconds: float,
+    ) -> Delivery:
+        with self._deliveries.lock:
+            if self._closed:
+                raise RuntimeError(f"the informer of {self.description} has ended")
+            delivery = self._deliveries.register(
+                handler,
+                cluster=cluster,
+                matches=matches,
+                buffered=buffered,
+                resync_seconds=resync_seconds,
+            )
+        if self._io_loop.on_loop_thread:
+            self._join(delivery)
+        else:
+            self._io_loop.call(lambda: self._join(delivery))
+        return delivery
+
+    def _join(self, delivery: Delivery) -> None:
+        cluster = delivery.cluster
+        there = self._store.by_index(CLUSTER_INDEX, cluster) if cluster else self._store.all()
+        if self.synced:
+            self._deliveries.join(delivery, there)
+            return
+        # What there is already is not the whole state.
+        self._deliveries.join(delivery, None)
+        alone = Audience((delivery,))
+        for obj in there:
+            self._deliveries.add(obj, alone, is_initial=True)
 
     def remove(self, cluster: str) -> None:
         """Forget a logical cluster in every member; see :meth:`SharedInformer.remove`."""
@@ -128,6 +188,11 @@ class AggregateInformer(Generic[T]):
     async def _set_members(self, wanted: Mapping[str, AsyncClient]) -> None:
         if self._closed:
             raise RuntimeError(f"the informer of {self.description} is closed")
+        if self._members is None and (check_seconds := self._deliveries.begin()):
+            told = resync(
+                self._deliveries, self._store, self._clock, check_seconds, lambda: self.synced
+            )
+            self._tasks.spawn(told, name="resync")
         before = self._members or {}
         after: dict[str, _Member[T]] = {}
         failed: dict[str, Exception] = {}
@@ -150,6 +215,7 @@ class AggregateInformer(Generic[T]):
         for member in gone:
             if member.name not in after:
                 self.release(member)
+        self.note_sync()
         if ending:
             await asyncio.wait(ending)
         if failed:
@@ -167,9 +233,18 @@ class AggregateInformer(Generic[T]):
                 self.hide(owner, obj, final_state_unknown=True)
 
     async def _close(self) -> None:
-        self._closed = True
-        self._dispatch.close()
+        with self._deliveries.lock:
+            self._closed = True
         await self._tasks.close()
+        await self._deliveries.end()
+
+    def _ailment(self) -> Exception | None:
+        return KcpctlError("; ".join(waiting)) if (waiting := self.waiting_for) else None
+
+    def note_sync(self) -> None:
+        """Tell the handlers when they have heard of the whole state: for members only."""
+        if self.synced:
+            self._deliveries.replace({}, {}, is_initial=False)
 
     def show(self, member: _Member[T], obj: CachedObject, *, is_initial: bool) -> None:
         """Take an object that a member has got: for members only."""
@@ -177,9 +252,9 @@ class AggregateInformer(Generic[T]):
         self._shown_by[obj.key] = member
         self._store.put(obj)
         if old is None:
-            self._dispatch.on_add(obj, is_initial=is_initial)
+            self._deliveries.add(obj, is_initial=is_initial)
         elif old.raw != obj.raw:
-            self._dispatch.on_update(old, obj)
+            self._deliveries.update(old, obj)
 
     def shows(self, member: _Member[T], key: str) -> bool:
         """Whether it is this member's object that counts: for members only."""
@@ -195,7 +270,7 @@ class AggregateInformer(Generic[T]):
                 return
         del self._shown_by[obj.key]
         self._store.remove(obj.key)
-        self._dispatch.on_delete(obj, final_state_unknown=final_state_unknown)
+        self._deliveries.delete(obj, final_state_unknown=final_state_unknown)
 
     def release(self, member: _Member[T]) -> None:
         """Take that a member, or one that it replaced, shows nothing any more (KCP-24 fixed)."""
@@ -239,9 +314,10 @@ class _Member(EventHandler, Generic[T]):
     def start(self, tasks: TaskSet) -> None:
         """Run the informer, unless it does already."""
         if not self._running:
-            self._running = [tasks.spawn(self.informer.run(), name=self.name)]
-            if self.replaces is not None:
-                self._running.append(tasks.spawn(self._take_over(), name=f"{self.name} anew"))
+            self._running = [
+                tasks.spawn(self.informer.run(), name=self.name),
+                tasks.spawn(self._sync(), name=f"sync of {self.name}"),
+            ]
 
     def end(self) -> list[asyncio.Task[None]]:
         """Hear nothing more, and return what is about to end."""
@@ -250,11 +326,12 @@ class _Member(EventHandler, Generic[T]):
             task.cancel()
         return self._running
 
-    async def _take_over(self) -> None:
+    async def _sync(self) -> None:
         await self.informer.wait_for_sync()
         before, self.replaces = self.replaces, None
         if before is not None:
             self._aggregate.release(before)
+        self._aggregate.note_sync()
 
     def on_add(self, obj: CachedObject, *, is_initial: bool) -> None:
         self._aggregate.show(self, obj, is_initial=is_initial)

@@ -53,7 +53,7 @@ class Rig:
         }
         self.unmakeable: set[AsyncClient] = set()
         self.aggregate: AggregateInformer[Json] = AggregateInformer(
-            CONFIG_MAPS, dict, io_loop, make=self._make
+            CONFIG_MAPS, dict, io_loop, make=self._make, clock=self.clock
         )
         self.heard = Recorder()
         self.aggregate.add_handler(self.heard)
@@ -196,7 +196,7 @@ def test_an_object_of_a_member_that_goes_is_the_others_then(rig: Rig) -> None:
     """KCP-24 fixed: its ownership moves, and nobody hears of a delete."""
     rig.set(a=rig.a, b=rig.b)
     rig.send(rig.b, "ADDED", "x", 11, "one")
-    assert rig.set(a=rig.a) == ["delete two|default/x unknown", "update one|default/x 11->999"]
+    assert rig.set(a=rig.a) == ["update one|default/x 11->999", "delete two|default/x unknown"]
 
 
 def test_versions_of_two_members_are_not_compared(rig: Rig) -> None:
@@ -303,3 +303,20 @@ def test_a_closed_one_takes_no_members_and_no_handlers(rig: Rig) -> None:
         rig.set(b=rig.b)
     with pytest.raises(RuntimeError, match="has ended"):
         rig.aggregate.add_handler(Recorder())
+
+
+def test_a_handler_can_be_resynced(rig: Rig) -> None:
+    """INF-35 over shards."""
+    rig.aggregate.add_handler(heard := Recorder(), resync_seconds=10)
+    rig.set(a=rig.a, b=rig.b)
+    rig.settle(seconds=10)
+    assert heard.calls[2:] == ["update one|default/x 999->999", "update two|default/x 9->9"]
+
+
+def test_who_waits_in_vain_is_told_for_whom(rig: Rig) -> None:
+    """INF-23 over shards."""
+    rig.sources[rig.b].state = Forbidden("not you")
+    registration = rig.aggregate.add_handler(Recorder())
+    rig.set(a=rig.a, b=rig.b)
+    with pytest.raises(TimeoutError, match=r"Recorder of configmaps of .*: b: .*: not you"):
+        registration.wait_for_sync(0)
