@@ -19,6 +19,7 @@ from kcpctl.informers.initial import PROCESS, InitialStates
 from kcpctl.informers.lister import Lister
 from kcpctl.informers.metrics import InformerMetrics
 from kcpctl.informers.objects import CachedObject, ObjectDecoder, Transform, is_older
+from kcpctl.informers.options import DEFAULTS, ReflectorOptions
 from kcpctl.informers.reflector import Reflector, Sink
 from kcpctl.informers.resync import resync
 from kcpctl.informers.scope import Scope
@@ -60,6 +61,7 @@ class SharedInformer(Generic[T]):
         skipped, and nothing else (FIFO-18 fixed).
     ignore: what is left out altogether (KCP-15); an object that begins to match is deleted. Better
         than a handler that looks away: nothing is stored. A selector is better still.
+    options: of the reflector.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class SharedInformer(Generic[T]):
         transform: Transform | None = None,
         ignore: Ignore | None = None,
         initial_states: InitialStates = PROCESS,
+        options: ReflectorOptions = DEFAULTS,
     ) -> None:
         self.resource = resource
         self._scope = Scope(client, resource, namespace, label_selector, field_selector)
@@ -128,6 +131,7 @@ class SharedInformer(Generic[T]):
             initial_states=initial_states,
             server="" if source else client.url,
             resource=str(resource.group_resource),
+            options=options,
         )
         self._resource_version = ""
         self._has_state = False
