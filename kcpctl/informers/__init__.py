@@ -1,5 +1,6 @@
 """Informers: a local copy of what an API server holds, and news of its changes."""
 
+from kcpctl.informers.aggregate import AggregateInformer
 from kcpctl.informers.factory import InformerFactory
 from kcpctl.informers.handlers import EventHandler, HandlerFuncs, Registration
 from kcpctl.informers.ignoring import Ignore
@@ -12,6 +13,7 @@ from kcpctl.informers.indexes import (
 from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.lister import ClusterLister, Lister, NamespaceLister
 from kcpctl.informers.objects import BadObject, CachedObject, ObjectMetadata, Transform
+from kcpctl.informers.options import ReflectorOptions
 from kcpctl.informers.source import (
     ClientSource,
     ListerWatcher,
@@ -23,6 +25,7 @@ from kcpctl.informers.view import ClusterView
 __all__ = [
     "CLUSTER_AND_NAMESPACE_INDEX",
     "CLUSTER_INDEX",
+    "AggregateInformer",
     "BadObject",
     "CachedObject",
     "ClientSource",
@@ -37,6 +40,7 @@ __all__ = [
     "ListerWatcher",
     "NamespaceLister",
     "ObjectMetadata",
+    "ReflectorOptions",
     "Registration",
     "SharedInformer",
     "StateStreamer",

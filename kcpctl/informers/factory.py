@@ -13,6 +13,7 @@ from kcpctl.client import AsyncClient
 from kcpctl.informers.ignoring import Ignore
 from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.objects import Transform
+from kcpctl.informers.options import DEFAULTS, ReflectorOptions
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
     SYSTEM_RANDOM,
@@ -40,6 +41,7 @@ class InformerFactory:
     ----------
     name: tells the factories of a process apart in metrics, for example ``upstream``.
     streaming: whether full states are asked for as streams, with lists for servers that have none.
+    options: of each informer's reflector.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class InformerFactory:
         metrics: Metrics | None = None,
         page_size: int | None = None,
         streaming: bool = True,
+        options: ReflectorOptions = DEFAULTS,
     ) -> None:
         self._client = client
         self._io_loop = io_loop
@@ -62,6 +65,7 @@ class InformerFactory:
         self._metrics = metrics
         self._page_size = page_size
         self._streaming = streaming
+        self._options = options
         self._tasks = TaskSet(f"informers {name}".rstrip())
         self._lock = threading.Lock()
         # Guarded by _lock.
@@ -142,6 +146,7 @@ class InformerFactory:
                     metadata_only=metadata_only,
                     transform=transform,
                     ignore=ignore,
+                    options=self._options,
                 )
             return informer
 

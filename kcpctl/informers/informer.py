@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from kcpctl.apis.resource import Resource
-from kcpctl.client import AsyncClient
+from kcpctl.client import AsyncClient, Write
 from kcpctl.informers.deliveries import Deliveries, Delivery, is_same
 from kcpctl.informers.handlers import EventHandler, Registration
 from kcpctl.informers.ignoring import Ignore, Ignoring
@@ -19,10 +19,12 @@ from kcpctl.informers.initial import PROCESS, InitialStates
 from kcpctl.informers.lister import Lister
 from kcpctl.informers.metrics import InformerMetrics
 from kcpctl.informers.mutation import detector_if_wanted
-from kcpctl.informers.objects import CachedObject, ObjectDecoder, Transform, is_older
+from kcpctl.informers.objects import CachedObject, Transform, is_older
+from kcpctl.informers.options import DEFAULTS, ReflectorOptions
 from kcpctl.informers.reflector import Reflector, Sink
 from kcpctl.informers.resync import resync
-from kcpctl.informers.source import ListerWatcher, Selection
+from kcpctl.informers.scope import Scope
+from kcpctl.informers.source import ListerWatcher
 from kcpctl.informers.store import Store
 from kcpctl.informers.view import ClusterView
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, TaskSet, get_logger
@@ -60,6 +62,7 @@ class SharedInformer(Generic[T]):
         skipped, and nothing else (FIFO-18 fixed).
     ignore: what is left out altogether (KCP-15); an object that begins to match is deleted. Better
         than a handler that looks away: nothing is stored. A selector is better still.
+    options: of the reflector.
     """
 
     def __init__(
@@ -82,10 +85,13 @@ class SharedInformer(Generic[T]):
         transform: Transform | None = None,
         ignore: Ignore | None = None,
         initial_states: InitialStates = PROCESS,
+        options: ReflectorOptions = DEFAULTS,
     ) -> None:
         self.resource = resource
-        selection = Selection(namespace, label_selector, field_selector, metadata_only)
-        scope = str(selection)
+        self._scope = Scope(
+            client, resource, namespace, label_selector, field_selector, metadata_only
+        )
+        scope = str(self._scope)
         self.description = f"{resource.group_resource} of {client.cluster_name}" + (
             f" ({scope})" if scope else ""
         )
@@ -93,17 +99,10 @@ class SharedInformer(Generic[T]):
         self._metrics = InformerMetrics(metrics, name, resource.group_resource, scope)
         self._store = Store(on_index_error=lambda: self._count("informer_index_errors_total"))
         self.lister: Lister[T] = Lister(self._store, resource, type)
-        decoder = ObjectDecoder(
-            resource,
-            cluster=client.cluster_name,
-            multi_cluster=client.is_multi_cluster,
-            transform=transform,
-            metadata_only=metadata_only,
-        )
         self._detector = detector_if_wanted(self, self.description, clock)
         self._reflector = Reflector(
-            source or selection.source(client, resource, streaming=streaming),
-            decoder,
+            source or self._scope.source(streaming=streaming),
+            self._scope.decoder(transform),
             self._sink(ignore),
             description=self.description,
             clock=clock,
@@ -113,6 +112,7 @@ class SharedInformer(Generic[T]):
             initial_states=initial_states,
             server="" if source else client.url,
             resource=str(resource.group_resource),
+            options=options,
         )
         self._deliveries = self._make_deliveries()
         self._resource_version = ""
@@ -161,6 +161,15 @@ class SharedInformer(Generic[T]):
         told of a change finds its version here already.
         """
         return self._resource_version
+
+    @property
+    def spans_clusters(self) -> bool:
+        """Whether it shows the objects of many logical clusters."""
+        return self._scope.client.is_wildcard
+
+    def covers(self, write: Write) -> bool:
+        """Whether the object that was written is one that the store will show (CS-09, CS-11)."""
+        return self._scope.covers(write)
 
     @property
     def last_error(self) -> Exception | None:
