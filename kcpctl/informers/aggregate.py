@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from kcpctl.apis.resource import Resource
-from kcpctl.client import AsyncClient
+from kcpctl.client import AsyncClient, Write
 from kcpctl.errors import KcpctlError
 from kcpctl.informers.deliveries import Audience, Deliveries, Delivery
 from kcpctl.informers.handlers import EventHandler, Registration
@@ -101,6 +101,15 @@ class AggregateInformer(Generic[T]):
         members = (self._members or {}).values()
         errors = {member.name: member.informer.last_error for member in members}
         return {name: error for name, error in errors.items() if error is not None}
+
+    @property
+    def resource_version(self) -> str:
+        """Always "": the versions of several servers cannot be compared (KCP-22)."""
+        return ""
+
+    def covers(self, write: Write) -> bool:
+        """Whether it can tell when a write has reached the store: never, see above (CS-11)."""
+        return False
 
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Add an index; raises ValueError for a name in use."""

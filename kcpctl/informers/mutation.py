@@ -12,9 +12,11 @@ from kcpctl.informers.objects import CachedObject, mutations_of
 from kcpctl.informers.reflector import Sink
 from kcpctl.runtime import Clock, gather_all
 
-__all__ = ["CacheMutated", "MutationDetector", "detector_if_wanted"]
+__all__ = ["MUTATION_VARIABLE", "CacheMutated", "MutationDetector", "detector_if_wanted"]
 
-_VARIABLE: Final = "KCPCTL_MUTATION_DETECTOR"
+MUTATION_VARIABLE: Final = "KCPCTL_MUTATION_DETECTOR"
+"""Set to 1 or true, whoever changes a cached object ends its informer."""
+
 # INF-32: how often it looks, and how long at each object.
 _LOOK_SECONDS: Final = 1.0
 _KEEP_SECONDS: Final = 120.0
@@ -79,7 +81,7 @@ class MutationDetector(Sink):
 
 
 def detector_if_wanted(sink: Sink, informer: str, clock: Clock) -> MutationDetector | None:
-    """Return a detector before ``sink`` if the environment has ``KCPCTL_MUTATION_DETECTOR=1``."""
-    if os.environ.get(_VARIABLE) != "1":
+    """Return a detector before ``sink`` if the environment asks for one."""
+    if os.environ.get(MUTATION_VARIABLE, "").lower() not in {"1", "true"}:
         return None
     return MutationDetector(sink, informer=informer, clock=clock)
