@@ -19,7 +19,7 @@ class Source(Protocol):
     def description(self) -> str:
         """What it watches, for messages."""
 
-    def add_handler(self, handler: EventHandler) -> Registration:
+    def add_handler(self, handler: EventHandler, *, resync_seconds: float = 0.0) -> Registration:
         """Deliver events, beginning with an add for each object that is there already."""
 
 
@@ -37,6 +37,7 @@ class EnqueueHandler:
         map_to: MapFunction,
         predicates: tuple[Predicate, ...],
     ) -> None:
+        self.name = queue.name
         self._queue = queue
         self._map_to = map_to
         self._predicates = predicates

@@ -2,6 +2,7 @@
 
 from kcpctl.informers.factory import InformerFactory
 from kcpctl.informers.handlers import EventHandler, HandlerFuncs, Registration
+from kcpctl.informers.ignoring import Ignore
 from kcpctl.informers.indexes import (
     CLUSTER_AND_NAMESPACE_INDEX,
     CLUSTER_INDEX,
@@ -11,6 +12,7 @@ from kcpctl.informers.indexes import (
 from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.lister import ClusterLister, Lister, NamespaceLister
 from kcpctl.informers.objects import BadObject, CachedObject, ObjectMetadata, Transform
+from kcpctl.informers.options import ReflectorOptions
 from kcpctl.informers.source import (
     ClientSource,
     ListerWatcher,
@@ -29,12 +31,14 @@ __all__ = [
     "ClusterView",
     "EventHandler",
     "HandlerFuncs",
+    "Ignore",
     "IndexFunction",
     "InformerFactory",
     "Lister",
     "ListerWatcher",
     "NamespaceLister",
     "ObjectMetadata",
+    "ReflectorOptions",
     "Registration",
     "SharedInformer",
     "StateStreamer",

@@ -28,6 +28,9 @@ class FakeRegistration:
         self.synced = False
         self.removed = False
 
+    def wait_for_sync(self, timeout_seconds: float) -> None:
+        pass
+
     def remove(self) -> None:
         self.removed = True
 
@@ -35,10 +38,14 @@ class FakeRegistration:
 class FakeInformer:
     def __init__(self, description: str = "deployments.apps of root") -> None:
         self.description = description
+        self.resync_seconds = 0.0
         self.handlers: list[EventHandler] = []
         self.registrations: list[FakeRegistration] = []
 
-    def add_handler(self, handler: EventHandler) -> FakeRegistration:
+    def add_handler(
+        self, handler: EventHandler, *, resync_seconds: float = 0.0
+    ) -> FakeRegistration:
+        self.resync_seconds = resync_seconds
         self.handlers.append(handler)
         self.registrations.append(FakeRegistration())
         return self.registrations[-1]
