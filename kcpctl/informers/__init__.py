@@ -1,5 +1,6 @@
 """Informers: a local copy of what an API server holds, and news of its changes."""
 
+from kcpctl.informers.aggregate import AggregateInformer
 from kcpctl.informers.factory import InformerFactory
 from kcpctl.informers.handlers import EventHandler, HandlerFuncs, Registration
 from kcpctl.informers.ignoring import Ignore
@@ -24,6 +25,7 @@ from kcpctl.informers.view import ClusterView
 __all__ = [
     "CLUSTER_AND_NAMESPACE_INDEX",
     "CLUSTER_INDEX",
+    "AggregateInformer",
     "BadObject",
     "CachedObject",
     "ClientSource",
