@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import queue
 import statistics
 import threading
@@ -214,14 +215,24 @@ RATIOS = [
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures the work queue.")
     parser.add_argument("--rounds", type=int, default=9)
-    rounds = parser.parse_args().rounds
+    parser.add_argument(
+        "--json", action="store_true", help="print each row's figures, one a round, as JSON"
+    )
+    arguments = parser.parse_args()
     rates: dict[str, list[float]] = {name: [] for name in ROWS}
     waits: dict[str, list[float]] = {"fifo": [], "fair": []}
-    for _ in range(rounds):
+    for _ in range(arguments.rounds):
         for name, run in ROWS.items():
             rates[name].append(run())
         waits["fifo"].append(quiet_wait(None))
         waits["fair"].append(quiet_wait(Fair()))
+    if arguments.json:
+        print(json.dumps(rates | {f"quiet wait, {name}": found for name, found in waits.items()}))
+    else:
+        print_table(rates, waits)
+
+
+def print_table(rates: dict[str, list[float]], waits: dict[str, list[float]]) -> None:
     print("| row | per second | divided by | ratio | must | aim |\n|---|---|---|---|---|---|")
     for name, base, must, aim in RATIOS:
         ratios = [ours / theirs for ours, theirs in zip(rates[name], rates[base], strict=True)]

@@ -1,7 +1,9 @@
 """Informers: a local copy of what an API server holds, and news of its changes."""
 
+from kcpctl.informers.aggregate import AggregateInformer
 from kcpctl.informers.factory import InformerFactory
 from kcpctl.informers.handlers import EventHandler, HandlerFuncs, Registration
+from kcpctl.informers.ignoring import Ignore
 from kcpctl.informers.indexes import (
     CLUSTER_AND_NAMESPACE_INDEX,
     CLUSTER_INDEX,
@@ -11,28 +13,34 @@ from kcpctl.informers.indexes import (
 from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.lister import ClusterLister, Lister, NamespaceLister
 from kcpctl.informers.objects import BadObject, CachedObject, ObjectMetadata, Transform
+from kcpctl.informers.options import ReflectorOptions
 from kcpctl.informers.source import (
     ClientSource,
     ListerWatcher,
     StateStreamer,
     StreamingClientSource,
 )
+from kcpctl.informers.view import ClusterView
 
 __all__ = [
     "CLUSTER_AND_NAMESPACE_INDEX",
     "CLUSTER_INDEX",
+    "AggregateInformer",
     "BadObject",
     "CachedObject",
     "ClientSource",
     "ClusterLister",
+    "ClusterView",
     "EventHandler",
     "HandlerFuncs",
+    "Ignore",
     "IndexFunction",
     "InformerFactory",
     "Lister",
     "ListerWatcher",
     "NamespaceLister",
     "ObjectMetadata",
+    "ReflectorOptions",
     "Registration",
     "SharedInformer",
     "StateStreamer",

@@ -12,13 +12,17 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from kcpctl.client import RawEvent, RawPage
+from kcpctl.informers import CachedObject, ObjectMetadata
+from kcpctl.logicalcluster import ClusterName
 
 __all__ = [
     "HANG",
     "ListRequest",
+    "LiveSource",
     "ScriptedSource",
     "StreamingSource",
     "WatchRequest",
+    "cached_object",
     "end_of_state",
     "event",
     "page",
@@ -126,6 +130,48 @@ class StreamingSource(ScriptedSource):
                 yield batch
 
 
+class LiveSource:
+    """A ``ListerWatcher`` that a test plays server to, while it is watched.
+
+    ``state`` is what every list answers, in full, or raises; ``send`` gives the watch that is open
+    an event, or an exception that ends it. ``list_versions`` has what was asked for.
+    """
+
+    def __init__(self, state: RawPage | Exception) -> None:
+        self.state = state
+        self.list_versions: list[str | None] = []
+        self.open_watches = 0
+        self._sent: asyncio.Queue[RawEvent | Exception] = asyncio.Queue()
+
+    def send(self, *sent: RawEvent | Exception) -> None:
+        """Let the watch yield these; on the loop's thread."""
+        for one in sent:
+            self._sent.put_nowait(one)
+
+    async def list(
+        self, *, resource_version: str | None, limit: int, continue_: str = ""
+    ) -> RawPage:
+        """Return the state."""
+        self.list_versions.append(resource_version)
+        if isinstance(self.state, Exception):
+            raise self.state
+        return self.state
+
+    async def watch(
+        self, *, resource_version: str, timeout_seconds: int
+    ) -> AsyncGenerator[Sequence[RawEvent], None]:
+        """Yield what is sent."""
+        self.open_watches += 1
+        try:
+            while True:
+                sent = await self._sent.get()
+                if isinstance(sent, Exception):
+                    raise sent
+                yield [sent]
+        finally:
+            self.open_watches -= 1
+
+
 def raw_object(
     name: str,
     resource_version: int | str,
@@ -150,6 +196,20 @@ def raw_object(
         meta["annotations"] = {**meta.get("annotations", {}), "kcp.io/cluster": cluster}
     obj = {"apiVersion": "v1", "kind": kind, "metadata": meta, **fields}
     return msgspec.Raw(json.dumps(obj, separators=(",", ":")).encode())
+
+
+def cached_object(key: str, cluster: str, meta: ObjectMetadata, raw: bytes = b"{}") -> CachedObject:
+    """Return an object as an informer would hold it, of that metadata."""
+    return CachedObject(
+        key,
+        ClusterName(cluster),
+        meta.uid,
+        meta.resource_version,
+        meta.generation,
+        meta.deletion_timestamp,
+        raw,
+        meta,
+    )
 
 
 def page(resource_version: int | str, *items: msgspec.Raw, continue_: str = "") -> RawPage:

@@ -112,7 +112,7 @@ class Site:
         async with asyncio.timeout(10):
             while not check():
                 await asyncio.sleep(0.005)
-                self.clock.step(0.2)
+                self.clock.step(3)
 
     def count(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0

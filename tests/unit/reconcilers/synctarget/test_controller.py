@@ -61,7 +61,8 @@ class Setup:
         informer = self.factory.informer(resource, types.get(resource, dict))
         decoder = ObjectDecoder(resource, cluster="root", multi_cluster=False)
         for obj in objects:
-            informer.apply(type_, decoder.decode(msgspec.Raw(msgspec.json.encode(obj))))
+            cached = decoder.decode(msgspec.Raw(msgspec.json.encode(obj)))
+            informer.apply(type_, cached, cached.meta.resource_version)
         return self.drain()
 
     def drain(self) -> list[str]:
