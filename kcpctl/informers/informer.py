@@ -22,7 +22,7 @@ from kcpctl.informers.objects import CachedObject, ObjectDecoder, Transform, is_
 from kcpctl.informers.options import DEFAULTS, ReflectorOptions
 from kcpctl.informers.reflector import Reflector, Sink
 from kcpctl.informers.resync import resync
-from kcpctl.informers.scope import Scope
+from kcpctl.informers.scope import Cache, Scope
 from kcpctl.informers.source import ClientSource, ListerWatcher, StreamingClientSource
 from kcpctl.informers.store import Store
 from kcpctl.informers.view import ClusterView
@@ -177,9 +177,11 @@ class SharedInformer(Generic[T]):
         """Whether it shows the objects of many logical clusters."""
         return self._scope.client.is_wildcard
 
-    def covers(self, write: Write) -> bool:
-        """Whether the object that was written is one that the store will show (CS-09, CS-11)."""
-        return self._scope.covers(write)
+    def cache_of(self, write: Write) -> Cache | None:
+        """Return what will have seen a write when its version is reached; None for what is not
+        in scope, or cannot be told (CS-09, CS-11).
+        """
+        return self if self._scope.covers(write) else None
 
     @property
     def last_error(self) -> Exception | None:

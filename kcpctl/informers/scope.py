@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient, Write
 from kcpctl.informers.selectors import parse_selector
 
-__all__ = ["Scope"]
+__all__ = ["Cache", "Scope"]
+
+
+class Cache(Protocol):
+    """A store that says which version of its collection it has reached."""
+
+    @property
+    def resource_version(self) -> str:
+        """That version, "" while it has none."""
 
 
 @dataclass(frozen=True, slots=True)
