@@ -11,7 +11,7 @@ from typing import Self
 
 from kcpctl.controller.mapping import MapFunction, own_key
 from kcpctl.controller.metrics import ControllerMetrics
-from kcpctl.controller.pending import Cache, PendingWrites
+from kcpctl.controller.pending import Informer, PendingWrites
 from kcpctl.controller.predicates import Predicate
 from kcpctl.controller.request import Reconciler
 from kcpctl.controller.source import EnqueueHandler, Source
@@ -135,7 +135,7 @@ class Controller:
         For informers whose listers the reconciler reads but whose events bring up no key; those
         that are watched need not be named.
         """
-        if isinstance(informer, Cache):
+        if isinstance(informer, Informer):
             self._pending.watch(informer)
             if informer.spans_clusters and not self._limited:
                 self.queue.arrange(partial(self._fair.limit, self.workers - 1))

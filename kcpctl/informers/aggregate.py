@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient, Write
@@ -17,6 +17,7 @@ from kcpctl.informers.lister import Lister
 from kcpctl.informers.metrics import InformerMetrics
 from kcpctl.informers.objects import CachedObject
 from kcpctl.informers.resync import resync
+from kcpctl.informers.scope import Cache
 from kcpctl.informers.store import Store
 from kcpctl.informers.view import ClusterView
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, IOLoop, Metrics, TaskSet
@@ -102,14 +103,14 @@ class AggregateInformer(Generic[T]):
         errors = {member.name: member.informer.last_error for member in members}
         return {name: error for name, error in errors.items() if error is not None}
 
-    @property
-    def resource_version(self) -> str:
-        """Always "": the versions of several servers cannot be compared (KCP-22)."""
-        return ""
+    spans_clusters: Final = True
 
-    def covers(self, write: Write) -> bool:
-        """Whether it can tell when a write has reached the store: never, see above (CS-11)."""
-        return False
+    def cache_of(self, write: Write) -> Cache | None:
+        """Return the member that will show what was written, if any: versions are its own."""
+        for member in (self._members or {}).values():
+            if (cache := member.informer.cache_of(write)) is not None:
+                return cache
+        return None
 
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Add an index; raises ValueError for a name in use."""

@@ -23,7 +23,7 @@ from kcpctl.informers.objects import CachedObject, Transform, is_older
 from kcpctl.informers.options import DEFAULTS, ReflectorOptions
 from kcpctl.informers.reflector import Reflector, Sink
 from kcpctl.informers.resync import resync
-from kcpctl.informers.scope import Scope
+from kcpctl.informers.scope import Cache, Scope
 from kcpctl.informers.source import ListerWatcher
 from kcpctl.informers.store import Store
 from kcpctl.informers.view import ClusterView
@@ -60,6 +60,8 @@ class SharedInformer(Generic[T]):
     metadata_only: have the server send PartialObjectMetadata; the lister returns that, as a dict.
     transform: what is kept of each object (INF-29). An object that it raises for is reported and
         skipped, and nothing else (FIFO-18 fixed).
+    compact: hold objects compressed: a third of the memory or less, for some 20 microseconds of CPU
+        time for each object that comes and 5 for each that is read.
     ignore: what is left out altogether (KCP-15); an object that begins to match is deleted. Better
         than a handler that looks away: nothing is stored. A selector is better still.
     options: of the reflector.
@@ -83,6 +85,7 @@ class SharedInformer(Generic[T]):
         streaming: bool = True,
         metadata_only: bool = False,
         transform: Transform | None = None,
+        compact: bool = False,
         ignore: Ignore | None = None,
         initial_states: InitialStates = PROCESS,
         options: ReflectorOptions = DEFAULTS,
@@ -102,7 +105,7 @@ class SharedInformer(Generic[T]):
         self._detector = detector_if_wanted(self, self.description, clock)
         self._reflector = Reflector(
             source or self._scope.source(streaming=streaming),
-            self._scope.decoder(transform),
+            self._scope.decoder(transform, compact=compact),
             self._sink(ignore),
             description=self.description,
             clock=clock,
@@ -167,9 +170,11 @@ class SharedInformer(Generic[T]):
         """Whether it shows the objects of many logical clusters."""
         return self._scope.client.is_wildcard
 
-    def covers(self, write: Write) -> bool:
-        """Whether the object that was written is one that the store will show (CS-09, CS-11)."""
-        return self._scope.covers(write)
+    def cache_of(self, write: Write) -> Cache | None:
+        """Return what will have seen a write when its version is reached; None for what is not
+        in scope, or cannot be told (CS-09, CS-11).
+        """
+        return self if self._scope.covers(write) else None
 
     @property
     def last_error(self) -> Exception | None:

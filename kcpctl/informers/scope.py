@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient, Write
@@ -10,7 +11,15 @@ from kcpctl.informers.objects import ObjectDecoder, Transform
 from kcpctl.informers.selectors import parse_selector
 from kcpctl.informers.source import ClientSource, ListerWatcher, StreamingClientSource
 
-__all__ = ["Scope"]
+__all__ = ["Cache", "Scope"]
+
+
+class Cache(Protocol):
+    """A store that says which version of its collection it has reached."""
+
+    @property
+    def resource_version(self) -> str:
+        """That version, "" while it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +53,7 @@ class Scope:
             metadata_only=self.metadata_only,
         )
 
-    def decoder(self, transform: Transform | None) -> ObjectDecoder:
+    def decoder(self, transform: Transform | None, *, compact: bool) -> ObjectDecoder:
         """Return what makes cached objects of them."""
         return ObjectDecoder(
             self.resource,
@@ -52,6 +61,7 @@ class Scope:
             multi_cluster=self.client.is_multi_cluster,
             transform=transform,
             metadata_only=self.metadata_only,
+            compact=compact,
         )
 
     def covers(self, write: Write) -> bool:
