@@ -14,6 +14,8 @@ from kcpctl.informers.indexes import (
 from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.lister import ClusterLister, Lister, NamespaceLister
 from kcpctl.informers.objects import BadObject, CachedObject, ObjectMetadata, Transform
+from kcpctl.informers.options import ReflectorOptions
+from kcpctl.informers.scope import Cache
 from kcpctl.informers.source import (
     ClientSource,
     ListerWatcher,
@@ -27,6 +29,7 @@ __all__ = [
     "CLUSTER_INDEX",
     "AggregateInformer",
     "BadObject",
+    "Cache",
     "CachedObject",
     "ClientSource",
     "ClusterLister",
@@ -41,6 +44,7 @@ __all__ = [
     "ListerWatcher",
     "NamespaceLister",
     "ObjectMetadata",
+    "ReflectorOptions",
     "Registration",
     "ResourceSubscriber",
     "SharedInformer",
