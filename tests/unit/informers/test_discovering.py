@@ -62,12 +62,9 @@ class Server:
         self._lines: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def request(self, call: Call) -> Response:
-        of_crds = call.path.endswith(CRDS.plural)
-        body = {
-            "kind": "List",
-            "metadata": {"resourceVersion": "1"},
-            "items": self.definitions if of_crds else [],
-        }
+        lists = {CRDS.plural: self.definitions, WIDGETS.plural: self.widgets}
+        items = lists.get(call.path.rpartition("/")[2], [])
+        body = {"kind": "List", "metadata": {"resourceVersion": "1"}, "items": items}
         return Response(200, {}, msgspec.json.encode(body))
 
     async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
