@@ -3,6 +3,7 @@
 from kcpctl.client.blocking import Client, ResourceClient
 from kcpctl.client.client import AsyncClient, ClientOptions
 from kcpctl.client.config import ClientConfig, ExecPlugin, Impersonation
+from kcpctl.client.gate import WriteGate
 from kcpctl.client.kubeconfig import config_from_kubeconfig, load_config
 from kcpctl.client.objects import ItemList, PatchType, RawEvent, RawPage, WatchEvent
 from kcpctl.client.resource import AsyncResourceClient
@@ -25,6 +26,7 @@ __all__ = [
     "Response",
     "Transport",
     "WatchEvent",
+    "WriteGate",
     "config_from_kubeconfig",
     "load_config",
 ]

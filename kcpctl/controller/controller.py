@@ -12,7 +12,14 @@ from kcpctl.controller.metrics import ControllerMetrics, Outcome
 from kcpctl.controller.predicates import Predicate
 from kcpctl.controller.request import Reconciler, Request, Result
 from kcpctl.controller.source import EnqueueHandler, Source
-from kcpctl.errors import Conflict, KcpctlError, NotConnected, TerminalError, TooManyRequests
+from kcpctl.errors import (
+    Conflict,
+    KcpctlError,
+    NotConnected,
+    NotLeading,
+    TerminalError,
+    TooManyRequests,
+)
 from kcpctl.informers import Registration
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
@@ -225,6 +232,11 @@ class Controller:
             self.queue.forget(key)
             self.queue.add_after(key, _NOT_CONNECTED_SAFETY_SECONDS)
             return "requeue_after"
+        if isinstance(error, NotLeading):
+            # This process is about to end; the next leader's initial list has the key.
+            _log.debug("Left to the next leader", exc_info=error)
+            self.queue.forget(key)
+            return "success"
         if isinstance(error, Conflict) and not _is_apply_conflict(error):
             _log.debug("Trying again after a conflict", exc_info=error)
             self.queue.add_after(key, _CONFLICT_DELAY_SECONDS)
