@@ -202,14 +202,20 @@ class AsyncClient:
         query: Mapping[str, str] | None = None,
         timeout_seconds: float,
         accept: str = "application/json",
+        retry: bool = True,
     ) -> AsyncGenerator[bytes, None]:
-        """GET a path and yield its bytes as they come, for ``timeout_seconds`` at most."""
+        """GET a path and yield its bytes as they come, for ``timeout_seconds`` at most.
+
+        The first piece is empty: it says that the server has begun to answer. With ``retry=False``
+        a failure before that is reported at once.
+        """
         call = Call(
             "GET",
             self._full_path(path),
             query=query or {},
             accept=accept,
             timeout_seconds=timeout_seconds,
+            retry=retry,
         )
         return self._transport.stream(call)
 

@@ -88,6 +88,7 @@ class HttpTransport:
         _keep_alive(response)
         try:
             with self._in_flight.reading(response):
+                yield b""
                 async for chunk in response.content.iter_any():
                     yield chunk
         except _FAILURES as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Final
 
 import msgspec
 
@@ -12,18 +13,23 @@ from kcpctl.errors import ApiError, TransportError, error_from_status
 
 __all__ = ["LineSplitter", "batches", "events"]
 
+# API servers accept objects of 3 MiB at most, and a line holds one of them.
+_MAX_LINE_BYTES: Final = 32 * 1024 * 1024
+
 
 class LineSplitter:
-    """Cuts a stream of chunks into lines of any length.
+    """Cuts a stream of chunks into lines.
 
     A line of several MiB arrives in hundreds of chunks; each byte is looked at once and joined
-    once. Blank lines are dropped. One owner.
+    once. Blank lines are dropped. A line that does not come to its end must not fill the memory:
+    beyond 32 MiB it is a TransportError. One owner.
     """
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_parts", "_size")
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
+        self._size = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the lines that ``chunk`` completes."""
@@ -31,10 +37,14 @@ class LineSplitter:
         following = lines.pop()
         if not lines:
             self._parts.append(following)
+            self._size += len(following)
+            if self._size > _MAX_LINE_BYTES:
+                raise TransportError(f"no line is longer than {_MAX_LINE_BYTES} bytes")
             return lines
         if self._parts:
             lines[0] = b"".join((*self._parts, lines[0]))
         self._parts = [following] if following else []
+        self._size = len(following)
         return [line for line in lines if line and not line.isspace()]
 
     def rest(self) -> bytes:
@@ -56,13 +66,13 @@ async def events(
 async def batches(
     chunks: AsyncGenerator[bytes, None], description: str
 ) -> AsyncGenerator[list[RawEvent], None]:
-    """Yield the same, all events together that a chunk completes."""
+    """Yield the same, all events together that a chunk completes; none for an empty chunk."""
     lines = LineSplitter()
     async with aclosing(chunks):
         try:
             async for chunk in chunks:
                 batch, error = _cut(lines.feed(chunk), description)
-                if batch:
+                if batch or not chunk:
                     yield batch
                 if error is not None:
                     raise error

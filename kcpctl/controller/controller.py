@@ -105,16 +105,19 @@ class Controller:
         *,
         map_to: MapFunction | None = None,
         predicates: Sequence[Predicate] = (),
+        resync_seconds: float = 0.0,
     ) -> Self:
         """Enqueue a key for each event of ``informer`` that all ``predicates`` pass.
 
-        The key is the object's own; ``map_to`` gives other ones (see :func:`for_owner`). Returns
-        the controller, so that calls can be chained.
+        The key is the object's own; ``map_to`` gives other ones (see :func:`for_owner`). With
+        ``resync_seconds`` all of them come again that often, with low priority. Returns the
+        controller, so that calls can be chained.
         """
         if self._started:
             raise RuntimeError(f"controller {self.name!r} runs already: watch before starting it")
         handler = EnqueueHandler(self.queue, map_to=map_to or own_key, predicates=tuple(predicates))
-        self._registrations.append((informer, informer.add_handler(handler)))
+        registration = informer.add_handler(handler, resync_seconds=resync_seconds)
+        self._registrations.append((informer, registration))
         return self
 
     def enqueue(self, key: str) -> None:

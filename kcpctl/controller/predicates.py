@@ -38,11 +38,10 @@ class GenerationChanged:
         """Return whether the spec changed."""
         if old is None or new is None:
             return True
-        before, after = old.meta, new.meta
-        return (before.generation, before.uid, before.deletion_timestamp) != (
-            after.generation,
-            after.uid,
-            after.deletion_timestamp,
+        return (old.generation, old.uid, old.deletion_timestamp) != (
+            new.generation,
+            new.uid,
+            new.deletion_timestamp,
         )
 
 
@@ -67,7 +66,7 @@ class ResourceVersionChanged:
 
     def __call__(self, old: CachedObject | None, new: CachedObject | None) -> bool:
         """Return whether the object changed at all."""
-        return old is None or new is None or old.meta.resource_version != new.meta.resource_version
+        return old is None or new is None or old.resource_version != new.resource_version
 
 
 def any_of(*predicates: Predicate) -> Predicate:

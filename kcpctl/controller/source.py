@@ -19,7 +19,7 @@ class Source(Protocol):
     def description(self) -> str:
         """What it watches, for messages."""
 
-    def add_handler(self, handler: EventHandler) -> Registration:
+    def add_handler(self, handler: EventHandler, *, resync_seconds: float = 0.0) -> Registration:
         """Deliver events, beginning with an add for each object that is there already."""
 
 
@@ -37,6 +37,7 @@ class EnqueueHandler:
         map_to: MapFunction,
         predicates: tuple[Predicate, ...],
     ) -> None:
+        self.name = queue.name
         self._queue = queue
         self._map_to = map_to
         self._predicates = predicates
@@ -50,9 +51,9 @@ class EnqueueHandler:
 
         A new spec is a new try: the failures of the old one do not delay it.
         """
-        if self._map_to is own_key and old.meta.generation != new.meta.generation:
+        if self._map_to is own_key and old.generation != new.generation:
             self._queue.forget(new.key)
-        resync = old.meta.resource_version == new.meta.resource_version
+        resync = old.resource_version == new.resource_version
         self._enqueue(old, new, LOW_PRIORITY if resync else 0)
 
     def on_delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:

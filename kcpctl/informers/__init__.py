@@ -1,7 +1,9 @@
 """Informers: a local copy of what an API server holds, and news of its changes."""
 
+from kcpctl.informers.aggregate import AggregateInformer
 from kcpctl.informers.factory import InformerFactory
 from kcpctl.informers.handlers import EventHandler, HandlerFuncs, Registration
+from kcpctl.informers.ignoring import Ignore
 from kcpctl.informers.indexes import (
     CLUSTER_AND_NAMESPACE_INDEX,
     CLUSTER_INDEX,
@@ -11,6 +13,7 @@ from kcpctl.informers.indexes import (
 from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.lister import ClusterLister, Lister, NamespaceLister
 from kcpctl.informers.objects import BadObject, CachedObject, ObjectMetadata, Transform
+from kcpctl.informers.options import ReflectorOptions
 from kcpctl.informers.source import (
     ClientSource,
     ListerWatcher,
@@ -22,6 +25,7 @@ from kcpctl.informers.view import ClusterView
 __all__ = [
     "CLUSTER_AND_NAMESPACE_INDEX",
     "CLUSTER_INDEX",
+    "AggregateInformer",
     "BadObject",
     "CachedObject",
     "ClientSource",
@@ -29,12 +33,14 @@ __all__ = [
     "ClusterView",
     "EventHandler",
     "HandlerFuncs",
+    "Ignore",
     "IndexFunction",
     "InformerFactory",
     "Lister",
     "ListerWatcher",
     "NamespaceLister",
     "ObjectMetadata",
+    "ReflectorOptions",
     "Registration",
     "SharedInformer",
     "StateStreamer",

@@ -10,8 +10,10 @@ from typing import Any, TypeVar, overload
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient
+from kcpctl.informers.ignoring import Ignore
 from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.objects import Transform
+from kcpctl.informers.options import DEFAULTS, ReflectorOptions
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
     SYSTEM_RANDOM,
@@ -26,7 +28,7 @@ __all__ = ["InformerFactory"]
 
 T = TypeVar("T")
 _Informer = SharedInformer[Any]
-_Arguments = tuple[Resource, type, str | None, str, str, bool, Transform | None]
+_Arguments = tuple[Resource, type, str | None, str, str, bool, Transform | None, Ignore | None]
 
 
 class InformerFactory:
@@ -39,6 +41,7 @@ class InformerFactory:
     ----------
     name: tells the factories of a process apart in metrics, for example ``upstream``.
     streaming: whether full states are asked for as streams, with lists for servers that have none.
+    options: of each informer's reflector.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class InformerFactory:
         metrics: Metrics | None = None,
         page_size: int | None = None,
         streaming: bool = True,
+        options: ReflectorOptions = DEFAULTS,
     ) -> None:
         self._client = client
         self._io_loop = io_loop
@@ -61,6 +65,7 @@ class InformerFactory:
         self._metrics = metrics
         self._page_size = page_size
         self._streaming = streaming
+        self._options = options
         self._tasks = TaskSet(f"informers {name}".rstrip())
         self._lock = threading.Lock()
         # Guarded by _lock.
@@ -78,6 +83,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         transform: Transform | None = None,
+        ignore: Ignore | None = None,
     ) -> SharedInformer[Unstructured]: ...
 
     @overload
@@ -91,6 +97,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         transform: Transform | None = None,
+        ignore: Ignore | None = None,
     ) -> SharedInformer[T]: ...
 
     def informer(
@@ -103,6 +110,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         transform: Transform | None = None,
+        ignore: Ignore | None = None,
     ) -> _Informer:
         """Return the informer for these arguments; the same arguments give the same one (FAC-01).
 
@@ -116,6 +124,7 @@ class InformerFactory:
             field_selector,
             metadata_only,
             transform,
+            ignore,
         )
         with self._lock:
             self._check_open()
@@ -136,6 +145,8 @@ class InformerFactory:
                     streaming=self._streaming,
                     metadata_only=metadata_only,
                     transform=transform,
+                    ignore=ignore,
+                    options=self._options,
                 )
             return informer
 

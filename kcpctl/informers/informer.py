@@ -11,22 +11,26 @@ from typing import Generic, TypeVar
 
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient
-from kcpctl.informers.dispatch import Dispatch
+from kcpctl.informers.deliveries import Deliveries, Delivery, is_same
 from kcpctl.informers.handlers import EventHandler, Registration
+from kcpctl.informers.ignoring import Ignore, Ignoring
 from kcpctl.informers.indexes import CLUSTER_INDEX, IndexFunction
 from kcpctl.informers.initial import PROCESS, InitialStates
 from kcpctl.informers.lister import Lister
 from kcpctl.informers.metrics import InformerMetrics
 from kcpctl.informers.objects import CachedObject, ObjectDecoder, Transform, is_older
-from kcpctl.informers.reflector import Reflector
+from kcpctl.informers.options import DEFAULTS, ReflectorOptions
+from kcpctl.informers.reflector import Reflector, Sink
+from kcpctl.informers.resync import resync
 from kcpctl.informers.source import ClientSource, ListerWatcher, StreamingClientSource
 from kcpctl.informers.store import Store
 from kcpctl.informers.view import ClusterView
-from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, get_logger
+from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, TaskSet, get_logger
 
 __all__ = ["SharedInformer"]
 
 T = TypeVar("T")
+P = TypeVar("P")
 _log = get_logger(__name__)
 
 
@@ -34,19 +38,6 @@ class _State(Enum):
     NEW = "new"
     RUNNING = "running"
     STOPPED = "stopped"
-
-
-class _Registration:
-    """See :class:`Registration`. ``live`` is guarded by the informer's delivery lock."""
-
-    def __init__(self, handler: EventHandler, remove: Callable[[_Registration], None]) -> None:
-        self.handler = handler
-        self.live = True
-        self.synced = False
-        self._remove = remove
-
-    def remove(self) -> None:
-        self._remove(self)
 
 
 class SharedInformer(Generic[T]):
@@ -57,9 +48,9 @@ class SharedInformer(Generic[T]):
     is written by the reflector and nobody else (INF-40).
 
     For each change the store comes first and handlers second. Handlers run inline on the I/O
-    thread; the queue behind them is the buffer. An update with the version that is stored already
-    is not delivered (INF-39), and an event older than what is stored is not applied: only a full
-    list may go back in time (pitfall 7).
+    thread, and the queue behind them is the buffer; or they ask for a buffer and a thread of their
+    own. An update with the version that is stored already is not delivered (INF-39), and an event
+    older than what is stored is not applied: only a full list may go back in time (pitfall 7).
 
     Parameters
     ----------
@@ -67,6 +58,9 @@ class SharedInformer(Generic[T]):
     metadata_only: have the server send PartialObjectMetadata; the lister returns that, as a dict.
     transform: what is kept of each object (INF-29). An object that it raises for is reported and
         skipped, and nothing else (FIFO-18 fixed).
+    ignore: what is left out altogether (KCP-15); an object that begins to match is deleted. Better
+        than a handler that looks away: nothing is stored. A selector is better still.
+    options: of the reflector.
     """
 
     def __init__(
@@ -87,7 +81,9 @@ class SharedInformer(Generic[T]):
         streaming: bool = True,
         metadata_only: bool = False,
         transform: Transform | None = None,
+        ignore: Ignore | None = None,
         initial_states: InitialStates = PROCESS,
+        options: ReflectorOptions = DEFAULTS,
     ) -> None:
         self.resource = resource
         parts = (namespace, label_selector, field_selector, "metadata" if metadata_only else "")
@@ -95,17 +91,23 @@ class SharedInformer(Generic[T]):
         self.description = f"{resource.group_resource} of {client.cluster_name}" + (
             f" ({scope})" if scope else ""
         )
+        self._clock = clock
         self._metrics = InformerMetrics(metrics, name, resource.group_resource, scope)
         self._store = Store(
             on_index_error=lambda: self._metrics.count("informer_index_errors_total")
         )
         self.lister: Lister[T] = Lister(self._store, resource, type)
-        make_source = StreamingClientSource if streaming else ClientSource
+        sink: Sink = self
+        if ignore is not None:
+            sink = Ignoring(
+                self, ignore, on_error=lambda: self._metrics.count("informer_ignore_errors_total")
+            )
         self._reflector = Reflector(
             source
-            or make_source(
+            or _source(
                 client,
                 resource,
+                streaming=streaming,
                 namespace=namespace,
                 label_selector=label_selector,
                 field_selector=field_selector,
@@ -118,7 +120,7 @@ class SharedInformer(Generic[T]):
                 transform=transform,
                 metadata_only=metadata_only,
             ),
-            self,
+            sink,
             description=self.description,
             clock=clock,
             rng=rng,
@@ -127,13 +129,18 @@ class SharedInformer(Generic[T]):
             initial_states=initial_states,
             server="" if source else client.url,
             resource=str(resource.group_resource),
+            options=options,
         )
         self._resource_version = ""
+        self._has_state = False
         self._synced = asyncio.Event()
-        self._delivery = threading.RLock()
-        """Held over each delivery and each change of what follows."""
-        self._registrations: tuple[_Registration, ...] = ()
-        self._views: Dispatch | None = None
+        self._deliveries = Deliveries(
+            self.description,
+            clock=clock,
+            metrics=self._metrics,
+            ailment=lambda: self._reflector.last_error,
+        )
+        # Guarded by the lock of the deliveries.
         self._state = _State.NEW
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: int | None = None
@@ -142,9 +149,10 @@ class SharedInformer(Generic[T]):
 
     @property
     def synced(self) -> bool:
-        """Whether the first full state is stored and every handler there was has seen it.
+        """Whether the first full state is stored, and was delivered to every handler there was.
 
-        Once true it stays true (INF-24).
+        A buffered handler may not have seen it yet: ask its registration (INF-22). Once true it
+        stays true (INF-24).
         """
         return self._synced.is_set()
 
@@ -167,49 +175,74 @@ class SharedInformer(Generic[T]):
         """Add an index, before the start or after it; raises ValueError for a name in use."""
         self._store.add_index(name, function)
 
-    def add_handler(self, handler: EventHandler) -> Registration:
+    def add_handler(
+        self,
+        handler: EventHandler,
+        *,
+        matches: Callable[[CachedObject], bool] | None = None,
+        buffered: bool = False,
+        resync_seconds: float = 0.0,
+    ) -> Registration:
         """Let ``handler`` hear of every change from now on.
 
         Added after the start it gets an add for each object that is stored, then what changes;
         nothing is missed and nothing comes twice (INF-08). That replay happens on the I/O thread,
         so from another thread it may come after this returns. Raises RuntimeError when the informer
         has ended (INF-09).
+
+        Parameters
+        ----------
+        matches: hear only of objects for which this is true, as if there were no others (INF-17).
+        buffered: for a handler that blocks or takes its time: it is called on a thread of its own.
+            Meanwhile the changes of each object collapse to one (see :class:`Backlog`).
+        resync_seconds: how often to hear of everything that is stored once more, as updates from
+            each object to itself; 0 is never, less than a second is a second. After the start it
+            cannot be more often than any handler asked for before it (INF-35 to INF-37).
         """
-        registration = _Registration(handler, self._remove)
-        with self._delivery:
-            if self._state is _State.STOPPED:
-                raise RuntimeError(f"the informer of {self.description} has ended")
-            if self._loop is None:
-                self._registrations += (registration,)
-            elif threading.get_ident() == self._thread:
-                self._join(registration)
-            else:
-                self._loop.call_soon_threadsafe(self._join, registration)
-        return registration
+        return self._add(
+            handler, "", matches=matches, buffered=buffered, resync_seconds=resync_seconds
+        )
 
     def cluster(self, name: str) -> ClusterView[T]:
         """Return a view of one logical cluster, with handlers of its own (KCP-12).
 
-        Any number of views costs each event no more than one handler. Raises RuntimeError when the
-        informer has ended.
+        An event costs as much as there are handlers of its cluster, whatever the number of views.
         """
-        with self._delivery:
-            if self._views is None:
-                views = Dispatch(
-                    self._store,
-                    self,
-                    on_error=lambda: self._metrics.count("informer_handler_errors_total"),
-                )
-                views.follow(self.add_handler(views))
-                self._views = views
-            return ClusterView(self.lister, self._views, name)
+        return ClusterView(self, self._add, self.lister.cluster(name), name)
 
-    def _remove(self, registration: _Registration) -> None:
-        with self._delivery:
-            registration.live = False
-            self._registrations = tuple(
-                other for other in self._registrations if other is not registration
+    def _add(
+        self,
+        handler: EventHandler,
+        cluster: str,
+        *,
+        matches: Callable[[CachedObject], bool] | None,
+        buffered: bool,
+        resync_seconds: float,
+    ) -> Delivery:
+        with self._deliveries.lock:
+            if self._state is _State.STOPPED:
+                raise RuntimeError(f"the informer of {self.description} has ended")
+            delivery = self._deliveries.register(
+                handler,
+                cluster=cluster,
+                matches=matches,
+                buffered=buffered,
+                resync_seconds=resync_seconds,
             )
+            if self._state is _State.NEW:
+                self._deliveries.join(delivery, None)
+            else:
+                self._on_io_thread(self._join, delivery)
+        return delivery
+
+    def _join(self, delivery: Delivery) -> None:
+        if not self._has_state:
+            self._deliveries.join(delivery, None)
+        elif delivery.cluster:
+            there = self._store.by_index(CLUSTER_INDEX, delivery.cluster)
+            self._deliveries.join(delivery, there)
+        else:
+            self._deliveries.join(delivery, self._store.all())
 
     def remove(self, cluster: str) -> None:
         """Forget a logical cluster: its objects leave store and indexes, with deletes delivered.
@@ -219,22 +252,35 @@ class SharedInformer(Generic[T]):
         sends afterwards is added again. From another thread than the I/O thread it may happen
         after this returns, as with :meth:`add_handler`.
         """
-        with self._delivery:
-            loop = self._loop
-            if loop is None or self._state is _State.STOPPED:
-                return
-        if threading.get_ident() == self._thread:
-            self._remove_cluster(cluster)
-        else:
-            loop.call_soon_threadsafe(self._remove_cluster, cluster)
+        self._on_io_thread(self._remove_cluster, cluster)
+
+    def relist(self) -> None:
+        """End the watch and read the newest state there is, past every cache (KCP-16).
+
+        For those who know that what is stored cannot be right. Nothing happens before the start
+        and after the end; from another thread it may happen after this returns.
+        """
+        with self._deliveries.lock:
+            if self._loop is not None and self._state is not _State.STOPPED:
+                self._loop.call_soon_threadsafe(self._reflector.relist)
 
     def _remove_cluster(self, cluster: str) -> None:
         for obj in self._store.by_index(CLUSTER_INDEX, cluster):
             # A handler of one of these deletes may have removed it already.
             if self._store.get(obj.key) is obj:
                 self._store.remove(obj.key)
-                with self._delivery:
-                    self._notify_delete(self._registrations, obj, unknown=True)
+                self._deliveries.delete(obj, final_state_unknown=True)
+
+    def _on_io_thread(self, call: Callable[[P], None], argument: P) -> None:
+        """Run a call there, now or soon; not at all before the start or after the end."""
+        with self._deliveries.lock:
+            loop = self._loop
+            if loop is None or self._state is _State.STOPPED:
+                return
+            if threading.get_ident() != self._thread:
+                loop.call_soon_threadsafe(call, argument)
+                return
+        call(argument)
 
     # The I/O thread.
 
@@ -248,7 +294,7 @@ class SharedInformer(Generic[T]):
         A second call while it runs is a warning and returns at once; after the end it raises
         RuntimeError (INF-25).
         """
-        with self._delivery:
+        with self._deliveries.lock:
             if self._state is _State.RUNNING:
                 _log.warning("Informer runs already", informer=self.description)
                 return
@@ -257,21 +303,31 @@ class SharedInformer(Generic[T]):
             self._state = _State.RUNNING
             self._loop = asyncio.get_running_loop()
             self._thread = threading.get_ident()
+            check_seconds = self._deliveries.begin()
         self._metrics.bind(
             synced=lambda: float(self.synced),
             objects=lambda: len(self._store),
             streams_state=lambda: float(self._reflector.streamed),
             silence_seconds=lambda: self._reflector.silence_seconds,
         )
+        tasks = TaskSet(f"informer {self.description}")
         try:
+            if check_seconds:
+                told = resync(
+                    self._deliveries,
+                    self._store,
+                    self._clock,
+                    check_seconds,
+                    lambda: self._reflector.watching,
+                )
+                tasks.spawn(told, name="resync")
             await self._reflector.run()
         finally:
-            with self._delivery:
+            with self._deliveries.lock:
                 self._state = _State.STOPPED
-                self._registrations = ()
-                if self._views is not None:
-                    self._views.close()
             self._metrics.unbind()
+            await tasks.close()
+            await self._deliveries.end()
 
     def replace(self, objects: list[CachedObject], resource_version: str) -> None:
         """Take a full list: for the reflector only.
@@ -282,21 +338,9 @@ class SharedInformer(Generic[T]):
         after = {obj.key: obj for obj in objects}
         before = self._store.replace(after)
         self._resource_version = resource_version
-        initial = not self.synced
-        with self._delivery:
-            there = self._registrations
-            for key, obj in before.items():
-                if key not in after:
-                    self._notify_delete(there, obj, unknown=True)
-            for key, obj in after.items():
-                old = before.get(key)
-                if old is None:
-                    self._notify_add(there, obj, initial=initial)
-                elif not _same(old, obj):
-                    self._notify_update(there, old, obj)
-            for registration in there:
-                registration.synced = True
-            self._synced.set()
+        initial, self._has_state = not self._has_state, True
+        self._deliveries.replace(before, after, is_initial=initial)
+        self._synced.set()
 
     def apply(self, event_type: str, obj: CachedObject, resource_version: str) -> None:
         """Take one event: for the reflector only.
@@ -308,23 +352,22 @@ class SharedInformer(Generic[T]):
         self._resource_version = resource_version
         if not changed:
             return
-        with self._delivery:
-            if event_type == "DELETED":
-                self._notify_delete(self._registrations, obj, unknown=False)
-            elif old is None:
-                self._notify_add(self._registrations, obj, initial=False)
-            else:
-                self._notify_update(self._registrations, old, obj)
+        if event_type == "DELETED":
+            self._deliveries.delete(obj, final_state_unknown=False)
+        elif old is None:
+            self._deliveries.add(obj, is_initial=False)
+        else:
+            self._deliveries.update(old, obj)
 
     def _store_event(self, event_type: str, old: CachedObject | None, obj: CachedObject) -> bool:
         """Bring the store up to an event; return whether there is something to tell."""
-        if old is not None and is_older(obj.meta.resource_version, old.meta.resource_version):
+        if old is not None and is_older(obj.resource_version, old.resource_version):
             # Perhaps of a predecessor with another uid, which must not remove its successor either.
             return False
         if event_type == "DELETED":
             self._store.remove(obj.key)
             return old is not None
-        if old is not None and _same(old, obj):
+        if old is not None and is_same(old, obj):
             return False
         self._store.put(obj)
         return True
@@ -333,64 +376,22 @@ class SharedInformer(Generic[T]):
         """Take a bookmark (FIFO-23): for the reflector only."""
         self._resource_version = resource_version
 
-    # The I/O thread, with the delivery lock.
 
-    def _join(self, registration: _Registration) -> None:
-        with self._delivery:
-            if not registration.live or self._state is _State.STOPPED:
-                return
-            # What a handler changes while it is told belongs to nobody's second telling.
-            self._registrations += (registration,)
-            if self.synced:
-                for obj in self._store.all():
-                    self._notify_add((registration,), obj, initial=True)
-                registration.synced = True
-
-    def _notify_add(
-        self, there: tuple[_Registration, ...], obj: CachedObject, *, initial: bool
-    ) -> None:
-        for registration in there:
-            if registration.live:
-                try:
-                    registration.handler.on_add(obj, is_initial=initial)
-                except Exception as error:  # noqa: BLE001 - see _handler_failed
-                    self._handler_failed(registration, obj, error)
-
-    def _notify_update(
-        self, there: tuple[_Registration, ...], old: CachedObject, new: CachedObject
-    ) -> None:
-        for registration in there:
-            if registration.live:
-                try:
-                    registration.handler.on_update(old, new)
-                except Exception as error:  # noqa: BLE001 - see _handler_failed
-                    self._handler_failed(registration, new, error)
-
-    def _notify_delete(
-        self, there: tuple[_Registration, ...], obj: CachedObject, *, unknown: bool
-    ) -> None:
-        for registration in there:
-            if registration.live:
-                try:
-                    registration.handler.on_delete(obj, final_state_unknown=unknown)
-                except Exception as error:  # noqa: BLE001 - see _handler_failed
-                    self._handler_failed(registration, obj, error)
-
-    def _handler_failed(
-        self, registration: _Registration, obj: CachedObject, error: Exception
-    ) -> None:
-        """A handler that raises hurts nobody else, and does not stay unsynced (fixes INF-16)."""
-        self._metrics.count("informer_handler_errors_total")
-        _log.error(
-            "Event handler failed",
-            informer=self.description,
-            handler=type(registration.handler).__name__,
-            key=obj.key,
-            exc_info=error,
-        )
-
-
-def _same(one: CachedObject, other: CachedObject) -> bool:
-    return (
-        one.meta.resource_version == other.meta.resource_version and one.meta.uid == other.meta.uid
+def _source(
+    client: AsyncClient,
+    resource: Resource,
+    *,
+    streaming: bool,
+    namespace: str | None,
+    label_selector: str,
+    field_selector: str,
+    metadata_only: bool,
+) -> ListerWatcher:
+    return (StreamingClientSource if streaming else ClientSource)(
+        client,
+        resource,
+        namespace=namespace,
+        label_selector=label_selector,
+        field_selector=field_selector,
+        metadata_only=metadata_only,
     )

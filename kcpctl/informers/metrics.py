@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -23,10 +24,14 @@ _COUNTERS: Final = {
     "reflector_watches_total": "Watches that were started",
     "reflector_short_watches_total": "Watches that ended in under a second without an event",
     "informer_skipped_objects_total": "Objects and events that could not be used",
+    "informer_store_errors_total": "Events that the store could not take",
     "informer_handler_errors_total": "Exceptions of event handlers",
+    "informer_ignore_errors_total": "Exceptions of ignore functions",
     "informer_index_errors_total": "Exceptions of index functions",
 }
 _RELISTS: Final = "reflector_relists_total"
+_PENDING: Final = "informer_handler_pending"
+_PENDING_HELP: Final = "Objects with changes that a buffered handler has not heard of yet"
 
 
 class InformerMetrics:
@@ -65,13 +70,26 @@ class InformerMetrics:
             for name, help_text in _GAUGES.items():
                 self._metrics.gauge(name, help_text, _LABELS).remove(*self._labels)
 
+    def bind_pending(self, handler: str, ask: Callable[[], float]) -> None:
+        """Ask for what the buffers of the handlers of that name hold."""
+        if self._metrics is not None:
+            gauge = self._metrics.gauge(_PENDING, _PENDING_HELP, (*_LABELS, "handler"))
+            gauge.labels(*self._labels, handler).set_function(ask)
+
+    def unbind_pending(self, handler: str) -> None:
+        """Remove that gauge. May be called twice."""
+        if self._metrics is not None:
+            gauge = self._metrics.gauge(_PENDING, _PENDING_HELP, (*_LABELS, "handler"))
+            with contextlib.suppress(KeyError):
+                gauge.remove(*self._labels, handler)
+
     def count(self, name: str) -> None:
         """Add one to a counter of this module."""
         if self._metrics is not None:
             self._metrics.counter(name, _COUNTERS[name], _LABELS).labels(*self._labels).inc()
 
     def count_relist(self, cause: str) -> None:
-        """Note why the next list is needed: expired, too_large, very_short_watch or error."""
+        """Note why the next list is needed; the reflector names the causes."""
         if self._metrics is not None:
             counter = self._metrics.counter(
                 _RELISTS, "Ends of list and watch cycles, by cause", (*_LABELS, "cause")

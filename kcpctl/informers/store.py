@@ -34,19 +34,22 @@ class Store:
         self._lock = threading.Lock()
         """Held while readers must not look: they never wait for an index function of a list."""
         self._objects: dict[str, CachedObject] = {}
-        self._indexes: dict[str, Index] = {
-            CLUSTER_INDEX: KeyIndex(lambda obj: obj.cluster),
-            CLUSTER_AND_NAMESPACE_INDEX: KeyIndex(
-                lambda obj: cluster_and_namespace(obj.cluster, obj.meta.namespace)
-            ),
-        }
+        self._set_indexes(
+            {
+                CLUSTER_INDEX: KeyIndex(lambda obj: obj.cluster),
+                CLUSTER_AND_NAMESPACE_INDEX: KeyIndex(
+                    lambda obj: cluster_and_namespace(obj.cluster, obj.namespace)
+                ),
+            }
+        )
 
     def put(self, obj: CachedObject) -> None:
         """Add or update (IDX-07)."""
         with self._writing, self._lock:
-            old = self._objects.get(obj.key)
-            self._objects[obj.key] = obj
-            for index in self._indexes.values():
+            key = obj.key
+            old = self._objects.get(key)
+            self._objects[key] = obj
+            for index in self._indexes.values() if old is None else self._functions:
                 index.put(old, obj)
 
     def remove(self, key: str) -> None:
@@ -65,7 +68,8 @@ class Store:
                 for obj in objects.values():
                     index.put(None, obj)
             with self._lock:
-                before, self._objects, self._indexes = self._objects, objects, indexes
+                before, self._objects = self._objects, objects
+                self._set_indexes(indexes)
         return before
 
     def add_index(self, name: str, function: IndexFunction) -> None:
@@ -80,7 +84,7 @@ class Store:
             for obj in self._objects.values():
                 index.put(None, obj)
             with self._lock:
-                self._indexes[name] = index
+                self._set_indexes({**self._indexes, name: index})
 
     def get(self, key: str) -> CachedObject | None:
         """Return the object of that key. (One dictionary look-up needs no lock.)"""
@@ -111,6 +115,11 @@ class Store:
         """Return the values that objects have now (IDX-20)."""
         with self._lock:
             return self._index(name).values()
+
+    def _set_indexes(self, indexes: dict[str, Index]) -> None:
+        self._indexes = indexes
+        self._functions = [one for one in indexes.values() if not isinstance(one, KeyIndex)]
+        """Those that an update may change."""
 
     def _index(self, name: str) -> Index:
         index = self._indexes.get(name)

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
-from kcpctl.informers.dispatch import Dispatch, Listener
+from kcpctl.informers.deliveries import Delivery
 from kcpctl.informers.handlers import EventHandler, Registration
-from kcpctl.informers.lister import ClusterLister, Lister
+from kcpctl.informers.lister import ClusterLister
+from kcpctl.informers.objects import CachedObject
 from kcpctl.logicalcluster import ClusterName
 
 __all__ = ["ClusterView"]
 
 T = TypeVar("T")
+
+
+class _Informer(Protocol):
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def synced(self) -> bool: ...
+
+
+class _Add(Protocol):
+    def __call__(
+        self,
+        handler: EventHandler,
+        cluster: str,
+        *,
+        matches: Callable[[CachedObject], bool] | None,
+        buffered: bool,
+        resync_seconds: float,
+    ) -> Delivery: ...
 
 
 class ClusterView(Generic[T]):
@@ -23,44 +46,68 @@ class ClusterView(Generic[T]):
     :meth:`close`, or the end of the ``with`` block, removes all of them (KCP-13). Any thread.
     """
 
-    def __init__(self, lister: Lister[T], dispatch: Dispatch, cluster: str) -> None:
+    def __init__(
+        self, informer: _Informer, add: _Add, lister: ClusterLister[T], cluster: str
+    ) -> None:
         self.cluster = ClusterName(cluster)
-        self.lister: ClusterLister[T] = lister.cluster(cluster)
-        self._dispatch = dispatch
-        # Guarded by the dispatch's lock.
-        self._listeners: list[Listener] = []
+        self.lister = lister
+        self._informer = informer
+        self._add = add
+        self._lock = threading.Lock()
+        # Guarded by _lock.
+        self._deliveries: list[Delivery] = []
         self._closed = False
 
     @property
     def description(self) -> str:
         """What it shows, for messages."""
-        return f"{self._dispatch.description} in cluster {self.cluster}"
+        return f"{self._informer.description} in cluster {self.cluster}"
 
     @property
     def synced(self) -> bool:
         """Whether the informer has its first full state."""
-        return self._dispatch.synced
+        return self._informer.synced
 
-    def add_handler(self, handler: EventHandler) -> Registration:
-        """Let ``handler`` hear of this cluster's objects: of those stored soon, then of changes.
+    def add_handler(
+        self,
+        handler: EventHandler,
+        *,
+        matches: Callable[[CachedObject], bool] | None = None,
+        buffered: bool = False,
+        resync_seconds: float = 0.0,
+    ) -> Registration:
+        """Let ``handler`` hear of this cluster's objects: of those stored, then of changes.
 
-        The adds of what is stored come on the I/O thread, perhaps after this returns. Raises
-        RuntimeError when the view is closed or the informer has ended.
+        As :meth:`SharedInformer.add_handler` does. Raises RuntimeError when the view is closed or
+        the informer has ended.
         """
-        with self._dispatch.lock:
-            if self._closed:
-                raise RuntimeError(f"the view of {self.description} is closed")
-            listener = self._dispatch.add(handler, self.cluster)
-            self._listeners = [*(other for other in self._listeners if other.live), listener]
-        return listener
+        self._check_open()
+        delivery = self._add(
+            handler, self.cluster, matches=matches, buffered=buffered, resync_seconds=resync_seconds
+        )
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                there = (one for one in self._deliveries if one.live)
+                self._deliveries = [*there, delivery]
+        if closed:
+            # Meanwhile, by another thread or by the handler itself.
+            delivery.remove()
+        return delivery
 
     def close(self) -> None:
         """Remove every handler; when it returns none is called any more. May be called twice."""
-        with self._dispatch.lock:
+        with self._lock:
             self._closed = True
-            for listener in self._listeners:
-                listener.remove()
-            self._listeners = []
+            there, self._deliveries = self._deliveries, []
+        # Without the lock: a call that runs may want it.
+        for delivery in there:
+            delivery.remove()
+
+    def _check_open(self) -> None:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(f"the view of {self.description} is closed")
 
     def __enter__(self) -> Self:
         return self

@@ -15,7 +15,10 @@ __all__ = ["NoProgress", "Watchdog"]
 _QUIET_SECONDS: Final = 180.0
 # How often the quiet is looked at.
 _LOOK_SECONDS: Final = 60.0
-# Pitfall 6: how long a state that is streamed may pause, and take in all.
+# Pitfall 6: how long a state that is streamed may pause, and take in all. Before the first sign of
+# life it has longer: servers that do not answer at all are for the transport's timeout (30 s), and
+# say nothing about streams.
+_STATE_OPENING_SECONDS: Final = 60.0
 _STATE_QUIET_SECONDS: Final = 30.0
 _STATE_SECONDS: Final = 300.0
 
@@ -30,7 +33,8 @@ class Watchdog:
     It interrupts the reading and raises TransportTimeout when ``limit_seconds`` have passed, or
     when a watch that has shown a bookmark shows no sign of life for three minutes (never before
     the first bookmark: some servers send none). With ``state`` it raises NoProgress until
-    :meth:`complete` was called: when nothing came for 30 s, or after five minutes.
+    :meth:`complete` was called: when nothing came for 30 s (60 s in the beginning), or after five
+    minutes. :meth:`interrupt` has it raise something else.
     """
 
     def __init__(
@@ -41,18 +45,27 @@ class Watchdog:
         self._deadline = clock.monotonic() + limit_seconds
         self._alive_at = self._started_at = clock.monotonic()
         self._state = state
+        self._state_quiet_seconds = _STATE_OPENING_SECONDS
         self._bookmarked = False
         self._reason = ""
+        self._error: Exception | None = None
         self._guard: asyncio.Task[None] | None = None
+        self._parent: asyncio.Task[object] | None = None
 
     @property
     def alive_at(self) -> float:
         """When the watch last showed a sign of life, on the monotonic clock."""
         return self._alive_at
 
+    @property
+    def awaits_state(self) -> bool:
+        """Whether a state is being sent and not complete."""
+        return self._state
+
     def alive(self) -> None:
-        """Note an event or a bookmark."""
+        """Note an event, a bookmark, or that the server has begun to answer."""
         self._alive_at = self._clock.monotonic()
+        self._state_quiet_seconds = _STATE_QUIET_SECONDS
 
     def bookmarked(self) -> None:
         """Note that this server sends bookmarks."""
@@ -62,8 +75,15 @@ class Watchdog:
         """Note that the state has been sent in full; from now on it is an ordinary watch."""
         self._state = False
 
+    def interrupt(self, error: Exception) -> None:
+        """Have the reading raise ``error``; for another task than the one that reads."""
+        if not self._reason and self._guard is not None and self._parent is not None:
+            self._reason, self._error = "asked to", error
+            self._guard.cancel()
+            self._parent.cancel()
+
     async def __aenter__(self) -> Self:
-        parent = asyncio.current_task()
+        self._parent = parent = asyncio.current_task()
         assert parent is not None, "a watch is read by a task"
         self._guard = self._tasks.spawn(self._interrupt(parent), name="watchdog")
         return self
@@ -72,9 +92,10 @@ class Watchdog:
         while not self._reason:
             now = self._clock.monotonic()
             if self._state:
-                due = min(self._started_at + _STATE_SECONDS, self._alive_at + _STATE_QUIET_SECONDS)
+                quiet_until = self._alive_at + self._state_quiet_seconds
+                due = min(self._started_at + _STATE_SECONDS, quiet_until)
                 self._reason = "the end of the state does not come" if now >= due else ""
-                pause = due - now
+                pause = min(due - now, _STATE_QUIET_SECONDS)
             elif now >= self._deadline:
                 self._reason = "the server did not end the watch in time"
             elif self._bookmarked and now - self._alive_at >= _QUIET_SECONDS:
@@ -99,4 +120,4 @@ class Watchdog:
         task = asyncio.current_task()
         if task is not None and task.uncancel() == 0 and kind is asyncio.CancelledError:
             failure = NoProgress if self._state else TransportTimeout
-            raise failure(f"watch interrupted: {self._reason}") from error
+            raise self._error or failure(f"watch interrupted: {self._reason}") from error

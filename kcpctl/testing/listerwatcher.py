@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from kcpctl.client import RawEvent, RawPage
+from kcpctl.informers import CachedObject, ObjectMetadata
+from kcpctl.logicalcluster import ClusterName
 
 __all__ = [
     "HANG",
@@ -20,6 +22,7 @@ __all__ = [
     "ScriptedSource",
     "StreamingSource",
     "WatchRequest",
+    "cached_object",
     "end_of_state",
     "event",
     "page",
@@ -193,6 +196,20 @@ def raw_object(
         meta["annotations"] = {**meta.get("annotations", {}), "kcp.io/cluster": cluster}
     obj = {"apiVersion": "v1", "kind": kind, "metadata": meta, **fields}
     return msgspec.Raw(json.dumps(obj, separators=(",", ":")).encode())
+
+
+def cached_object(key: str, cluster: str, meta: ObjectMetadata, raw: bytes = b"{}") -> CachedObject:
+    """Return an object as an informer would hold it, of that metadata."""
+    return CachedObject(
+        key,
+        ClusterName(cluster),
+        meta.uid,
+        meta.resource_version,
+        meta.generation,
+        meta.deletion_timestamp,
+        raw,
+        meta,
+    )
 
 
 def page(resource_version: int | str, *items: msgspec.Raw, continue_: str = "") -> RawPage:

@@ -27,15 +27,20 @@ class DelayingQueue(WorkQueue[K]):
         Zero or less is an immediate add (DQ-02). Without a priority it keeps the one with which it
         is being processed (PQ-16), else 0. Ignored once shutdown has begun (DQ-10).
         """
-        with self._lock:
+        try:
+            self._enter()
+        except IndexError:
+            self._lock.acquire()
+        try:
             if self._shutting_down:
                 return
             if self._metrics is not None:
                 self._metrics.retries += 1
             if priority is None:
                 priority = self._processing_priority.get(key, 0)
-            now = self._clock.monotonic()
             if seconds <= 0:
-                self._enqueue(key, now, self._cancel(key, priority))
-            elif self._waiting.schedule(key, now + seconds, priority):
+                self._enqueue(key, self._cancel(key, priority))
+            elif self._waiting.schedule(key, self._monotonic() + seconds, priority):
                 self._wake_timekeeper()
+        finally:
+            self._leave(None)

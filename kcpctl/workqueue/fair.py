@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from typing import final
 
-from kcpctl.workqueue.keys import cluster_of_key
 from kcpctl.workqueue.ordering import Ordering
 from kcpctl.workqueue.priority import Priority
 
 __all__ = ["Fair"]
 
 
+@final
 class _Cluster:
     """The keys of one cluster, its place in the round, its turn and its workers.
 
@@ -25,10 +26,10 @@ class _Cluster:
 
     __slots__ = ("credit", "in_round", "level", "line", "name", "ranked", "running")
 
-    def __init__(self) -> None:
-        self.name = ""
-        self.in_round = False
-        self.level: int | None = None
+    def __init__(self, name: str, level: int) -> None:
+        self.name = name
+        self.in_round = True
+        self.level: int | None = level
         self.line: deque[str] = deque()
         self.ranked: Priority[str] | None = None
         self.credit = 0
@@ -46,11 +47,13 @@ class _Cluster:
         if self.level is None or priority > self.level:
             self._rank().touch(key, priority)
 
-    def discard(self, keys: Set[str]) -> None:
+    def clear(self) -> list[str]:
+        """Drop all keys and return them."""
         if self.ranked is not None:
-            self.ranked.discard(keys)
-        else:
-            self.line = deque(key for key in self.line if key not in keys)
+            return self.ranked.remove_cluster(self.name)
+        dropped = list(self.line)
+        self.line.clear()
+        return dropped
 
     def _rank(self) -> Priority[str]:
         if self.ranked is None:
@@ -61,7 +64,7 @@ class _Cluster:
         return self.ranked
 
     def __bool__(self) -> bool:
-        return bool(self.line or self.ranked)
+        return bool(self.line) or (self.ranked is not None and self.ranked.can_pop())
 
 
 class Fair(Ordering[str]):
@@ -74,8 +77,8 @@ class Fair(Ordering[str]):
        whose reconciles hang leaves workers to the others. ``done`` gives the place back.
     3. Within a cluster the order is that of :class:`Priority`; the priority of one cluster's keys
        is nothing to another's.
-    4. Every operation but ``discard`` is O(1) in keys and clusters, and a cluster that has neither
-       keys nor workers leaves nothing behind.
+    4. Every operation but ``remove_cluster`` is O(1) in keys and clusters, and a cluster that has
+       neither keys nor workers leaves nothing behind.
 
     No times are involved. Keys without a cluster share the one named "".
     """
@@ -90,22 +93,27 @@ class Fair(Ordering[str]):
         if max_per_cluster is not None and max_per_cluster < 1:
             raise ValueError(f"max_per_cluster must be 1 or more, not {max_per_cluster}")
         self._max_per_cluster = max_per_cluster
-        self._clusters: dict[str, _Cluster] = {}
-        # Those of them that may be served, next one first.
-        self._round: deque[_Cluster] = deque()
-        # A cluster's record to be used again: for a single key, making one is half of the work.
-        self._spare: _Cluster | None = None
-        self._length = 0
+        self._counts = bool(weights) or max_per_cluster is not None
+        # A cluster that has a single key of priority 0, and nothing is counted, has no record but
+        # that key: making one would cost more than all the rest, and most clusters are quiet.
+        self._clusters: dict[str, _Cluster | str] = {}
+        # Those that may be served, next one first: by name when it joined with a single key.
+        self._round: deque[_Cluster | str] = deque()
 
     def push(self, key: str, priority: int) -> None:
         """Take a key in; a cluster that had none joins the round at its end."""
         name = key.rpartition("|")[0]
-        self._length += 1
         cluster = self._clusters.get(name)
         if cluster is None:
-            self._begin(name, key, priority)
-            return
-        if not cluster.in_round and cluster.running != self._max_per_cluster:
+            if priority == 0 and not self._counts:
+                self._clusters[name] = key
+                self._round.append(name)
+                return
+            cluster = self._clusters[name] = _Cluster(name, priority)
+            self._round.append(cluster)
+        elif type(cluster) is not _Cluster:
+            cluster = self._record(name, cluster)
+        elif not cluster.in_round and cluster.running != self._max_per_cluster:
             cluster.in_round = True
             self._round.append(cluster)
         if priority == cluster.level:
@@ -115,25 +123,29 @@ class Fair(Ordering[str]):
 
     def touch(self, key: str, priority: int) -> None:
         """Raise a key within its cluster."""
-        self._clusters[key.rpartition("|")[0]].touch(key, priority)
+        name = key.rpartition("|")[0]
+        cluster = self._clusters[name]
+        if type(cluster) is not _Cluster:
+            if priority <= 0:
+                return
+            cluster = self._record(name, cluster)
+        cluster.touch(key, priority)
 
     def pop(self) -> str:
         """Remove and return the next key of the cluster whose turn it is."""
-        cluster = self._round[0]
+        cluster = self._round.popleft()
+        if type(cluster) is not _Cluster:
+            name, cluster = cluster, self._clusters[cluster]
+            if type(cluster) is not _Cluster:
+                del self._clusters[name]
+                return cluster
         key = cluster.line.popleft() if cluster.ranked is None else cluster.ranked.pop()
-        self._length -= 1
-        if self._weights:
-            cluster.credit = (cluster.credit or self._weights.get(cluster.name, 1)) - 1
-        if self._max_per_cluster is not None:
-            cluster.running += 1
-        if not cluster.line and not cluster.ranked:
-            self._round.popleft()
+        if self._counts:
+            self._count(cluster)
+        elif cluster.line or cluster:
+            self._round.append(cluster)
+        else:
             self._end_turn(cluster)
-        elif cluster.running == self._max_per_cluster:
-            self._round.popleft()
-            cluster.in_round = False
-        elif not cluster.credit:
-            self._round.rotate(-1)
         return key
 
     def can_pop(self) -> bool:
@@ -145,6 +157,7 @@ class Fair(Ordering[str]):
         if self._max_per_cluster is None:
             return
         cluster = self._clusters[key.rpartition("|")[0]]
+        assert isinstance(cluster, _Cluster)
         cluster.running -= 1
         if cluster.in_round:
             return
@@ -157,35 +170,41 @@ class Fair(Ordering[str]):
         else:
             self._round.append(cluster)
 
-    def discard(self, keys: Set[str]) -> None:
-        """Drop these keys, and the clusters that have nothing else; O(n) in them."""
-        by_cluster: dict[str, set[str]] = {}
-        for key in keys:
-            by_cluster.setdefault(cluster_of_key(key), set()).add(key)
-        for name, dropped in by_cluster.items():
-            cluster = self._clusters[name]
-            cluster.discard(dropped)
-            if not cluster:
-                if cluster.in_round:
-                    self._round.remove(cluster)
-                self._end_turn(cluster)
-        self._length -= len(keys)
-
-    def __len__(self) -> int:
-        return self._length
-
-    def _begin(self, name: str, key: str, priority: int) -> None:
-        cluster = self._spare
+    def remove_cluster(self, name: str) -> list[str]:
+        """Drop a cluster's keys; takes time by their number, and by that of the clusters."""
+        cluster = self._clusters.get(name)
         if cluster is None:
-            cluster = _Cluster()
-        else:
-            self._spare = None
-        self._clusters[name] = cluster
-        cluster.name = name
-        cluster.level = priority
+            return []
+        if isinstance(cluster, str):
+            del self._clusters[name]
+            self._round.remove(name)
+            return [cluster]
+        dropped = cluster.clear()
+        if cluster.in_round:
+            self._round.remove(name if name in self._round else cluster)
+        self._end_turn(cluster)
+        return dropped
+
+    def _record(self, name: str, key: str) -> _Cluster:
+        """Make the record of a cluster that had a single key so far."""
+        cluster = self._clusters[name] = _Cluster(name, 0)
         cluster.line.append(key)
-        cluster.in_round = True
-        self._round.append(cluster)
+        return cluster
+
+    def _count(self, cluster: _Cluster) -> None:
+        """Note that a worker has a key of the cluster whose turn it was, and who is next."""
+        if self._weights:
+            cluster.credit = (cluster.credit or self._weights.get(cluster.name, 1)) - 1
+        if self._max_per_cluster is not None:
+            cluster.running += 1
+        if not cluster:
+            self._end_turn(cluster)
+        elif cluster.running == self._max_per_cluster:
+            cluster.in_round = False
+        elif cluster.credit:
+            self._round.appendleft(cluster)
+        else:
+            self._round.append(cluster)
 
     def _end_turn(self, cluster: _Cluster) -> None:
         """Forget a cluster that has no key left, unless its workers still run."""
@@ -195,4 +214,3 @@ class Fair(Ordering[str]):
         cluster.ranked = None
         if not cluster.running:
             del self._clusters[cluster.name]
-            self._spare = cluster

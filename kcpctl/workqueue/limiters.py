@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from typing import Final, Protocol, TypeVar
 
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock
-from kcpctl.workqueue.keys import cluster_of_key
+from kcpctl.workqueue.keys import KeysByCluster, cluster_of_key
 
 __all__ = [
     "ClusterBucket",
@@ -54,23 +54,27 @@ class _Failures(RateLimiter[K]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failures: dict[K, int] = {}
+        self._by_cluster: KeysByCluster[K] = KeysByCluster()
 
     def _count(self, key: K) -> int:
         """Count one failure and return how many there were before."""
         with self._lock:
             before = self._failures.get(key, 0)
+            if not before:
+                self._by_cluster.add(key)
             self._failures[key] = before + 1
         return before
 
     def forget(self, key: K) -> None:
         """Clear the failures of ``key``."""
         with self._lock:
-            self._failures.pop(key, None)
+            if self._failures.pop(key, 0):
+                self._by_cluster.discard(key)
 
     def forget_cluster(self, name: str) -> None:
-        """Clear the failures of every key of a cluster; takes time by the keys with failures."""
+        """Clear the failures of every key of a cluster; takes time by their number."""
         with self._lock:
-            for key in [key for key in self._failures if cluster_of_key(key) == name]:
+            for key in self._by_cluster.pop_cluster(name):
                 del self._failures[key]
 
     def num_requeues(self, key: K) -> int:

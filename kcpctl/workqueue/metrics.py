@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -14,12 +14,14 @@ from prometheus_client.core import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from kcpctl.runtime import Metrics
+from kcpctl.runtime import Metrics, ShortLock
 
 __all__ = ["QueueMetrics"]
 
 # Decades from 1 us to 1000 s, as Kubernetes components have them.
 _BUCKETS_SECONDS: Final = tuple(10.0**exponent for exponent in range(-6, 4))
+# After so many keys the logs of durations are counted: sorting more at once costs more for each.
+FOLDED_AT: Final = 256
 _LABELS: Final = ("name",)
 
 _GAUGES: Final = {
@@ -28,6 +30,28 @@ _GAUGES: Final = {
     "workqueue_unfinished_work_seconds": "Sum of the ages of all keys being processed",
     "workqueue_longest_running_processor_seconds": "Age of the oldest key being processed",
 }
+
+
+class _Durations:
+    """A histogram that is filled with ``log.append`` and counts only when ``fold`` is called.
+
+    To sort a few hundred numbers and look for the bounds among them costs a third of looking for
+    each number among the bounds.
+    """
+
+    def __init__(self) -> None:
+        self.log: list[float] = []
+        # How many were not longer than each bound, and the last one: how many at all.
+        self.counts = [0] * (len(_BUCKETS_SECONDS) + 1)
+        self.seconds = 0.0
+
+    def fold(self) -> None:
+        self.log.sort()
+        for index, bound in enumerate(_BUCKETS_SECONDS):
+            self.counts[index] += bisect_right(self.log, bound)
+        self.counts[-1] += len(self.log)
+        self.seconds += sum(self.log)
+        self.log.clear()
 
 
 class QueueMetrics:
@@ -45,54 +69,42 @@ class QueueMetrics:
         self.name = name
         self.adds = 0
         self.retries = 0
-        self._waited = [0] * (len(_BUCKETS_SECONDS) + 1)
-        self._worked = [0] * (len(_BUCKETS_SECONDS) + 1)
-        self._waited_seconds = 0.0
-        self._worked_seconds = 0.0
-        self._gauges: tuple[Callable[[], float], ...] = ()
+        self.waits = _Durations()
+        self.works = _Durations()
+        self._lock = ShortLock()
+        self._gauges: Callable[[], tuple[float, ...]] = tuple
         metrics.collector(_Queues).take_in(self)
 
-    def waited(self, seconds: float) -> None:
-        """Note how long a key waited from its first add until it was handed out."""
-        self._waited[bisect_left(_BUCKETS_SECONDS, seconds)] += 1
-        self._waited_seconds += seconds
+    def fold(self) -> None:
+        """Count what the logs hold; under the queue's lock."""
+        self.waits.fold()
+        self.works.fold()
 
-    def worked(self, seconds: float) -> None:
-        """Note how long a key was processed."""
-        self._worked[bisect_left(_BUCKETS_SECONDS, seconds)] += 1
-        self._worked_seconds += seconds
-
-    def bind(
-        self,
-        *,
-        depth: Callable[[], float],
-        delayed: Callable[[], float],
-        unfinished_seconds: Callable[[], float],
-        longest_seconds: Callable[[], float],
-    ) -> None:
-        """Ask the queue for these whenever the metrics are rendered."""
-        self._gauges = (depth, delayed, unfinished_seconds, longest_seconds)
+    def bind(self, lock: ShortLock, gauges: Callable[[], tuple[float, ...]]) -> None:
+        """Read everything under the queue's lock from now on, and ask it for the gauges."""
+        self._lock = lock
+        self._gauges = gauges
 
     def unbind(self) -> None:
         """Remove the gauges, and with them the references to the queue. May be called twice."""
-        self._gauges = ()
+        self._gauges = tuple
 
     def go_on_from(self, other: QueueMetrics) -> None:
         """Take over the counts of an earlier queue of the same name: counters never go back."""
-        self.adds, self.retries = other.adds, other.retries
-        self._waited, self._waited_seconds = list(other._waited), other._waited_seconds
-        self._worked, self._worked_seconds = list(other._worked), other._worked_seconds
+        (adds, retries), _, durations = other.read()
+        self.adds, self.retries = int(adds), int(retries)
+        for mine, (counts, seconds) in zip((self.waits, self.works), durations, strict=True):
+            mine.counts, mine.seconds = counts, seconds
 
-    def read(self) -> tuple[list[float], list[float], list[tuple[list[int], float]]]:
+    def read(self) -> tuple[list[float], tuple[float, ...], list[tuple[list[int], float]]]:
         """Return the counters, the gauges (none when unbound) and the histograms."""
-        return (
-            [self.adds, self.retries],
-            [ask() for ask in self._gauges],
-            [
-                (list(self._waited), self._waited_seconds),
-                (list(self._worked), self._worked_seconds),
-            ],
-        )
+        with self._lock:
+            self.fold()
+            return (
+                [self.adds, self.retries],
+                self._gauges(),
+                [(list(each.counts), each.seconds) for each in (self.waits, self.works)],
+            )
 
 
 class _Queues(Collector):
@@ -133,22 +145,18 @@ class _Queues(Collector):
             ),
         ]
         for name, queue in list(self._queues.items()):
-            counts, values, durations = queue.read()
-            for counter, count in zip(counters, counts, strict=True):
+            totals, values, durations = queue.read()
+            for counter, count in zip(counters, totals, strict=True):
                 counter.add_metric([name], count)
             for gauge, value in zip(gauges, values, strict=False):
                 gauge.add_metric([name], value)
-            for histogram, (buckets, seconds) in zip(histograms, durations, strict=True):
-                histogram.add_metric([name], _cumulative(buckets), seconds)
+            for histogram, (counts, seconds) in zip(histograms, durations, strict=True):
+                histogram.add_metric([name], _with_bounds(counts), seconds)
         yield from counters
         yield from gauges
         yield from histograms
 
 
-def _cumulative(buckets: list[int]) -> list[tuple[str, float]]:
+def _with_bounds(counts: list[int]) -> list[tuple[str, float]]:
     """Return (upper bound, keys up to it) as the text format wants it."""
-    total, found = 0, []
-    for bound, count in zip([*map(str, _BUCKETS_SECONDS), "+Inf"], buckets, strict=True):
-        total += count
-        found.append((bound, float(total)))
-    return found
+    return list(zip([*map(str, _BUCKETS_SECONDS), "+Inf"], map(float, counts), strict=True))

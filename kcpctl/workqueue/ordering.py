@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Set
+from collections.abc import Hashable
 from typing import Protocol, TypeVar
+
+from kcpctl.workqueue.keys import cluster_of_key
 
 __all__ = ["Fifo", "Ordering"]
 
@@ -33,10 +35,8 @@ class Ordering(Protocol[K]):
     def done(self, key: K) -> None:
         """Note that the worker of a key that was popped is done with it."""
 
-    def discard(self, keys: Set[K]) -> None:
-        """Drop these keys, all of which are held."""
-
-    def __len__(self) -> int: ...
+    def remove_cluster(self, name: str) -> list[K]:
+        """Drop the keys of a logical cluster that are held, and return them."""
 
 
 class Fifo(Ordering[K]):
@@ -63,9 +63,9 @@ class Fifo(Ordering[K]):
     def done(self, key: K) -> None:
         """Nothing to note: any number of workers may run."""
 
-    def discard(self, keys: Set[K]) -> None:
-        """Drop these keys."""
-        self._keys = deque(key for key in self._keys if key not in keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
+    def remove_cluster(self, name: str) -> list[K]:
+        """Drop a cluster's keys; takes time by the number of all of them."""
+        dropped = [key for key in self._keys if cluster_of_key(key) == name]
+        if dropped:
+            self._keys = deque(key for key in self._keys if cluster_of_key(key) != name)
+        return dropped

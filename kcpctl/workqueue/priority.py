@@ -8,6 +8,7 @@ from collections.abc import Hashable, Set
 from heapq import heappop, heappush
 from typing import Final, Generic, TypeVar
 
+from kcpctl.workqueue.keys import cluster_of_key
 from kcpctl.workqueue.ordering import Ordering
 
 __all__ = ["LOW_PRIORITY", "Priority"]
@@ -116,18 +117,18 @@ class Priority(Ordering[K]):
     def done(self, key: K) -> None:
         """Nothing to note: any number of workers may run."""
 
-    def discard(self, keys: Set[K]) -> None:
-        """Drop these keys."""
-        for priority in list(self._order):
-            level = self._levels[priority]
-            level.discard(keys)
-            if not level:
-                self._drop(priority)
-        for key in keys:
+    def remove_cluster(self, name: str) -> list[K]:
+        """Drop a cluster's keys; takes time by the number of all of them."""
+        dropped = [key for key in self._held if cluster_of_key(key) == name]
+        if dropped:
+            for priority in list(self._order):
+                level = self._levels[priority]
+                level.discard(set(dropped))
+                if not level:
+                    self._drop(priority)
+        for key in dropped:
             del self._held[key]
-
-    def __len__(self) -> int:
-        return len(self._held)
+        return dropped
 
     def _fair_choice(self) -> int:
         """Return the highest level, or the lowest of those that were passed over too often."""

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, ShortLock
 from kcpctl.workqueue.errors import ShutDown
 from kcpctl.workqueue.keys import cluster_of_key
-from kcpctl.workqueue.metrics import QueueMetrics
+from kcpctl.workqueue.metrics import FOLDED_AT, QueueMetrics
 from kcpctl.workqueue.ordering import Fifo, Ordering
 from kcpctl.workqueue.snapshot import QueueSnapshot
 from kcpctl.workqueue.waiting import WaitingKeys
@@ -53,7 +53,9 @@ class WorkQueue(Generic[K]):
         self.name = name
         self._clock = clock
         self._metrics = metrics
+        self._monotonic = clock.monotonic
         self._lock = ShortLock()
+        self._enter, self._leave = self._lock.enter, self._lock.leave
         # Guarded by _lock, all of it.
         self._getters = self._lock.condition()
         self._timekeeper = self._lock.condition()
@@ -71,12 +73,7 @@ class WorkQueue(Generic[K]):
         self._shutting_down = False
         self._draining = False
         if metrics is not None:
-            metrics.bind(
-                depth=self._depth,
-                delayed=self._delayed,
-                unfinished_seconds=lambda: sum(self._ages()),
-                longest_seconds=lambda: max(self._ages(), default=0.0),
-            )
+            metrics.bind(self._lock, self._gauges)
 
     def add(self, key: K, priority: int = 0) -> None:
         """Let ``key`` run soon; a planned later run is cancelled (decision 14, fixes DQ-06).
@@ -84,16 +81,17 @@ class WorkQueue(Generic[K]):
         Of several priorities the highest counts (PQ-03), if the ordering knows priorities at all.
         Ignored once shutdown has begun (WQ-08).
         """
-        lock = self._lock
-        if not lock.try_acquire(False):
-            lock.acquire()
+        try:
+            self._enter()
+        except IndexError:
+            self._lock.acquire()
         try:
             if not self._shutting_down:
                 if self._waiting.due:
                     priority = self._cancel(key, priority)
-                self._enqueue(key, self._clock.monotonic(), priority)
+                self._enqueue(key, priority)
         finally:
-            lock.release()
+            self._leave(None)
 
     def get(self, timeout_seconds: float | None = None) -> K:
         """Wait for a key and take it; the caller must call :meth:`done` with it.
@@ -101,24 +99,43 @@ class WorkQueue(Generic[K]):
         Raises :class:`ShutDown` when the queue was shut down and is empty (WQ-09), TimeoutError
         when nothing came in time.
         """
-        lock = self._lock
-        if not lock.try_acquire(False):
-            lock.acquire()
         try:
-            return self._take(timeout_seconds)
+            self._enter()
+        except IndexError:
+            self._lock.acquire()
+        try:
+            now = self._monotonic()
+            deadline = None if timeout_seconds is None else now + timeout_seconds
+            while True:
+                due = self._promote(now) if self._waiting.due else None
+                try:
+                    key = self._ordering.pop()
+                except IndexError:
+                    pass
+                else:
+                    self._processing[key] = now
+                    since = self._dirty.pop(key)
+                    if self._metrics is not None:
+                        self._metrics.waits.log.append(now - since)
+                    if self._dirty_priority and (priority := self._dirty_priority.pop(key, 0)):
+                        self._processing_priority[key] = priority
+                    return key
+                self._wait(due, now, deadline)
+                now = self._monotonic()
         finally:
             if self._sleepers:
                 self._pass_on()
-            lock.release()
+            self._leave(None)
 
     def done(self, key: K) -> None:
         """Give back a key that was handed out; if it was added meanwhile it is queued again, last.
 
         Raises ValueError for a key that is not handed out (decision 14, fixes WQ-22).
         """
-        lock = self._lock
-        if not lock.try_acquire(False):
-            lock.acquire()
+        try:
+            self._enter()
+        except IndexError:
+            self._lock.acquire()
         try:
             since = self._processing.pop(key, None)
             if since is None:
@@ -126,7 +143,10 @@ class WorkQueue(Generic[K]):
             if self._processing_priority:
                 self._processing_priority.pop(key, None)
             if self._metrics is not None:
-                self._metrics.worked(self._clock.monotonic() - since)
+                log = self._metrics.works.log
+                log.append(self._monotonic() - since)
+                if len(log) >= FOLDED_AT:
+                    self._metrics.fold()
             self._ordering.done(key)
             if key in self._dirty:
                 self._ordering.push(key, self._dirty_priority.get(key, 0))
@@ -136,22 +156,22 @@ class WorkQueue(Generic[K]):
             if self._sleepers and self._ordering.can_pop():
                 self._wake_getter()
         finally:
-            lock.release()
+            self._leave(None)
 
     def remove_cluster(self, name: str) -> None:
-        """Drop the keys of a logical cluster, queued or waiting; takes time by the queue's length.
+        """Drop the keys of a logical cluster, queued or waiting.
 
-        A key that is being processed stays until it is ``done``, and does not run again.
+        A key that is being processed stays until it is ``done``, and does not run again. How long
+        it takes is the ordering's matter: with :class:`Fair`, by the number of that cluster's keys
+        and of the clusters, with the others by the number of all queued keys.
         """
         with self._lock:
-            dropped = {key for key in self._dirty if cluster_of_key(key) == name}
-            self._ordering.discard(dropped - self._processing.keys())
+            dropped = self._ordering.remove_cluster(name)
+            dropped += [key for key in self._processing if cluster_of_key(key) == name]
             for key in dropped:
-                del self._dirty[key]
+                self._dirty.pop(key, None)
                 self._dirty_priority.pop(key, None)
-            for key in self._waiting.times():
-                if cluster_of_key(key) == name:
-                    self._waiting.cancel(key)
+            self._waiting.remove_cluster(name)
             if self._shutting_down:
                 self._pass_on()
                 self._check_drained()
@@ -160,13 +180,13 @@ class WorkQueue(Generic[K]):
         """Return how many keys are ready: not processing, not waiting for their time (WQ-17)."""
         with self._lock:
             self._promote_and_wake()
-            return len(self._ordering)
+            return self._ready()
 
     def snapshot(self) -> QueueSnapshot[K]:
         """Return what is queued, waiting and processing right now."""
         with self._lock:
             self._promote_and_wake()
-            now = self._clock.monotonic()
+            now = self._monotonic()
             return QueueSnapshot(
                 queued={key: now - since for key, since in self._dirty.items()},
                 waiting={key: due - now for key, due in self._waiting.times().items()},
@@ -199,9 +219,9 @@ class WorkQueue(Generic[K]):
             self._begin_shutdown()
             deadline = None
             if timeout_seconds is not None:
-                deadline = self._clock.monotonic() + timeout_seconds
+                deadline = self._monotonic() + timeout_seconds
             while self._dirty or self._processing:
-                left = None if deadline is None else deadline - self._clock.monotonic()
+                left = None if deadline is None else deadline - self._monotonic()
                 if not self._draining or (left is not None and left <= 0):
                     return False
                 self._clock.wait(self._drainers, left)
@@ -214,14 +234,14 @@ class WorkQueue(Generic[K]):
         waited_with = self._waiting.cancel(key)
         return priority if waited_with is None else max(priority, waited_with)
 
-    def _enqueue(self, key: K, now: float, priority: int) -> None:
+    def _enqueue(self, key: K, priority: int) -> None:
         if key in self._dirty:
             if priority > self._dirty_priority.get(key, 0):
                 self._dirty_priority[key] = priority
             if key not in self._processing:
                 self._ordering.touch(key, priority)
             return
-        self._dirty[key] = now
+        self._dirty[key] = self._monotonic()
         if priority:
             self._dirty_priority[key] = priority
         if self._metrics is not None:
@@ -231,53 +251,37 @@ class WorkQueue(Generic[K]):
             if self._sleepers:
                 self._wake_getter()
 
-    def _take(self, timeout_seconds: float | None) -> K:
-        now = self._clock.monotonic()
-        deadline = None if timeout_seconds is None else now + timeout_seconds
-        while True:
-            due = self._promote(now) if self._waiting.due else None
-            try:
-                key = self._ordering.pop()
-            except IndexError:
-                pass
-            else:
-                self._hand_out(key, now)
-                return key
-            if self._shutting_down and not len(self._ordering):
-                raise ShutDown(f"work queue {self.name!r} is shut down")
-            left = None if deadline is None else deadline - now
-            if left is not None and left <= 0:
-                raise TimeoutError(f"no key in work queue {self.name!r} in time")
-            self._wait(None if due is None else due - now, left)
-            now = self._clock.monotonic()
-
-    def _hand_out(self, key: K, now: float) -> None:
-        since = self._dirty.pop(key)
-        self._processing[key] = now
-        if self._dirty_priority and (priority := self._dirty_priority.pop(key, 0)):
-            self._processing_priority[key] = priority
-        if self._metrics is not None:
-            self._metrics.waited(now - since)
+    def _ready(self) -> int:
+        return len(self._dirty) - sum(key in self._dirty for key in self._processing)
 
     def _promote(self, now: float) -> float | None:
         """Queue the waiting keys that are due; return when the next one is."""
         for key, priority in self._waiting.pop_due(now):
-            self._enqueue(key, now, priority)
+            self._enqueue(key, priority)
         return self._waiting.next_due()
 
     def _promote_and_wake(self) -> None:
-        self._promote(self._clock.monotonic())
+        self._promote(self._monotonic())
         self._pass_on()
 
-    def _wait(self, due_in: float | None, left: float | None) -> None:
-        """Sleep until woken; one getter, the timekeeper, also until the next key is due."""
+    def _wait(self, due: float | None, now: float, deadline: float | None) -> None:
+        """Sleep until woken, or raise when there is nothing to sleep for any more.
+
+        One getter, the timekeeper, sleeps no longer than until the next key is due.
+        """
+        if self._shutting_down and not self._ready():
+            raise ShutDown(f"work queue {self.name!r} is shut down")
+        left = None if deadline is None else deadline - now
+        if left is not None and left <= 0:
+            raise TimeoutError(f"no key in work queue {self.name!r} in time")
         self._sleepers += 1
         try:
-            if due_in is None or self._keeping_time:
+            if due is None or self._keeping_time:
                 self._clock.wait(self._getters, left)
                 return
             self._keeping_time = True
             try:
+                due_in = due - now
                 self._clock.wait(self._timekeeper, due_in if left is None else min(due_in, left))
             finally:
                 self._keeping_time = False
@@ -304,14 +308,14 @@ class WorkQueue(Generic[K]):
             self._wake_getter()
         elif self._shutting_down:
             # Those that waited for a key that was held back, and is gone now, end.
-            if not len(self._ordering):
+            if not self._ready():
                 self._getters.notify_all()
         elif self._waiting.due and not self._keeping_time:
             self._wake_getter()
 
     def _begin_shutdown(self) -> None:
         if not self._shutting_down:
-            self._promote(self._clock.monotonic())
+            self._promote(self._monotonic())
             self._waiting.clear()
             self._shutting_down = True
         self._getters.notify_all()
@@ -324,15 +328,8 @@ class WorkQueue(Generic[K]):
             if self._metrics is not None:
                 self._metrics.unbind()
 
-    # Asked by the metrics, without the lock.
-
-    def _depth(self) -> float:
-        return len(self._dirty)
-
-    def _delayed(self) -> float:
-        return len(self._waiting.due)
-
-    def _ages(self) -> list[float]:
-        with self._lock:
-            now = self._clock.monotonic()
-            return [now - since for since in self._processing.values()]
+    def _gauges(self) -> tuple[float, ...]:
+        """What the metrics ask for at scrape time: depth, delayed, unfinished, longest."""
+        now = self._monotonic()
+        ages = [now - since for since in self._processing.values()]
+        return len(self._dirty), len(self._waiting.due), sum(ages), max(ages, default=0.0)

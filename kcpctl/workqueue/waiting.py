@@ -6,6 +6,8 @@ import heapq
 from collections.abc import Hashable, Iterator
 from typing import Generic, TypeVar
 
+from kcpctl.workqueue.keys import KeysByCluster
+
 __all__ = ["WaitingKeys"]
 
 K = TypeVar("K", bound=Hashable)
@@ -26,6 +28,7 @@ class WaitingKeys(Generic[K]):
         self.due: dict[K, tuple[float, int, int]] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._sequence = 0
+        self._by_cluster: KeysByCluster[K] = KeysByCluster()
 
     def schedule(self, key: K, due: float, priority: int) -> bool:
         """Let ``key`` wait until ``due``; earlier time (DQ-03) and higher priority (PQ-03) win.
@@ -38,6 +41,8 @@ class WaitingKeys(Generic[K]):
             if held[0] <= due:
                 self.due[key] = (held[0], held[1], priority)
                 return False
+        else:
+            self._by_cluster.add(key)
         self._sequence += 1
         self.due[key] = (due, self._sequence, priority)
         heapq.heappush(self._heap, (due, self._sequence, key))
@@ -49,8 +54,15 @@ class WaitingKeys(Generic[K]):
         held = self.due.pop(key, None)
         if held is None:
             return None
+        self._by_cluster.discard(key)
         self._sweep()
         return held[2]
+
+    def remove_cluster(self, name: str) -> None:
+        """Forget the keys of a logical cluster."""
+        for key in self._by_cluster.pop_cluster(name):
+            del self.due[key]
+        self._sweep()
 
     def next_due(self) -> float | None:
         """Return when the first key is due, or None when nothing waits."""
@@ -67,6 +79,7 @@ class WaitingKeys(Generic[K]):
         """Remove and yield each key due by ``now``, with its priority, in order of time (DQ-05)."""
         while (due := self.next_due()) is not None and due <= now:
             key = heapq.heappop(self._heap)[2]
+            self._by_cluster.discard(key)
             yield key, self.due.pop(key)[2]
 
     def times(self) -> dict[K, float]:
@@ -77,6 +90,7 @@ class WaitingKeys(Generic[K]):
         """Drop everything."""
         self.due.clear()
         self._heap.clear()
+        self._by_cluster.clear()
 
     def _sweep(self) -> None:
         if not self.due:

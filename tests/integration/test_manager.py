@@ -25,6 +25,9 @@ from kcpctl.testing import eventually
 class Registered:
     synced = False
 
+    def wait_for_sync(self, timeout_seconds: float) -> None:
+        pass
+
     def remove(self) -> None:
         pass
 
@@ -37,7 +40,7 @@ class Things:
     def __init__(self) -> None:
         self.registered = Registered()
 
-    def add_handler(self, handler: EventHandler) -> Registered:
+    def add_handler(self, handler: EventHandler, *, resync_seconds: float = 0.0) -> Registered:
         return self.registered
 
     def reconcile(self, request: Request) -> None:

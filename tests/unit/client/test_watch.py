@@ -176,3 +176,18 @@ async def test_events_before_a_fault_in_the_same_chunk_are_delivered() -> None:
     assert len(await anext(iterator)) == 1
     with pytest.raises(TransportError, match="garbage"):
         await anext(iterator)
+
+
+async def test_that_the_server_has_begun_to_answer_is_a_batch_of_nothing() -> None:
+    chunks = Chunks([b"", b"\n", line("ADDED"), b""])
+    assert [len(batch) async for batch in batches(chunks.stream(), "the watch")] == [0, 1, 0]
+
+
+async def test_a_line_without_an_end_does_not_fill_the_memory() -> None:
+    """No object is that large; a server that goes on must not be believed."""
+    piece = b"x" * (8 * 1024 * 1024)
+    with pytest.raises(TransportError, match=r"ended mid-line.*longer than 33554432 bytes"):
+        await read(*[piece] * 5)
+    splitter = LineSplitter()
+    for _ in range(10):
+        assert len(splitter.feed(piece[:-1] + b"\n")) == 1

@@ -10,22 +10,26 @@ import pytest
 from kcpctl.apis.meta import OwnerReference
 from kcpctl.controller import Controller, Request, Result
 from kcpctl.informers import CachedObject, EventHandler, ObjectMetadata
-from kcpctl.logicalcluster import ClusterName, key_of
+from kcpctl.logicalcluster import key_of
 from kcpctl.runtime import Metrics
 from kcpctl.testing import FakeClock, eventually
+from kcpctl.testing.listerwatcher import cached_object
 
 
 def cached(name: str = "web", *, cluster: str = "root", **meta: Any) -> CachedObject:
     owners = [msgspec.convert(owner, OwnerReference) for owner in meta.pop("owners", ())]
     metadata = ObjectMetadata(name=name, owner_references=tuple(owners), **meta)
     key = key_of(cluster, metadata.namespace, name)
-    return CachedObject(key, ClusterName(cluster), metadata, b"{}")
+    return cached_object(key, cluster, metadata)
 
 
 class FakeRegistration:
     def __init__(self) -> None:
         self.synced = False
         self.removed = False
+
+    def wait_for_sync(self, timeout_seconds: float) -> None:
+        pass
 
     def remove(self) -> None:
         self.removed = True
@@ -34,10 +38,14 @@ class FakeRegistration:
 class FakeInformer:
     def __init__(self, description: str = "deployments.apps of root") -> None:
         self.description = description
+        self.resync_seconds = 0.0
         self.handlers: list[EventHandler] = []
         self.registrations: list[FakeRegistration] = []
 
-    def add_handler(self, handler: EventHandler) -> FakeRegistration:
+    def add_handler(
+        self, handler: EventHandler, *, resync_seconds: float = 0.0
+    ) -> FakeRegistration:
+        self.resync_seconds = resync_seconds
         self.handlers.append(handler)
         self.registrations.append(FakeRegistration())
         return self.registrations[-1]

@@ -401,3 +401,9 @@ def test_watches_can_be_chained(bench: Bench) -> None:
     assert not controller.synced
     bench.informer.sync()
     assert controller.synced
+
+
+def test_a_watch_may_ask_for_resyncs(bench: Bench) -> None:
+    """INF-38, RF-42."""
+    bench.controller.watches(bench.informer, resync_seconds=600)
+    assert bench.informer.resync_seconds == 600

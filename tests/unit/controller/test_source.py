@@ -8,13 +8,12 @@ from kcpctl.controller.mapping import own_key
 from kcpctl.controller.source import EnqueueHandler
 from kcpctl.informers import CachedObject, ObjectMetadata
 from kcpctl.logicalcluster import ROOT
+from kcpctl.testing.listerwatcher import cached_object
 from kcpctl.workqueue import Priority, RateLimitingQueue
 
 
 def thing(name: str, version: str = "1") -> CachedObject:
-    return CachedObject(
-        f"root|{name}", ROOT, ObjectMetadata(name=name, resource_version=version), b"{}"
-    )
+    return cached_object(f"root|{name}", ROOT, ObjectMetadata(name=name, resource_version=version))
 
 
 @pytest.fixture

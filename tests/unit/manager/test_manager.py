@@ -40,6 +40,9 @@ class NoTransport:
 class Registered:
     synced = False
 
+    def wait_for_sync(self, timeout_seconds: float) -> None:
+        pass
+
     def remove(self) -> None:
         pass
 
@@ -50,7 +53,7 @@ class Informer:
     def __init__(self) -> None:
         self.registered = Registered()
 
-    def add_handler(self, handler: EventHandler) -> Registered:
+    def add_handler(self, handler: EventHandler, *, resync_seconds: float = 0.0) -> Registered:
         return self.registered
 
 

@@ -21,7 +21,7 @@ from kcpctl.controller import Request
 from kcpctl.errors import AlreadyExists, Conflict, Invalid, NotFound
 from kcpctl.informers import CachedObject, ObjectMetadata
 from kcpctl.informers.indexes import cluster_and_namespace
-from kcpctl.logicalcluster import ClusterName, key_of
+from kcpctl.logicalcluster import key_of
 from kcpctl.syncer.cleaner import NamespaceCleaner
 from kcpctl.syncer.gate import Gate
 from kcpctl.syncer.namespaces import LOCATOR_INDEX, NamespaceMapper, by_locator
@@ -30,6 +30,7 @@ from kcpctl.syncer.progress import Pass
 from kcpctl.syncer.side import SYNCED_RESOURCES, Side
 from kcpctl.syncer.target import Target
 from kcpctl.testing.clock import FakeClock
+from kcpctl.testing.listerwatcher import cached_object
 
 Place = tuple[str, str, str]  # plural, namespace, name
 
@@ -225,7 +226,7 @@ class FakeCache:
 def as_cached(cluster: str, obj: Unstructured) -> CachedObject:
     meta = msgspec.convert(obj["metadata"], ObjectMetadata)
     key = key_of(cluster, meta.namespace, meta.name)
-    return CachedObject(key, ClusterName(cluster), meta, json.dumps(obj).encode())
+    return cached_object(key, cluster, meta, json.dumps(obj).encode())
 
 
 class World:

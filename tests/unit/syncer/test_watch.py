@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from kcpctl.informers import CachedObject, ObjectMetadata
-from kcpctl.logicalcluster import ClusterName
 from kcpctl.syncer.gate import Verdict
 from kcpctl.syncer.watch import TargetWatch
+from kcpctl.testing.listerwatcher import cached_object
 
 
 def seen(name: str = "east", uid: str = "u", **fields: Any) -> CachedObject:
     meta = ObjectMetadata(name=name, uid=uid, **fields)
-    return CachedObject(f"root:demo|{name}", ClusterName("root:demo"), meta, b"{}")
+    return cached_object(f"root:demo|{name}", "root:demo", meta)
 
 
 @pytest.fixture

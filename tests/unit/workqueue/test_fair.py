@@ -18,9 +18,10 @@ from kcpctl.workqueue import (
     ShutDown,
     WorkQueue,
 )
+from kcpctl.workqueue.keys import cluster_of_key
 
 
-def fair(**options: int) -> WorkQueue[str]:
+def fair(**options: int | None) -> WorkQueue[str]:
     return WorkQueue("test", ordering=Fair(max_per_cluster=options.get("most")))
 
 
@@ -208,7 +209,6 @@ def test_a_cluster_without_keys_leaves_nothing_behind(most: int | None) -> None:
     ready(queue)
     assert not ordering._round
     assert not ordering._clusters
-    assert len(ordering) == 0
 
 
 def test_a_removed_cluster_takes_its_queued_and_waiting_keys_and_its_failures_along() -> None:
@@ -233,6 +233,56 @@ def test_a_removed_cluster_takes_its_queued_and_waiting_keys_and_its_failures_al
     ]
     assert queue.num_requeues("gone|failed") == 0
     assert queue.num_requeues("other|failed") == 1
+
+
+def test_to_remove_a_cluster_nobody_looks_at_the_keys_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The queue's lock is held meanwhile, and a shard that goes takes thousands of clusters."""
+    queue: RateLimitingQueue[str] = RateLimitingQueue(clock=FakeClock(), ordering=Fair())
+    for number in range(1000):
+        queue.add(f"c{number}|queued")
+        queue.add_after(f"c{number}|waiting", 60)
+        queue.add_rate_limited(f"c{number}|failed")
+    looked_at: list[object] = []
+
+    def note(key: object) -> str:
+        looked_at.append(key)
+        return cluster_of_key(str(key))
+
+    monkeypatch.setattr("kcpctl.workqueue.keys.cluster_of_key", note)
+    monkeypatch.setattr("kcpctl.workqueue.queue.cluster_of_key", note)
+    queue.get(0)
+    queue.remove_cluster("c7")
+    assert looked_at == ["c0|queued"], "what is being processed, at most"
+    assert set(queue.snapshot().by_cluster()) == {f"c{n}" for n in range(1000) if n != 7}
+
+
+@pytest.mark.parametrize("most", [None, 1])
+def test_a_removed_cluster_may_come_back_and_has_one_turn_in_a_round(most: int | None) -> None:
+    """However it stood in the round: by its single key, by several, or with priorities."""
+    queue = fair(most=most)
+    for keys in [["a|1"], ["a|1", "a|2"], ["a|1", "a|2", "a|3"]]:
+        for key in keys:
+            queue.add(key, 5 * (key == "a|3"))
+        queue.add("b|1")
+        queue.remove_cluster("a")
+        queue.remove_cluster("a")
+        queue.add("b|2")
+        queue.add("a|8")
+        queue.add("a|9")
+        assert ready(queue) == ["b|1", "a|8", "b|2", "a|9"]
+
+
+def test_a_single_key_that_is_raised_goes_before_its_clusters_next_ones() -> None:
+    """A cluster with a single key has no record, until somebody ranks it."""
+    queue = fair()
+    queue.add("a|1")
+    queue.add("a|1", -5)
+    queue.add("a|1", 5)
+    queue.add("a|2", 3)
+    queue.add("a|3", 9)
+    assert ready(queue) == ["a|3", "a|1", "a|2"]
 
 
 def test_a_drain_ends_when_the_cluster_it_waits_for_is_removed() -> None:

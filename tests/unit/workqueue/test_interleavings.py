@@ -129,7 +129,7 @@ class World:
             return
         assert not self.queue._ordering.can_pop(), "a key is ready and its wake-up was lost"
         if self.down:
-            assert len(self.queue._ordering), "shut down and empty, and a getter sleeps (WQ-10)"
+            assert self.queue._ready(), "shut down and empty, and a getter sleeps (WQ-10)"
         elif (due := self.queue._waiting.next_due()) is not None:
             wakes = [parked.deadline for parked in sleepers if parked.deadline is not None]
             assert wakes, "keys wait, and nobody keeps the time"

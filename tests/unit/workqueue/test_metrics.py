@@ -7,9 +7,10 @@ import weakref
 
 import pytest
 
-from kcpctl.runtime import Metrics
+from kcpctl.runtime import Metrics, start_thread
 from kcpctl.testing import FakeClock
 from kcpctl.workqueue import QueueMetrics, RateLimitingQueue
+from kcpctl.workqueue.metrics import FOLDED_AT
 
 
 @pytest.fixture
@@ -191,6 +192,39 @@ def test_the_histograms_are_cumulative_decades_from_a_microsecond(
     assert [found[bound] for bound in ["1e-06", "0.1", "1.0", "10.0", "100.0"]] == [1, 1, 3, 3, 4]
     assert found["+Inf"] == value(metrics, "workqueue_queue_duration_seconds_count") == 5
     assert value(metrics, "workqueue_work_duration_seconds_sum") == pytest.approx(502.1)
+
+
+def test_nothing_is_lost_when_the_logs_of_durations_are_counted(
+    queue: RateLimitingQueue[str], metrics: Metrics, clock: FakeClock
+) -> None:
+    """More keys than a log holds, some of them still in it when the scrape comes."""
+    for number in range(3 * FOLDED_AT + 7):
+        queue.add("a")
+        clock.step(number % 2)
+        queue.get(0)
+        queue.done("a")
+        assert len(queue._metrics.works.log) < FOLDED_AT  # type: ignore[union-attr]
+        assert len(queue._metrics.waits.log) < FOLDED_AT  # type: ignore[union-attr]
+    for kind in ["queue", "work"]:
+        count = value(metrics, f"workqueue_{kind}_duration_seconds_count")
+        assert count == 3 * FOLDED_AT + 7
+    assert value(metrics, "workqueue_queue_duration_seconds_sum") == (3 * FOLDED_AT + 6) / 2
+
+
+def test_a_scrape_waits_until_nobody_is_inside_the_queue(
+    queue: RateLimitingQueue[str], metrics: Metrics
+) -> None:
+    """Or it would count a log that a worker adds to."""
+    queue.add("a")
+    scraped: list[float | None] = []
+    with queue._lock:
+        scrape = start_thread(
+            lambda: scraped.append(value(metrics, "workqueue_depth")), name="scrape"
+        )
+        scrape.join(0.01)
+        assert scraped == []
+    scrape.join(5)
+    assert scraped == [1]
 
 
 def test_a_later_queue_of_the_same_name_goes_on_with_the_counts(

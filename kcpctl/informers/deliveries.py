@@ -1,0 +1,384 @@
+"""The handlers of an informer, and what each of them is told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Final
+
+from kcpctl.informers.buffering import Buffer
+from kcpctl.informers.handlers import EventHandler, Filtered, name_of
+from kcpctl.informers.metrics import InformerMetrics
+from kcpctl.informers.objects import CachedObject
+from kcpctl.runtime import Clock, get_logger
+
+__all__ = ["Deliveries", "Delivery", "is_same"]
+
+_log = get_logger(__name__)
+
+# INF-35.
+_LEAST_RESYNC_SECONDS: Final = 1.0
+
+
+class Delivery:
+    """One handler at one informer; see :class:`kcpctl.informers.Registration`.
+
+    All of it is guarded by the lock of the deliveries.
+    """
+
+    def __init__(
+        self,
+        owner: Deliveries,
+        handler: EventHandler,
+        *,
+        name: str,
+        cluster: str,
+        buffer: Buffer | None,
+        resync_seconds: float,
+        resync_at: float,
+    ) -> None:
+        self.handler = handler
+        self.name = name
+        self.cluster = cluster
+        self.buffer = buffer
+        self.resync_seconds = resync_seconds
+        self.resync_at = resync_at
+        self.live = True
+        self._owner = owner
+        self._replayed = False
+
+    @property
+    def synced(self) -> bool:
+        """Whether the handler has returned from every initial add."""
+        return self._replayed and (self.buffer is None or self.buffer.synced)
+
+    def replayed(self) -> None:
+        """Note that the handler, or its buffer, has got every initial add."""
+        self._replayed = True
+        if self.buffer is not None:
+            self.buffer.complete()
+
+    def wait_for_sync(self, timeout_seconds: float) -> None:
+        """Block this thread until synced."""
+        self._owner.wait_for_sync(self, timeout_seconds)
+
+    def remove(self) -> None:
+        """Stop delivery."""
+        self._owner.remove(self)
+
+
+class Audience:
+    """Who hears of what: handlers of all logical clusters, and of one each. Does not change.
+
+    So an event costs as much as there are handlers of its cluster, however many others have some.
+    """
+
+    def __init__(self, deliveries: Iterable[Delivery] = ()) -> None:
+        self._everywhere: tuple[Delivery, ...] = ()
+        self._by_cluster: dict[str, tuple[Delivery, ...]] = {}
+        for delivery in deliveries:
+            cluster = delivery.cluster
+            if cluster:
+                self._by_cluster[cluster] = (*self._by_cluster.get(cluster, ()), delivery)
+            else:
+                self._everywhere += (delivery,)
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return chain(self._everywhere, *self._by_cluster.values())
+
+    def of(self, obj: CachedObject) -> tuple[Delivery, ...]:
+        """Return those who hear of an object."""
+        if not self._by_cluster:
+            return self._everywhere
+        return self._everywhere + self._by_cluster.get(obj.cluster, ())
+
+    def plus(self, delivery: Delivery) -> Audience:
+        """Return these and one more."""
+        return self._with(delivery.cluster, (*self._beside(delivery), delivery))
+
+    def minus(self, delivery: Delivery) -> Audience:
+        """Return these without one."""
+        left = tuple(other for other in self._beside(delivery) if other is not delivery)
+        return self._with(delivery.cluster, left)
+
+    def _beside(self, delivery: Delivery) -> tuple[Delivery, ...]:
+        """Return those who hear of the same objects as one does."""
+        if delivery.cluster:
+            return self._by_cluster.get(delivery.cluster, ())
+        return self._everywhere
+
+    def _with(self, cluster: str, deliveries: tuple[Delivery, ...]) -> Audience:
+        made = Audience()
+        made._everywhere, made._by_cluster = self._everywhere, dict(self._by_cluster)
+        if not cluster:
+            made._everywhere = deliveries
+        elif deliveries:
+            made._by_cluster[cluster] = deliveries
+        else:
+            made._by_cluster.pop(cluster, None)
+        return made
+
+
+class Deliveries:
+    """Tells handlers of changes: on the I/O thread, one call at a time, in the order they come.
+
+    A handler that raises is logged and counted, and hurts nobody else. Handlers are registered and
+    removed by any thread, and by handlers that are being told; a removed one is not called again.
+
+    Parameters
+    ----------
+    informer: what it is called in messages.
+    ailment: says why the informer has not synced, for those who waited in vain.
+    """
+
+    def __init__(
+        self,
+        informer: str,
+        *,
+        clock: Clock,
+        metrics: InformerMetrics,
+        ailment: Callable[[], Exception | None],
+    ) -> None:
+        self._informer = informer
+        self._clock = clock
+        self._metrics = metrics
+        self._ailment = ailment
+        self.lock = threading.RLock()
+        """Held over each delivery, and each change of what follows."""
+        self._changed = threading.Condition(self.lock)
+        self._there = Audience()
+        self._io_thread: int | None = None
+        self._check_seconds = 0.0
+        self._ended = False
+
+    # Any thread.
+
+    def register(
+        self,
+        handler: EventHandler,
+        *,
+        cluster: str,
+        matches: Callable[[CachedObject], bool] | None,
+        buffered: bool,
+        resync_seconds: float,
+    ) -> Delivery:
+        """Return the delivery to a handler, which begins when it joins."""
+        name = name_of(handler)
+        resync_seconds = self._resync_period(name, resync_seconds)
+        buffer: Buffer | None = None
+        if buffered:
+            handler = buffer = Buffer(
+                handler,
+                name=name,
+                informer=self._informer,
+                clock=self._clock,
+                on_error=lambda obj, error: self._failed(name, obj, error),
+                on_synced=self._notify_waiters,
+            )
+        return Delivery(
+            self,
+            handler if matches is None else Filtered(handler, matches),
+            name=name,
+            cluster=cluster,
+            buffer=buffer,
+            resync_seconds=resync_seconds,
+            resync_at=self._clock.monotonic() + resync_seconds,
+        )
+
+    def join(self, delivery: Delivery, stored: Iterable[CachedObject] | None) -> None:
+        """Let a handler hear of every change from now on, after an add for what is stored.
+
+        None is: there is no state yet. It hears of the state with the others then.
+        """
+        with self.lock:
+            if not delivery.live or self._ended:
+                return
+            # What a handler changes while it is told belongs to nobody's second telling.
+            self._there = self._there.plus(delivery)
+            self._measure(delivery)
+            if stored is not None:
+                alone = Audience((delivery,))
+                for obj in stored:
+                    self.add(obj, alone, is_initial=True)
+                delivery.replayed()
+                self._changed.notify_all()
+
+    def remove(self, delivery: Delivery) -> None:
+        """Stop delivery to a handler; see :class:`kcpctl.informers.Registration`."""
+        with self.lock:
+            delivery.live = False
+            self._there = self._there.minus(delivery)
+            self._forget_pending(delivery)
+            self._changed.notify_all()
+            on_io_thread = threading.get_ident() == self._io_thread
+        if delivery.buffer is not None:
+            # Its call may be waiting for the I/O thread.
+            delivery.buffer.close(wait=not on_io_thread)
+
+    def wait_for_sync(self, delivery: Delivery, timeout_seconds: float) -> None:
+        """Block this thread until a handler is synced."""
+        what = f"handler {delivery.name} of {self._informer}"
+        deadline = self._clock.monotonic() + timeout_seconds
+        with self._changed:
+            if threading.get_ident() == self._io_thread and not delivery.synced:
+                raise RuntimeError(f"{what}: waiting on the I/O thread would never end")
+            while not delivery.synced:
+                if not delivery.live or self._ended:
+                    end = "the informer ended" if delivery.live else "it was removed"
+                    raise RuntimeError(f"{what} has not synced: {end}")
+                left = deadline - self._clock.monotonic()
+                if left <= 0:
+                    raise TimeoutError(
+                        f"{what} has not synced after {timeout_seconds:g}s: "
+                        f"{self._ailment() or 'no answer yet'}"
+                    )
+                self._clock.wait(self._changed, left)
+
+    # The I/O thread.
+
+    def begin(self) -> float:
+        """Note the start; return how often a resync may be due, 0 for never (INF-36, INF-37)."""
+        with self.lock:
+            self._io_thread = threading.get_ident()
+            asked = [one.resync_seconds for one in self._there if one.resync_seconds]
+            self._check_seconds = min(asked, default=0.0)
+            for delivery in self._there:
+                self._measure(delivery)
+            return self._check_seconds
+
+    async def end(self) -> None:
+        """End every delivery; return when no call runs (INF-26)."""
+        with self.lock:
+            self._ended = True
+            there, self._there = self._there, Audience()
+            for delivery in there:
+                self._forget_pending(delivery)
+            self._changed.notify_all()
+        buffers = [delivery.buffer for delivery in there if delivery.buffer is not None]
+        for buffer in buffers:
+            buffer.close(wait=False)
+        for buffer in buffers:
+            await buffer.ended()
+
+    def replace(
+        self,
+        before: Mapping[str, CachedObject],
+        after: Mapping[str, CachedObject],
+        *,
+        is_initial: bool,
+    ) -> None:
+        """Tell of a new state: deletions first, then the rest in the order of the state."""
+        with self.lock:
+            there = self._there
+            for key, obj in before.items():
+                if key not in after:
+                    self.delete(obj, there, final_state_unknown=True)
+            for key, obj in after.items():
+                old = before.get(key)
+                if old is None:
+                    self.add(obj, there, is_initial=is_initial)
+                elif not is_same(old, obj):
+                    self.update(old, obj, there)
+            for delivery in there:
+                delivery.replayed()
+            self._changed.notify_all()
+
+    def add(self, obj: CachedObject, there: Audience | None = None, *, is_initial: bool) -> None:
+        """Tell of an object that came; ``there`` narrows the handlers."""
+        with self.lock:
+            for delivery in (self._there if there is None else there).of(obj):
+                if delivery.live:
+                    try:
+                        delivery.handler.on_add(obj, is_initial=is_initial)
+                    except Exception as error:  # noqa: BLE001 - see _failed
+                        self._failed(delivery.name, obj, error)
+
+    def update(self, old: CachedObject, new: CachedObject, there: Audience | None = None) -> None:
+        """Tell of an object that changed."""
+        with self.lock:
+            for delivery in (self._there if there is None else there).of(new):
+                if delivery.live:
+                    try:
+                        delivery.handler.on_update(old, new)
+                    except Exception as error:  # noqa: BLE001 - see _failed
+                        self._failed(delivery.name, new, error)
+
+    def delete(
+        self,
+        obj: CachedObject,
+        there: Audience | None = None,
+        *,
+        final_state_unknown: bool,
+    ) -> None:
+        """Tell of an object that went."""
+        with self.lock:
+            for delivery in (self._there if there is None else there).of(obj):
+                if delivery.live:
+                    try:
+                        delivery.handler.on_delete(obj, final_state_unknown=final_state_unknown)
+                    except Exception as error:  # noqa: BLE001 - see _failed
+                        self._failed(delivery.name, obj, error)
+
+    def due(self) -> Audience | None:
+        """Return the handlers that want a resync now, and note that they get it (INF-38)."""
+        with self.lock:
+            now = self._clock.monotonic()
+            due = [one for one in self._there if one.resync_seconds and one.resync_at <= now]
+            for delivery in due:
+                delivery.resync_at = now + delivery.resync_seconds
+            return Audience(due) if due else None
+
+    def _resync_period(self, name: str, asked: float) -> float:
+        """Return how often a handler that asks for ``asked`` is resynced."""
+        if asked < 0:
+            raise ValueError(f"handler {name} asks for a resync every {asked:g}s; 0 is never")
+        period = max(asked, _LEAST_RESYNC_SECONDS) if asked else 0.0
+        check = self._check_seconds
+        if period and self._io_thread is not None and (not check or period < check):
+            # How often to look was settled at the start.
+            period = check
+            _log.warning(
+                "Resync asked for too late",
+                informer=self._informer,
+                handler=name,
+                asked_seconds=asked,
+                given_seconds=period,
+            )
+        return period
+
+    def _measure(self, delivery: Delivery) -> None:
+        name = delivery.name
+        if delivery.buffer is not None and self._io_thread is not None:
+            self._metrics.bind_pending(name, lambda: self._pending(name))
+
+    def _forget_pending(self, delivery: Delivery) -> None:
+        """Remove the gauge of a handler, unless another of that name is there."""
+        if delivery.buffer is not None and not self._buffers(delivery.name):
+            self._metrics.unbind_pending(delivery.name)
+
+    def _pending(self, name: str) -> float:
+        return sum(len(buffer) for buffer in self._buffers(name))
+
+    def _buffers(self, name: str) -> list[Buffer]:
+        return [one.buffer for one in self._there if one.buffer is not None and one.name == name]
+
+    def _notify_waiters(self) -> None:
+        with self.lock:
+            self._changed.notify_all()
+
+    def _failed(self, name: str, obj: CachedObject, error: BaseException) -> None:
+        """A handler that raises hurts nobody else, and does not stay unsynced (fixes INF-16)."""
+        self._metrics.count("informer_handler_errors_total")
+        _log.error(
+            "Event handler failed",
+            informer=self._informer,
+            handler=name,
+            key=obj.key,
+            exc_info=error,
+        )
+
+
+def is_same(one: CachedObject, other: CachedObject) -> bool:
+    """Whether two states of one key are of one version."""
+    return one.resource_version == other.resource_version and one.uid == other.uid
