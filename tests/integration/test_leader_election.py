@@ -124,6 +124,7 @@ def election(tmp_path: Path) -> Iterator[Election]:
 def test_only_the_leader_writes_and_a_standby_follows_a_clean_stop_at_once(
     election: Election,
 ) -> None:
+    """LE-13, LE-15, LE-17, LE-21, LE-22."""
     one = election.start_leader("one")
     election.start_standby("two")
 

@@ -200,9 +200,17 @@ async def race() -> Any:
     ],
 )
 def test_durations_that_cannot_work_are_refused(wrong: dict[str, Any], says: str) -> None:
-    """LE-01, LE-02."""
+    """LE-02."""
     with pytest.raises(UsageError, match=says):
         ElectionOptions(**{"name": "lease", "namespace": "ns", "identity": "me", **wrong})
+
+
+def test_the_defaults_are_those_of_the_field() -> None:
+    """LE-01."""
+    options = ElectionOptions(name="lease", namespace="ns", identity="me")
+
+    durations = (options.lease_seconds, options.renew_deadline_seconds, options.retry_seconds)
+    assert durations == (15, 10, 2)
 
 
 def test_no_two_processes_have_one_identity() -> None:
@@ -253,7 +261,7 @@ async def test_a_lease_that_others_renew_is_left_alone(race: Race) -> None:
         await race.settle()
 
     assert not one.elector.leading
-    assert one.leaders == ["other"]
+    assert one.leaders == ["other"]  # LE-14: once
     assert "update" not in race.api.calls
 
 
@@ -439,6 +447,7 @@ async def test_a_short_outage_is_survived(race: Race) -> None:
 async def test_the_gate_is_open_while_leading_and_closes_before_others_may_take_over(
     race: Race,
 ) -> None:
+    """LE-17, LE-24."""
     one = await race.leader("one")
     one.gate.check("PATCH", "a write")
     race.api.hangs = True  # a process that is stopped does not renew either
