@@ -8,6 +8,7 @@ from kcpctl.client.kubeconfig import config_from_kubeconfig, load_config
 from kcpctl.client.objects import ItemList, PatchType, RawEvent, RawPage, WatchEvent
 from kcpctl.client.resource import AsyncResourceClient
 from kcpctl.client.transport import Call, Response, Transport
+from kcpctl.client.writes import Write, WriteLog
 
 __all__ = [
     "AsyncClient",
@@ -26,7 +27,12 @@ __all__ = [
     "Response",
     "Transport",
     "WatchEvent",
+<<<<<<< HEAD
     "WriteGate",
+=======
+    "Write",
+    "WriteLog",
+>>>>>>> main
     "config_from_kubeconfig",
     "load_config",
 ]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import operator
 import random
 import threading
-from collections.abc import Sequence
-from typing import Final, Self
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Self
 
 from kcpctl.controller.mapping import MapFunction, own_key
-from kcpctl.controller.metrics import ControllerMetrics, Outcome
+from kcpctl.controller.metrics import ControllerMetrics
+from kcpctl.controller.pending import Cache, PendingWrites
 from kcpctl.controller.predicates import Predicate
-from kcpctl.controller.request import Reconciler, Request, Result
+from kcpctl.controller.request import Reconciler
 from kcpctl.controller.source import EnqueueHandler, Source
+<<<<<<< HEAD
 from kcpctl.errors import (
     Conflict,
     KcpctlError,
@@ -20,6 +24,9 @@ from kcpctl.errors import (
     TerminalError,
     TooManyRequests,
 )
+=======
+from kcpctl.controller.worker import Worker
+>>>>>>> main
 from kcpctl.informers import Registration
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
@@ -27,24 +34,17 @@ from kcpctl.runtime import (
     Clock,
     Metrics,
     get_logger,
-    log_fields,
-    new_uid,
     start_thread,
 )
-from kcpctl.workqueue import Fair, QueueMetrics, RateLimitingQueue, ShutDown
+from kcpctl.workqueue import Fair, QueueMetrics, RateLimitingQueue
+from kcpctl.workqueue.keys import cluster_of_key
 
 __all__ = ["Controller"]
 
 _log = get_logger(__name__)
 
-# The object changed under the reconcile: the new version is on its way through the watch. Short
-# and fixed, and no failure (CS-08: as a failure it could park the key for minutes).
-_CONFLICT_DELAY_SECONDS: Final = 0.1
-# A server that asks for more than this is asked again all the same.
-_MAX_RETRY_AFTER_SECONDS: Final = 30.0
-_DEFAULT_RETRY_AFTER_SECONDS: Final = 1.0
-# The pool notifies when the cluster is back; this is for a notification that went astray.
-_NOT_CONNECTED_SAFETY_SECONDS: Final = 30.0
+Belongs = Callable[[str], bool]
+"""Whether a key is one of those meant."""
 
 
 class Controller:
@@ -61,13 +61,23 @@ class Controller:
     - anything else: count a failure and run again after the limiter's back-off (CL-06). An
       exception that is not a KcpctlError is a bug: logged as an error, counted as a panic.
 
+    A key does not run again before the watched informers have seen what its last run wrote (CS).
+    Until then it is looked at every 100 ms, which is no reconcile; after 30 s it runs anyway.
+
     The default queue is fair: logical clusters take turns, however many keys each has, and within
     one the initial list and resyncs come last. With a single cluster that is first come first
-    served. Another queue, with weights or a limit of workers per cluster, can be passed in.
+    served. Another queue, with weights for example, can be passed in.
 
-    ``watches`` belongs before ``start``. ``enqueue`` may be called from any thread. ``stop`` lets
-    what is queued and running finish within its timeout, then drops the rest; what was dropped
-    comes back with the next process's initial list. A controller runs once.
+    ``watches`` and its like belong before ``start``. ``enqueue`` and ``remove`` may be called from
+    any thread. ``stop`` lets what is queued and running finish within its timeout, then drops the
+    rest; what was dropped comes back with the next process's initial list. A controller runs once.
+
+    Parameters
+    ----------
+    workers: how many keys are reconciled at a time.
+    max_per_cluster: how many of them may be of one logical cluster, so that one whose reconciles
+        hang leaves workers to the others. When an informer of many clusters is watched the default
+        is all workers but one, else there is no limit.
     """
 
     def __init__(
@@ -76,6 +86,7 @@ class Controller:
         reconciler: Reconciler,
         *,
         workers: int = 4,
+        max_per_cluster: int | None = None,
         queue: RateLimitingQueue[str] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
@@ -83,16 +94,24 @@ class Controller:
     ) -> None:
         if workers < 1:
             raise ValueError(f"controller {name!r} needs at least one worker, not {workers}")
+        if queue is not None and max_per_cluster is not None:
+            raise ValueError(
+                f"controller {name!r}: the limit per cluster is its queue's own matter"
+            )
         metrics = metrics or Metrics()
         self.name = name
         self.workers = workers
+        self._fair = Fair(max_per_cluster=max_per_cluster)
+        self._limited = max_per_cluster is not None or workers == 1
         self.queue: RateLimitingQueue[str] = queue or RateLimitingQueue(
-            name, clock=clock, ordering=Fair(), metrics=QueueMetrics(metrics, name)
+            name, clock=clock, ordering=self._fair, metrics=QueueMetrics(metrics, name)
         )
         self._reconciler = reconciler
         self._clock = clock
         self._rng = rng
         self._metrics = ControllerMetrics(metrics, name, workers=workers)
+        self._pending = PendingWrites(name)
+        self._at_removal: list[Callable[[Belongs], object]] = []
         self._registrations: list[tuple[Source, Registration]] = []
         self._lock = threading.Lock()
         # Guarded by _lock.
@@ -116,8 +135,31 @@ class Controller:
         if self._started:
             raise RuntimeError(f"controller {self.name!r} runs already: watch before starting it")
         handler = EnqueueHandler(self.queue, map_to=map_to or own_key, predicates=tuple(predicates))
+        self.reads(informer)
         registration = informer.add_handler(handler, resync_seconds=resync_seconds)
         self._registrations.append((informer, registration))
+        return self
+
+    def reads(self, informer: Source) -> Self:
+        """Let keys wait also for this informer to see what they wrote.
+
+        For informers whose listers the reconciler reads but whose events bring up no key; those
+        that are watched need not be named.
+        """
+        if isinstance(informer, Cache):
+            self._pending.watch(informer)
+            if informer.spans_clusters and not self._limited:
+                self.queue.arrange(partial(self._fair.limit, self.workers - 1))
+                self._limited = True
+        return self
+
+    def on_removal(self, callback: Callable[[Belongs], object]) -> Self:
+        """Call ``callback`` when clusters are removed, to drop what it keeps for keys that belong.
+
+        It is given a function that tells whether a key is of those. It may be called from any
+        thread, and more than once; it must not block.
+        """
+        self._at_removal.append(callback)
         return self
 
     def enqueue(self, key: str) -> None:
@@ -127,6 +169,23 @@ class Controller:
     def enqueue_after(self, key: str, seconds: float) -> None:
         """Reconcile ``key`` in ``seconds``, unless something brings it up earlier."""
         self.queue.add_after(key, seconds)
+
+    def remove(self, cluster: str) -> None:
+        """End all that there is of a logical cluster; once more does nothing (fixes MCR-04).
+
+        Its keys leave the queue, ready, waiting or to run again, with their failures, the bucket of
+        their cluster and what is known of their writes. A reconcile under way ends, and nothing
+        follows from it. Later events of the cluster count again, so end those first:
+        :meth:`Manager.remove` does both.
+        """
+        # In this order: a worker that is late finds that its key was removed.
+        self.queue.remove_cluster(cluster)
+        self._pending.remove_cluster(cluster)
+        self._removed(lambda key: cluster_of_key(key) == cluster)
+
+    def _removed(self, belongs: Belongs) -> None:
+        for callback in self._at_removal:
+            callback(belongs)
 
     @property
     def synced(self) -> bool:
@@ -160,7 +219,7 @@ class Controller:
                 raise RuntimeError(f"controller {self.name!r} was started already")
             self._started = True
             self._threads = [
-                start_thread(self._work, name=f"{self.name}-{number}")
+                start_thread(self._new_worker().run, name=f"{self.name}-{number}")
                 for number in range(self.workers)
             ]
         _log.debug("Controller started", controller=self.name, workers=self.workers)
@@ -190,6 +249,7 @@ class Controller:
             )
         return not stuck
 
+<<<<<<< HEAD
     def _work(self) -> None:
         while True:
             try:
@@ -274,3 +334,16 @@ def _is_apply_conflict(error: Conflict) -> bool:
     """Whether another field manager owns the fields: no newer version will end that by itself."""
     causes = error.details.get("causes") or ()
     return any(cause.get("reason") == "FieldManagerConflict" for cause in causes)
+=======
+    def _new_worker(self) -> Worker:
+        return Worker(
+            self.name,
+            self._reconciler,
+            self.queue,
+            self._pending,
+            self._metrics.worker(),
+            clock=self._clock,
+            rng=self._rng,
+            on_removed=lambda key: self._removed(partial(operator.eq, key)),
+        )
+>>>>>>> main

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from kcpctl.apis.resource import Resource
-from kcpctl.client import AsyncClient
+from kcpctl.client import AsyncClient, Write
 from kcpctl.informers.deliveries import Deliveries, Delivery, is_same
 from kcpctl.informers.handlers import EventHandler, Registration
 from kcpctl.informers.ignoring import Ignore, Ignoring
@@ -22,6 +22,7 @@ from kcpctl.informers.objects import CachedObject, ObjectDecoder, Transform, is_
 from kcpctl.informers.options import DEFAULTS, ReflectorOptions
 from kcpctl.informers.reflector import Reflector, Sink
 from kcpctl.informers.resync import resync
+from kcpctl.informers.scope import Scope
 from kcpctl.informers.source import ClientSource, ListerWatcher, StreamingClientSource
 from kcpctl.informers.store import Store
 from kcpctl.informers.view import ClusterView
@@ -86,6 +87,7 @@ class SharedInformer(Generic[T]):
         options: ReflectorOptions = DEFAULTS,
     ) -> None:
         self.resource = resource
+        self._scope = Scope(client, resource, namespace, label_selector, field_selector)
         parts = (namespace, label_selector, field_selector, "metadata" if metadata_only else "")
         scope = ",".join(part for part in parts if part)
         self.description = f"{resource.group_resource} of {client.cluster_name}" + (
@@ -165,6 +167,15 @@ class SharedInformer(Generic[T]):
         told of a change finds its version here already.
         """
         return self._resource_version
+
+    @property
+    def spans_clusters(self) -> bool:
+        """Whether it shows the objects of many logical clusters."""
+        return self._scope.client.is_wildcard
+
+    def covers(self, write: Write) -> bool:
+        """Whether the object that was written is one that the store will show (CS-09, CS-11)."""
+        return self._scope.covers(write)
 
     @property
     def last_error(self) -> Exception | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Final, Generic, Protocol, Self, TypeVar
 
+from kcpctl.client import Write
 from kcpctl.informers.deliveries import Delivery
 from kcpctl.informers.handlers import EventHandler, Registration
 from kcpctl.informers.lister import ClusterLister
@@ -24,6 +25,11 @@ class _Informer(Protocol):
 
     @property
     def synced(self) -> bool: ...
+
+    @property
+    def resource_version(self) -> str: ...
+
+    def covers(self, write: Write) -> bool: ...
 
 
 class _Add(Protocol):
@@ -67,6 +73,17 @@ class ClusterView(Generic[T]):
     def synced(self) -> bool:
         """Whether the informer has its first full state."""
         return self._informer.synced
+
+    spans_clusters: Final = False
+
+    @property
+    def resource_version(self) -> str:
+        """The version that the informer has reached."""
+        return self._informer.resource_version
+
+    def covers(self, write: Write) -> bool:
+        """Whether the informer will show what was written."""
+        return self._informer.covers(write)
 
     def add_handler(
         self,
