@@ -27,12 +27,9 @@ __all__ = [
     "Response",
     "Transport",
     "WatchEvent",
-<<<<<<< HEAD
-    "WriteGate",
-=======
     "Write",
+    "WriteGate",
     "WriteLog",
->>>>>>> main
     "config_from_kubeconfig",
     "load_config",
 ]

@@ -15,18 +15,7 @@ from kcpctl.controller.pending import Cache, PendingWrites
 from kcpctl.controller.predicates import Predicate
 from kcpctl.controller.request import Reconciler
 from kcpctl.controller.source import EnqueueHandler, Source
-<<<<<<< HEAD
-from kcpctl.errors import (
-    Conflict,
-    KcpctlError,
-    NotConnected,
-    NotLeading,
-    TerminalError,
-    TooManyRequests,
-)
-=======
 from kcpctl.controller.worker import Worker
->>>>>>> main
 from kcpctl.informers import Registration
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
@@ -57,6 +46,7 @@ class Controller:
     - success: forget the key's failures (CL-09); with ``requeue_after_seconds`` run again then;
     - TerminalError: log, count, forget; nothing until the object changes (CL-10, mends CL-11);
     - NotConnected: no failure; the pool's notification brings the key back;
+    - NotLeading: the lease is lost and this process about to end; the next leader has the key;
     - Conflict: again after 100 ms; TooManyRequests: when the server said, at most 30 s;
     - anything else: count a failure and run again after the limiter's back-off (CL-06). An
       exception that is not a KcpctlError is a bug: logged as an error, counted as a panic.
@@ -249,92 +239,6 @@ class Controller:
             )
         return not stuck
 
-<<<<<<< HEAD
-    def _work(self) -> None:
-        while True:
-            try:
-                key = self.queue.get()
-            except ShutDown:
-                return
-            self._metrics.active_workers.inc()
-            try:
-                self._process(key)
-            finally:
-                self._metrics.active_workers.dec()
-                self.queue.done(key)
-
-    def _process(self, key: str) -> None:
-        """Run one key and decide what comes next. Raises nothing."""
-        began = self._clock.monotonic()
-        with log_fields(controller=self.name, reconcileID=new_uid(self._rng)):
-            outcome: Outcome
-            try:
-                request = Request.from_key(key)
-                with log_fields(**_fields_of(request)):
-                    try:
-                        outcome = self._succeed(key, self._reconciler.reconcile(request))
-                    except BaseException as error:  # noqa: BLE001 - a worker outlives any reconcile
-                        outcome = self._fail(key, error)
-            except ValueError as error:
-                self.queue.forget(key)
-                _log.error("Dropped a malformed key", key=key, exc_info=error)
-                outcome = "error"
-        self._metrics.seconds.observe(self._clock.monotonic() - began)
-        self._metrics.outcomes[outcome].inc()
-
-    def _succeed(self, key: str, result: Result | None) -> Outcome:
-        self.queue.forget(key)
-        if result is None or result.requeue_after_seconds is None:
-            return "success"
-        self.queue.add_after(key, result.requeue_after_seconds)
-        return "requeue_after"
-
-    def _fail(self, key: str, error: BaseException) -> Outcome:
-        if isinstance(error, NotConnected):
-            _log.debug("Waiting for a connection", exc_info=error)
-            self.queue.forget(key)
-            self.queue.add_after(key, _NOT_CONNECTED_SAFETY_SECONDS)
-            return "requeue_after"
-        if isinstance(error, NotLeading):
-            # This process is about to end; the next leader's initial list has the key.
-            _log.debug("Left to the next leader", exc_info=error)
-            self.queue.forget(key)
-            return "success"
-        if isinstance(error, Conflict) and not _is_apply_conflict(error):
-            _log.debug("Trying again after a conflict", exc_info=error)
-            self.queue.add_after(key, _CONFLICT_DELAY_SECONDS)
-            return "requeue"
-        if isinstance(error, TooManyRequests):
-            wait = error.retry_after_seconds or _DEFAULT_RETRY_AFTER_SECONDS
-            _log.debug("The server asked to slow down", exc_info=error)
-            self.queue.add_after(key, min(wait, _MAX_RETRY_AFTER_SECONDS))
-            return "requeue"
-        self._metrics.errors.inc()
-        if isinstance(error, TerminalError):
-            self._metrics.terminal_errors.inc()
-            _log.error("Reconcile failed until the object changes", exc_info=error)
-            self.queue.forget(key)
-            return "error"
-        failures = self.queue.num_requeues(key) + 1
-        if isinstance(error, KcpctlError):
-            _log.warning("Reconcile failed, will retry", failures=failures, exc_info=error)
-        else:
-            self._metrics.panics.inc()
-            _log.error("Reconcile failed on a bug, will retry", failures=failures, exc_info=error)
-        self.queue.add_rate_limited(key)
-        return "error"
-
-
-def _fields_of(request: Request) -> dict[str, object]:
-    namespace = {"namespace": request.namespace} if request.namespace else {}
-    return {"cluster": request.cluster, **namespace, "name": request.name}
-
-
-def _is_apply_conflict(error: Conflict) -> bool:
-    """Whether another field manager owns the fields: no newer version will end that by itself."""
-    causes = error.details.get("causes") or ()
-    return any(cause.get("reason") == "FieldManagerConflict" for cause in causes)
-=======
     def _new_worker(self) -> Worker:
         return Worker(
             self.name,
@@ -346,4 +250,3 @@ def _is_apply_conflict(error: Conflict) -> bool:
             rng=self._rng,
             on_removed=lambda key: self._removed(partial(operator.eq, key)),
         )
->>>>>>> main
