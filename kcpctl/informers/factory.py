@@ -28,7 +28,9 @@ __all__ = ["InformerFactory"]
 
 T = TypeVar("T")
 _Informer = SharedInformer[Any]
-_Arguments = tuple[Resource, type, str | None, str, str, bool, Transform | None, Ignore | None]
+_Arguments = tuple[
+    Resource, type, str | None, str, str, bool, Transform | None, bool, Ignore | None
+]
 
 
 class InformerFactory:
@@ -83,6 +85,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         transform: Transform | None = None,
+        compact: bool = False,
         ignore: Ignore | None = None,
     ) -> SharedInformer[Unstructured]: ...
 
@@ -97,6 +100,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         transform: Transform | None = None,
+        compact: bool = False,
         ignore: Ignore | None = None,
     ) -> SharedInformer[T]: ...
 
@@ -110,6 +114,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         transform: Transform | None = None,
+        compact: bool = False,
         ignore: Ignore | None = None,
     ) -> _Informer:
         """Return the informer for these arguments; the same arguments give the same one (FAC-01).
@@ -124,6 +129,7 @@ class InformerFactory:
             field_selector,
             metadata_only,
             transform,
+            compact,
             ignore,
         )
         with self._lock:
@@ -145,6 +151,7 @@ class InformerFactory:
                     streaming=self._streaming,
                     metadata_only=metadata_only,
                     transform=transform,
+                    compact=compact,
                     ignore=ignore,
                     options=self._options,
                 )

@@ -59,6 +59,8 @@ class SharedInformer(Generic[T]):
     metadata_only: have the server send PartialObjectMetadata; the lister returns that, as a dict.
     transform: what is kept of each object (INF-29). An object that it raises for is reported and
         skipped, and nothing else (FIFO-18 fixed).
+    compact: hold objects compressed: a third of the memory or less, for some 20 microseconds of CPU
+        time for each object that comes and 5 for each that is read.
     ignore: what is left out altogether (KCP-15); an object that begins to match is deleted. Better
         than a handler that looks away: nothing is stored. A selector is better still.
     options: of the reflector.
@@ -82,6 +84,7 @@ class SharedInformer(Generic[T]):
         streaming: bool = True,
         metadata_only: bool = False,
         transform: Transform | None = None,
+        compact: bool = False,
         ignore: Ignore | None = None,
         initial_states: InitialStates = PROCESS,
         options: ReflectorOptions = DEFAULTS,
@@ -121,6 +124,7 @@ class SharedInformer(Generic[T]):
                 multi_cluster=client.is_multi_cluster,
                 transform=transform,
                 metadata_only=metadata_only,
+                compact=compact,
             ),
             sink,
             description=self.description,
