@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -20,6 +22,7 @@ from kcpctl.client.failures import (
     api_error,
     transport_error,
 )
+from kcpctl.client.gate import WriteGate
 from kcpctl.client.inflight import InFlight
 from kcpctl.client.limiter import TokenBucket
 from kcpctl.client.metrics import ClientMetrics
@@ -28,7 +31,7 @@ from kcpctl.client.rotation import CHECK_SECONDS, TlsFiles, TlsMaterial
 from kcpctl.client.server_warnings import WarningHandler, WarningLog, warning_texts
 from kcpctl.client.tls import shrink_read_buffers, tls_context
 from kcpctl.client.transport import Call, Response
-from kcpctl.errors import CertificateInvalid, KcpctlError, TransportError, Unauthorized
+from kcpctl.errors import CertificateInvalid, KcpctlError, NotLeading, TransportError, Unauthorized
 from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock
 from kcpctl.runtime.logging import get_logger
 from kcpctl.runtime.metrics import Metrics
@@ -77,6 +80,7 @@ class HttpTransport:
         metrics: Metrics | None = None,
         clock: Clock = SYSTEM_CLOCK,
         request_timeout_seconds: float = 30.0,
+        write_gate: WriteGate | None = None,
         on_warning: WarningHandler | None = None,
     ) -> None:
         self._config = config
@@ -95,6 +99,7 @@ class HttpTransport:
         self._tasks = TaskSet(f"client of {config.host}")
         self._session: aiohttp.ClientSession | None = None
         self._in_flight = InFlight(clock)
+        self._gate = write_gate
         self._closed = False
 
     @property
@@ -196,6 +201,8 @@ class HttpTransport:
 
     async def _open_as(self, call: Call, credential: Credential) -> aiohttp.ClientResponse:
         started, code = self._clock.monotonic(), None
+        if self._gate is not None:
+            self._gate.check(call.method, self._describe(call))
         try:
             async with self._in_flight.waiting(self._opening_seconds(call)):
                 response = await self._send(call, credential)
@@ -250,7 +257,7 @@ class HttpTransport:
             shrink_read_buffers()
             self._session = aiohttp.ClientSession(
                 # No limit: each watch holds a connection, and requests must not wait for one.
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
+                connector=_Connector(self._gate),
                 read_bufsize=_READ_AHEAD_BYTES,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
@@ -295,6 +302,26 @@ class HttpTransport:
         if self._closed:
             return TransportError(f"the client was closed meanwhile ({self._describe(call)})")
         return transport_error(error, self._describe(call), timeout_seconds)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Asks the write gate once more when the connection is there, which may have taken a while."""
+
+    def __init__(self, gate: WriteGate | None) -> None:
+        super().__init__(limit=0, keepalive_timeout=_IDLE_SECONDS)
+        self._gate = gate
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        if self._gate is not None:
+            try:
+                self._gate.check(req.method, f"{req.method} {req.url.path}")
+            except NotLeading:
+                connection.release()
+                raise
+        return connection
 
 
 async def _error_body(response: aiohttp.ClientResponse) -> bytes:

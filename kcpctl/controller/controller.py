@@ -11,7 +11,7 @@ from typing import Self
 
 from kcpctl.controller.mapping import MapFunction, own_key
 from kcpctl.controller.metrics import ControllerMetrics
-from kcpctl.controller.pending import Cache, PendingWrites
+from kcpctl.controller.pending import Informer, PendingWrites
 from kcpctl.controller.predicates import Predicate
 from kcpctl.controller.request import Reconciler
 from kcpctl.controller.source import EnqueueHandler, Source
@@ -46,6 +46,7 @@ class Controller:
     - success: forget the key's failures (CL-09); with ``requeue_after_seconds`` run again then;
     - TerminalError: log, count, forget; nothing until the object changes (CL-10, mends CL-11);
     - NotConnected: no failure; the pool's notification brings the key back;
+    - NotLeading: the lease is lost and this process about to end; the next leader has the key;
     - Conflict: again after 100 ms; TooManyRequests: when the server said, at most 30 s;
     - anything else: count a failure and run again after the limiter's back-off (CL-06). An
       exception that is not a KcpctlError is a bug: logged as an error, counted as a panic.
@@ -135,7 +136,7 @@ class Controller:
         For informers whose listers the reconciler reads but whose events bring up no key; those
         that are watched need not be named.
         """
-        if isinstance(informer, Cache):
+        if isinstance(informer, Informer):
             self._pending.watch(informer)
             if informer.spans_clusters and not self._limited:
                 self.queue.arrange(partial(self._fair.limit, self.workers - 1))

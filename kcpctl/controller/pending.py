@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Final, Protocol, runtime_checkable
 
 from kcpctl.client import Write
+from kcpctl.informers import Cache
 from kcpctl.runtime import get_logger
 from kcpctl.workqueue.keys import cluster_of_key
 
-__all__ = ["Cache", "PendingWrites"]
+__all__ = ["Informer", "PendingWrites"]
 
 _log = get_logger(__name__)
 
@@ -24,19 +25,15 @@ _VERSION: Final = re.compile(r"[1-9][0-9]*")
 
 
 @runtime_checkable
-class Cache(Protocol):
+class Informer(Protocol):
     """What is asked of an informer. Any thread."""
 
     @property
     def spans_clusters(self) -> bool:
         """Whether objects of many logical clusters come."""
 
-    @property
-    def resource_version(self) -> str:
-        """The version that the store has reached, "" when it has none."""
-
-    def covers(self, write: Write) -> bool:
-        """Whether the object of a write will be seen in the store."""
+    def cache_of(self, write: Write) -> Cache | None:
+        """Return what will have seen a write when its version is reached, None if nothing will."""
 
 
 class _Awaited:
@@ -100,28 +97,25 @@ class PendingWrites:
 
     def __init__(self, controller: str) -> None:
         self._controller = controller
-        self._caches: tuple[Cache, ...] = ()
+        self._informers: tuple[Informer, ...] = ()
         self._lock = threading.Lock()
         # Guarded by _lock; that a key is not in it may be seen without.
         self.by_key: dict[str, _Pending] = {}
         self._sweep_at_length = _SWEPT_FROM
 
-    def watch(self, cache: Cache) -> None:
-        """Let keys wait for this cache too."""
-        if cache not in self._caches:
-            self._caches += (cache,)
+    def watch(self, informer: Informer) -> None:
+        """Let keys wait for this informer too."""
+        if informer not in self._informers:
+            self._informers += (informer,)
 
     def record(self, key: str, writes: Sequence[Write]) -> None:
         """Take what a run of ``key`` wrote."""
         awaited: dict[int, _Awaited] = {}
         for write in writes:
-            for cache in self._caches:
-                if cache.covers(write):
-                    held = awaited.get(id(cache))
-                    if held is None:
-                        awaited[id(cache)] = _Awaited(cache, write)
-                    else:
-                        held.take(write)
+            for informer in self._informers:
+                if (cache := informer.cache_of(write)) is not None:
+                    held = awaited.setdefault(id(cache), _Awaited(cache, write))
+                    held.take(write)
         pending = _Pending(list(awaited.values()))
         if pending.is_ready:
             return

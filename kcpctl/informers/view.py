@@ -12,6 +12,7 @@ from kcpctl.informers.deliveries import Delivery
 from kcpctl.informers.handlers import EventHandler, Registration
 from kcpctl.informers.lister import ClusterLister
 from kcpctl.informers.objects import CachedObject
+from kcpctl.informers.scope import Cache
 from kcpctl.logicalcluster import ClusterName
 
 __all__ = ["ClusterView"]
@@ -26,10 +27,7 @@ class _Informer(Protocol):
     @property
     def synced(self) -> bool: ...
 
-    @property
-    def resource_version(self) -> str: ...
-
-    def covers(self, write: Write) -> bool: ...
+    def cache_of(self, write: Write) -> Cache | None: ...
 
 
 class _Add(Protocol):
@@ -76,14 +74,9 @@ class ClusterView(Generic[T]):
 
     spans_clusters: Final = False
 
-    @property
-    def resource_version(self) -> str:
-        """The version that the informer has reached."""
-        return self._informer.resource_version
-
-    def covers(self, write: Write) -> bool:
-        """Whether the informer will show what was written."""
-        return self._informer.covers(write)
+    def cache_of(self, write: Write) -> Cache | None:
+        """Return the informer's cache that will show what was written, if any."""
+        return self._informer.cache_of(write)
 
     def add_handler(
         self,

@@ -127,12 +127,13 @@ def test_a_reconciler_that_creates_what_is_missing_creates_it_once(site: Site) -
     """CS-02, CS-08: it was asked to run again and again while its cache was behind."""
     site.workspace.resource(CONFIG_MAPS).create(PARENT, namespace="default")
     eventually(site.children)
+    before = site.runs
     for _ in range(20):
         skips = site.skips()
         site.controller.enqueue(site.key)
         eventually(lambda skips=skips: site.skips() > skips, poll_seconds=0.002)  # type: ignore[misc]
-    assert site.runs == 1
+    assert site.runs == before
     assert len(site.children()) == 1
     site.release()
-    eventually(lambda: site.runs > 1)
+    eventually(lambda: site.runs > before)
     assert len(site.children()) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from hypothesis import given
@@ -25,8 +25,8 @@ class FakeCache:
         self.resource = resource
         self.resource_version = version
 
-    def covers(self, write: Write) -> bool:
-        return write.resource == self.resource
+    def cache_of(self, write: Write) -> Self | None:
+        return self if write.resource == self.resource else None
 
 
 def write(version: str, name: str = "a", **changes: Any) -> Write:

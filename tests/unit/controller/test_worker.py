@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
@@ -47,8 +47,8 @@ class FakeCache:
     ) -> FakeRegistration:
         return self._informer.add_handler(handler, resync_seconds=resync_seconds)
 
-    def covers(self, write: Write) -> bool:
-        return write.resource == CONFIG_MAPS
+    def cache_of(self, write: Write) -> Self | None:
+        return self if write.resource == CONFIG_MAPS else None
 
 
 @pytest.fixture

@@ -96,3 +96,53 @@ def test_the_cache_can_be_read_without_decoding(lister: Lister[ConfigMap], store
         "two|other/b",
     ]
     assert min(lister.index_values("where")) == "one/default"
+
+
+def test_an_index_is_asked_for_one_cluster_or_for_all(
+    lister: Lister[ConfigMap], store: Store
+) -> None:
+    """KCP-26: equal namespaces, names and values in two clusters."""
+    store.add_index("name", lambda obj: [obj.meta.name, "both"])
+    one, two = lister.cluster("one"), lister.cluster("two")
+    assert [obj.key for obj in one.cached_by_index("name", "a")] == ["one|default/a", "one|other/a"]
+    assert {obj.data["where"] for obj in two.by_index("name", "a")} == {"two/default", "two/other"}
+    assert [len(view.by_index("name", "both")) for view in (one, two)] == [4, 4]
+    assert len(lister.by_index("name", "a")) == 4
+    assert len(lister.by_index("name", "both")) == 8
+    assert sorted(lister.index_values("name")) == ["a", "b", "both"]
+    for nowhere in ("", "three"):
+        assert lister.cluster(nowhere).by_index("name", "a") == []
+    with pytest.raises(ValueError, match="no index named 'x'"):
+        one.by_index("x", "a")
+
+
+def test_an_index_of_one_cluster_follows_changes(lister: Lister[ConfigMap], store: Store) -> None:
+    """KCP-26: what leaves one cluster, or a value, leaves nothing behind there."""
+    store.add_index("name", lambda obj: [obj.meta.name])
+    for key in ("one|default/a", "one|other/a"):
+        store.remove(key)
+    assert lister.cluster("one").by_index("name", "a") == []
+    assert len(lister.cluster("two").by_index("name", "a")) == 2
+    for key in ("two|default/a", "two|other/a"):
+        store.remove(key)
+    assert lister.index_values("name") == ["b"]
+
+
+def test_no_object_of_another_cluster_is_looked_at(lister: Lister[ConfigMap], store: Store) -> None:
+    """KCP-26: an index hit, however many objects of other clusters have the value."""
+    store.add_index("all", lambda obj: ["x"])
+    index = store._indexes["all"]
+    assert index.keys("x", "one") is index.keys("x", "one")
+    assert len(list(index.keys("x", "one"))) == 4
+
+
+def test_built_in_indexes_are_of_one_cluster_each(lister: Lister[ConfigMap]) -> None:
+    """KCP-26."""
+    assert len(lister.cluster("one").by_index("cluster-and-namespace", "one/default")) == 2
+    assert lister.cluster("one").by_index("cluster-and-namespace", "two/default") == []
+
+
+def test_both_indexes_are_always_there(lister: Lister[ConfigMap]) -> None:
+    """KCP-06, KCP-07, KCP-09 fixed: no lister ever scans the objects of all clusters."""
+    assert sorted(lister.index_values("cluster")) == ["one", "two"]
+    assert "one/other" in lister.index_values("cluster-and-namespace")
