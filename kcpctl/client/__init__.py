@@ -3,6 +3,7 @@
 from kcpctl.client.blocking import Client, ResourceClient
 from kcpctl.client.client import AsyncClient, ClientOptions
 from kcpctl.client.config import ClientConfig, ExecPlugin, Impersonation
+from kcpctl.client.gate import WriteGate
 from kcpctl.client.kubeconfig import config_from_kubeconfig, load_config
 from kcpctl.client.objects import ItemList, PatchType, RawEvent, RawPage, WatchEvent
 from kcpctl.client.resource import AsyncResourceClient
@@ -27,6 +28,7 @@ __all__ = [
     "Transport",
     "WatchEvent",
     "Write",
+    "WriteGate",
     "WriteLog",
     "config_from_kubeconfig",
     "load_config",

@@ -46,6 +46,7 @@ class Controller:
     - success: forget the key's failures (CL-09); with ``requeue_after_seconds`` run again then;
     - TerminalError: log, count, forget; nothing until the object changes (CL-10, mends CL-11);
     - NotConnected: no failure; the pool's notification brings the key back;
+    - NotLeading: the lease is lost and this process about to end; the next leader has the key;
     - Conflict: again after 100 ms; TooManyRequests: when the server said, at most 30 s;
     - anything else: count a failure and run again after the limiter's back-off (CL-06). An
       exception that is not a KcpctlError is a bug: logged as an error, counted as a panic.

@@ -10,7 +10,14 @@ from kcpctl.client import WriteLog
 from kcpctl.controller.metrics import Outcome, WorkerMetrics
 from kcpctl.controller.pending import PendingWrites
 from kcpctl.controller.request import Reconciler, Request, Result
-from kcpctl.errors import Conflict, KcpctlError, NotConnected, TerminalError, TooManyRequests
+from kcpctl.errors import (
+    Conflict,
+    KcpctlError,
+    NotConnected,
+    NotLeading,
+    TerminalError,
+    TooManyRequests,
+)
 from kcpctl.runtime import Clock, get_logger, new_uid, set_log_fields
 from kcpctl.workqueue import RateLimitingQueue, ShutDown
 
@@ -117,6 +124,11 @@ class Worker:
             self._queue.forget(key)
             self._queue.add_after(key, _NOT_CONNECTED_SAFETY_SECONDS)
             return "requeue_after"
+        if isinstance(error, NotLeading):
+            # This process is about to end; the next leader's initial list has the key.
+            _log.debug("Left to the next leader", exc_info=error)
+            self._queue.forget(key)
+            return "success"
         if isinstance(error, Conflict) and not _is_apply_conflict(error):
             _log.debug("Trying again after a conflict", exc_info=error)
             self._queue.add_after(key, _CONFLICT_DELAY_SECONDS)

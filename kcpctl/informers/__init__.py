@@ -1,6 +1,7 @@
 """Informers: a local copy of what an API server holds, and news of its changes."""
 
 from kcpctl.informers.aggregate import AggregateInformer
+from kcpctl.informers.discovering import DiscoveringInformers, ResourceSubscriber
 from kcpctl.informers.factory import InformerFactory
 from kcpctl.informers.handlers import EventHandler, HandlerFuncs, Registration
 from kcpctl.informers.ignoring import Ignore
@@ -33,6 +34,7 @@ __all__ = [
     "ClientSource",
     "ClusterLister",
     "ClusterView",
+    "DiscoveringInformers",
     "EventHandler",
     "HandlerFuncs",
     "Ignore",
@@ -44,6 +46,7 @@ __all__ = [
     "ObjectMetadata",
     "ReflectorOptions",
     "Registration",
+    "ResourceSubscriber",
     "SharedInformer",
     "StateStreamer",
     "StreamingClientSource",

@@ -179,7 +179,7 @@ class InformerFactory:
 
         Returns when it has ended. One of another factory is left alone.
         """
-        self._io_loop.run(self._stop(informer))
+        self._io_loop.run(self.end(informer))
 
     def remove(self, cluster: str) -> None:
         """Forget a logical cluster in every informer; see :meth:`SharedInformer.remove`.
@@ -197,14 +197,34 @@ class InformerFactory:
 
     # On the I/O loop.
 
+    async def begin(self, informer: SharedInformer[Any]) -> None:
+        """Start one informer, unless it runs: :meth:`start` for those on the I/O loop."""
+        with self._lock:
+            self._check_open()
+            self._run(informer)
+
+    async def end(self, informer: SharedInformer[Any]) -> None:
+        """End one informer and forget it: :meth:`stop` for those on the I/O loop."""
+        with self._lock:
+            task = self._running.pop(informer, None)
+            self._informers = {
+                arguments: other
+                for arguments, other in self._informers.items()
+                if other is not informer
+            }
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
     async def _start(self) -> None:
         with self._lock:
             self._check_open()
             for informer in self._informers.values():
-                if informer not in self._running:
-                    self._running[informer] = self._tasks.spawn(
-                        informer.run(), name=informer.description
-                    )
+                self._run(informer)
+
+    def _run(self, informer: _Informer) -> None:
+        if informer not in self._running:
+            self._running[informer] = self._tasks.spawn(informer.run(), name=informer.description)
 
     async def _wait_for_sync(self, timeout_seconds: float) -> None:
         with self._lock:
@@ -224,18 +244,6 @@ class InformerFactory:
                 f"informers not synced after {timeout_seconds:g}s: "
                 + "; ".join(_why_not(informer) for informer in missing)
             )
-
-    async def _stop(self, informer: _Informer) -> None:
-        with self._lock:
-            task = self._running.pop(informer, None)
-            self._informers = {
-                arguments: other
-                for arguments, other in self._informers.items()
-                if other is not informer
-            }
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
 
     async def _close(self) -> None:
         with self._lock:
