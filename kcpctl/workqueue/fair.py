@@ -94,9 +94,9 @@ class Fair(Ordering[str]):
             raise ValueError(f"max_per_cluster must be 1 or more, not {max_per_cluster}")
         self._max_per_cluster = max_per_cluster
         self._counts = bool(weights) or max_per_cluster is not None
-        # A cluster that has a single key of priority 0, and nothing is counted, has no record but
-        # that key: making one would cost more than all the rest, and most clusters are quiet.
-        self._clusters: dict[str, _Cluster | str] = {}
+        # Where nothing is counted, a cluster with a single key has only that and its priority here:
+        # a record costs more time than all the rest, and a tenth of a KB against nearly one.
+        self._clusters: dict[str, _Cluster | tuple[str, int]] = {}
         # Those that may be served, next one first: by name when it joined with a single key.
         self._round: deque[_Cluster | str] = deque()
 
@@ -105,14 +105,14 @@ class Fair(Ordering[str]):
         name = key.rpartition("|")[0]
         cluster = self._clusters.get(name)
         if cluster is None:
-            if priority == 0 and not self._counts:
-                self._clusters[name] = key
+            if not self._counts:
+                self._clusters[name] = (key, priority)
                 self._round.append(name)
                 return
             cluster = self._clusters[name] = _Cluster(name, priority)
             self._round.append(cluster)
         elif type(cluster) is not _Cluster:
-            cluster = self._record(name, cluster)
+            cluster = self._record(name, *cluster)
         elif not cluster.in_round and cluster.running != self._max_per_cluster:
             cluster.in_round = True
             self._round.append(cluster)
@@ -126,19 +126,20 @@ class Fair(Ordering[str]):
         name = key.rpartition("|")[0]
         cluster = self._clusters[name]
         if type(cluster) is not _Cluster:
-            if priority <= 0:
-                return
-            cluster = self._record(name, cluster)
+            if priority > cluster[1]:
+                self._clusters[name] = (key, priority)
+            return
         cluster.touch(key, priority)
 
     def pop(self) -> str:
         """Remove and return the next key of the cluster whose turn it is."""
         cluster = self._round.popleft()
         if type(cluster) is not _Cluster:
-            name, cluster = cluster, self._clusters[cluster]
-            if type(cluster) is not _Cluster:
-                del self._clusters[name]
-                return cluster
+            held = self._clusters[cluster]
+            if type(held) is not _Cluster:
+                del self._clusters[cluster]
+                return held[0]
+            cluster = held
         key = cluster.line.popleft() if cluster.ranked is None else cluster.ranked.pop()
         if self._counts:
             self._count(cluster)
@@ -175,19 +176,19 @@ class Fair(Ordering[str]):
         cluster = self._clusters.get(name)
         if cluster is None:
             return []
-        if isinstance(cluster, str):
+        if not isinstance(cluster, _Cluster):
             del self._clusters[name]
             self._round.remove(name)
-            return [cluster]
+            return [cluster[0]]
         dropped = cluster.clear()
         if cluster.in_round:
             self._round.remove(name if name in self._round else cluster)
         self._end_turn(cluster)
         return dropped
 
-    def _record(self, name: str, key: str) -> _Cluster:
+    def _record(self, name: str, key: str, priority: int) -> _Cluster:
         """Make the record of a cluster that had a single key so far."""
-        cluster = self._clusters[name] = _Cluster(name, 0)
+        cluster = self._clusters[name] = _Cluster(name, priority)
         cluster.line.append(key)
         return cluster
 

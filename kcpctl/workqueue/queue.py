@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, ShortLock
 from kcpctl.workqueue.errors import ShutDown
@@ -16,6 +16,9 @@ from kcpctl.workqueue.waiting import WaitingKeys
 __all__ = ["WorkQueue"]
 
 K = TypeVar("K", bound=Hashable)
+
+# Who sleeps looks up now and then: the operating system takes no wait until the end of time.
+_LONGEST_SLEEP_SECONDS: Final = 3600.0
 
 
 class WorkQueue(Generic[K]):
@@ -71,7 +74,8 @@ class WorkQueue(Generic[K]):
         self._processing_priority: dict[K, int] = {}
         self._waiting: WaitingKeys[K] = WaitingKeys()
         self._shutting_down = False
-        self._draining = False
+        # How often shut_down was called: each call releases the drains that had begun.
+        self._shut_downs = 0
         if metrics is not None:
             metrics.bind(self._lock, self._gauges)
 
@@ -204,7 +208,7 @@ class WorkQueue(Generic[K]):
         Wakes all getters, does not wait for workers, and releases a blocked drain (WQ-10, WQ-13).
         """
         with self._lock:
-            self._draining = False
+            self._shut_downs += 1
             self._begin_shutdown()
             self._drainers.notify_all()
 
@@ -215,14 +219,14 @@ class WorkQueue(Generic[K]):
         :meth:`shut_down` was called meanwhile (decision 14, fixes WQ-11 and WQ-24).
         """
         with self._lock:
-            self._draining = True
             self._begin_shutdown()
+            shut_downs = self._shut_downs
             deadline = None
             if timeout_seconds is not None:
                 deadline = self._monotonic() + timeout_seconds
             while self._dirty or self._processing:
                 left = None if deadline is None else deadline - self._monotonic()
-                if not self._draining or (left is not None and left <= 0):
+                if self._shut_downs != shut_downs or (left is not None and left <= 0):
                     return False
                 self._clock.wait(self._drainers, left)
             return True
@@ -241,15 +245,16 @@ class WorkQueue(Generic[K]):
             if key not in self._processing:
                 self._ordering.touch(key, priority)
             return
+        if key not in self._processing:
+            # First, so that a key that the ordering refuses (Fair wants strings) leaves no trace.
+            self._ordering.push(key, priority)
+            if self._sleepers:
+                self._wake_getter()
         self._dirty[key] = self._monotonic()
         if priority:
             self._dirty_priority[key] = priority
         if self._metrics is not None:
             self._metrics.adds += 1
-        if key not in self._processing:
-            self._ordering.push(key, priority)
-            if self._sleepers:
-                self._wake_getter()
 
     def _ready(self) -> int:
         return len(self._dirty) - sum(key in self._dirty for key in self._processing)
@@ -271,7 +276,7 @@ class WorkQueue(Generic[K]):
         """
         if self._shutting_down and not self._ready():
             raise ShutDown(f"work queue {self.name!r} is shut down")
-        left = None if deadline is None else deadline - now
+        left = None if deadline is None else min(deadline - now, _LONGEST_SLEEP_SECONDS)
         if left is not None and left <= 0:
             raise TimeoutError(f"no key in work queue {self.name!r} in time")
         self._sleepers += 1
@@ -281,8 +286,8 @@ class WorkQueue(Generic[K]):
                 return
             self._keeping_time = True
             try:
-                due_in = due - now
-                self._clock.wait(self._timekeeper, due_in if left is None else min(due_in, left))
+                longest = _LONGEST_SLEEP_SECONDS if left is None else left
+                self._clock.wait(self._timekeeper, min(due - now, longest))
             finally:
                 self._keeping_time = False
         finally:

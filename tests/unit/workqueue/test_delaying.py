@@ -136,6 +136,37 @@ def test_a_key_that_falls_due_while_it_is_processed_runs_once_more(
     assert ready(queue) == ["a"]
 
 
+def test_however_many_keys_are_planned_nobody_blocks(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """DQ-08 mended: there is no channel that could be full, and no worker is there to empty it."""
+    for number in range(3000):
+        queue.add_after(str(number), 1 + number % 7)
+    assert len(queue.snapshot().waiting) == 3000
+    clock.step(7)
+    assert len(ready(queue)) == 3000
+
+
+def test_a_waiting_key_can_be_seen_hurried_and_dropped_with_its_cluster(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """DQ-14 mended."""
+    for key, delay in [("a|1", 5), ("a|2", 6), ("b|1", 7)]:
+        queue.add_after(key, delay)
+    assert queue.snapshot().waiting == {"a|1": 5, "a|2": 6, "b|1": 7}
+    queue.add("b|1")
+    queue.remove_cluster("a")
+    assert queue.snapshot().waiting == {}
+    clock.step(10)
+    assert ready(queue) == ["b|1"]
+
+
+def test_a_delay_that_is_no_number_is_none(queue: DelayingQueue[str]) -> None:
+    """DQ-02: it would never be due, and upset the order of the others."""
+    queue.add_after("a", float("nan"))
+    assert ready(queue) == ["a"]
+
+
 def test_a_delay_after_shutdown_is_ignored(queue: DelayingQueue[str], clock: FakeClock) -> None:
     """DQ-10."""
     queue.shut_down()
