@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import msgspec
 
 from kcpctl.client.objects import RawPage
 from kcpctl.errors import Gone
 
-__all__ = ["list_all"]
+__all__ = ["each_page", "list_all"]
 
 
 async def list_all(
@@ -32,3 +32,20 @@ async def list_all(
         items.extend(following.items)
         token = following.continue_
     return items, first.resource_version
+
+
+async def each_page(
+    page: Callable[[int, str], Awaitable[RawPage]], limit: int
+) -> AsyncGenerator[list[msgspec.Raw], None]:
+    """Yield the items of one page after the other; the next is asked for when it is wanted (PG-03).
+
+    Never is more than one page held. A token that has expired is Gone: the rest cannot be had, and
+    to begin again would be to yield items twice.
+    """
+    token = ""
+    while True:
+        current = await page(limit, token)
+        yield current.items
+        token = current.continue_
+        if not token:
+            return

@@ -20,8 +20,9 @@ from kcpctl.client.objects import (
     decode_page,
     excerpt,
 )
-from kcpctl.client.paging import list_all
+from kcpctl.client.paging import each_page, list_all
 from kcpctl.client.watch import batches, events
+from kcpctl.client.writes import note_write
 from kcpctl.errors import CrossWorkspaceAccess, TransportError, UsageError
 from kcpctl.logicalcluster import CLUSTER_ANNOTATION
 
@@ -44,8 +45,9 @@ class WatchOptions(TypedDict, total=False):
 
     resource_version, resource_version_match, label_selector, field_selector: sent as they are.
     timeout_seconds: how long the watch is asked to last (default 600). bookmarks: whether they are
-    asked for (default True). send_initial_events: None leaves it to the server. accept: the form
-    that objects are wanted in.
+    asked for (default True). send_initial_events: None leaves it to the server; it goes together
+    with the match NotOlderThan and nothing else (WL-14). accept: the form that objects are wanted
+    in. retry: whether a watch that the server does not open is asked for again (default True).
     """
 
     namespace: str | None
@@ -57,6 +59,7 @@ class WatchOptions(TypedDict, total=False):
     bookmarks: bool
     send_initial_events: bool | None
     accept: str
+    retry: bool
 
 
 class AsyncResourceClient(Generic[T]):
@@ -107,6 +110,34 @@ class AsyncResourceClient(Generic[T]):
         raw, resource_version = await list_all(page, limit)
         return ItemList([self._item(item) for item in raw], resource_version)
 
+    async def each(
+        self,
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = 500,
+    ) -> AsyncGenerator[T, None]:
+        """Yield all objects, and hold no more than a page of ``limit`` of them (PG-03).
+
+        For collections that need not fit into memory. Raises Gone when the reader takes so long
+        that the server has forgotten the version of the first page.
+        """
+
+        async def page(size: int, token: str) -> RawPage:
+            return await self.list_raw(
+                namespace=namespace,
+                label_selector=label_selector,
+                field_selector=field_selector,
+                limit=size,
+                continue_=token,
+            )
+
+        async with aclosing(each_page(page, limit)) as pages:
+            async for items in pages:
+                for item in items:
+                    yield self._item(item)
+
     async def list_raw(
         self,
         *,
@@ -118,11 +149,14 @@ class AsyncResourceClient(Generic[T]):
         resource_version: str | None = None,
         resource_version_match: str = "",
         accept: str = "application/json",
+        timeout_seconds: float | None = None,
+        retry: bool = True,
     ) -> RawPage:
         """Return one page with its items left as bytes.
 
         ``resource_version`` is sent as it is: None asks for the newest, "0" for anything that
-        the server has cached. It does not go together with ``continue_``.
+        the server has cached. It does not go together with ``continue_``. ``timeout_seconds`` and
+        ``retry`` are those of :meth:`AsyncClient.request`.
         """
         query = _selection(label_selector, field_selector)
         if limit:
@@ -134,7 +168,9 @@ class AsyncResourceClient(Generic[T]):
             if resource_version_match:
                 query["resourceVersionMatch"] = resource_version_match
         path = self._path(namespace)
-        response = await self._client.request("GET", path, query=query, accept=accept)
+        response = await self._client.request(
+            "GET", path, query=query, accept=accept, timeout_seconds=timeout_seconds, retry=retry
+        )
         return decode_page(response.body)
 
     async def create(
@@ -156,7 +192,7 @@ class AsyncResourceClient(Generic[T]):
         query = _writing(field_manager)
         if dry_run:
             query["dryRun"] = "All"
-        return await self._send("POST", path, query, data)
+        return await self._send("POST", path, query, data, noted=not dry_run)
 
     async def update(self, obj: ObjectLike, *, field_manager: str | None = None) -> T:
         """Replace an object; Conflict when its resourceVersion is not the newest."""
@@ -221,6 +257,7 @@ class AsyncResourceClient(Generic[T]):
         if propagation:
             options["propagationPolicy"] = propagation
         response = await self._client.request("DELETE", path, body=msgspec.json.encode(options))
+        self._note(response.body)
         return _decoded(response.body, dict)
 
     async def watch(
@@ -273,6 +310,12 @@ class AsyncResourceClient(Generic[T]):
         return f"the watch of {self.resource.group_resource}"
 
     def _watch_chunks(self, options: WatchOptions) -> AsyncGenerator[bytes, None]:
+        needed = "" if options.get("send_initial_events") is None else "NotOlderThan"
+        if options.get("resource_version_match", "") != needed:
+            raise UsageError(
+                f"a watch of {self.resource.plural} with send_initial_events needs "
+                'resource_version_match="NotOlderThan", and no other watch may have one'
+            )
         timeout_seconds = options.get("timeout_seconds", DEFAULT_WATCH_SECONDS)
         query = _selection(options.get("label_selector", ""), options.get("field_selector", ""))
         query["watch"] = "1"
@@ -290,6 +333,7 @@ class AsyncResourceClient(Generic[T]):
             query=query,
             timeout_seconds=timeout_seconds + _WATCH_GRACE_SECONDS,
             accept=options.get("accept", "application/json"),
+            retry=options.get("retry", True),
         )
 
     async def _replace(self, obj: ObjectLike, subresource: str, manager: str | None) -> T:
@@ -304,6 +348,8 @@ class AsyncResourceClient(Generic[T]):
         query: Mapping[str, str],
         body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | bytes,
         content_type: str = "application/json",
+        *,
+        noted: bool = True,
     ) -> T:
         response = await self._client.request(
             method,
@@ -312,7 +358,12 @@ class AsyncResourceClient(Generic[T]):
             body=body if isinstance(body, bytes) else msgspec.json.encode(body),
             content_type=content_type,
         )
+        if noted:
+            self._note(response.body)
         return self._decoded(response.body)
+
+    def _note(self, answer: bytes) -> None:
+        note_write(self._client.server, self._client.url, self.resource, answer)
 
     def _outgoing(
         self, obj: ObjectLike, namespace: str | None, *, needs_name: bool = True

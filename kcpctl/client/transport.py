@@ -51,7 +51,10 @@ class Transport(Protocol):
         """Send ``call`` and return the whole answer."""
 
     def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
-        """Send ``call`` and yield the body's bytes as they come."""
+        """Send ``call`` and yield the body's bytes as they come.
+
+        The first piece may be empty: it says that the server has begun to answer.
+        """
 
     async def close(self) -> None:
         """Close every connection."""

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from kcpctl.client import RawPage
-from kcpctl.errors import Gone, ResourceVersionTooLarge
-from kcpctl.informers.objects import BadObject, CachedObject, ObjectDecoder
+from kcpctl.errors import Gone, ResourceVersionTooLarge, ServerTimeout, TransportTimeout
+from kcpctl.informers.objects import BadObject, CachedObject, ObjectDecoder, is_older
 from kcpctl.informers.source import ListerWatcher
 from kcpctl.runtime import Clock
 
@@ -32,16 +32,18 @@ class Listing:
     """Lists one source again and again, never going back in time while the process lives.
 
     The first list takes what the server has cached (version "0", RF-09), later ones must not be
-    older than what was seen (RF-10). When the server no longer has that version, or not yet, the
-    newest state is asked for, until a list has succeeded (RF-11, RF-13). An object that cannot be
-    used is reported and left out, so that one bad object does not keep all others from being seen
-    (fixes FIFO-18). One task at a time.
+    older than what was seen (RF-10). When the server no longer has that version, or not yet, or
+    answers with an older one, the newest state is asked for, until a list has succeeded (RF-11,
+    RF-13). An object that cannot be used is reported and left out, so that one bad object does not
+    keep all others from being seen (fixes FIFO-18). One task at a time.
 
     Parameters
     ----------
     page_size: set, every list comes in pages of it; else lists of a version that the server can
-        answer from its cache are not paged, unless it showed that it has none (RF-15).
+        answer from its cache are not paged, unless it showed that it has none (RF-15), or that it
+        does not come to the end of such a list in time.
     on_bad_object: told of each object that is left out.
+    newest_first: do not begin with what the server has cached, but with the newest (RF-22).
     """
 
     def __init__(
@@ -52,13 +54,14 @@ class Listing:
         clock: Clock,
         page_size: int | None,
         on_bad_object: Callable[[BadObject], None],
+        newest_first: bool = False,
     ) -> None:
         self._source = source
         self._decoder = decoder
         self._clock = clock
         self._page_size = page_size
         self._on_bad_object = on_bad_object
-        self._version_unavailable = False
+        self._version_unavailable = newest_first
         self._server_pages = False
 
     def version_to_stream(self, last_seen: str) -> str:
@@ -69,6 +72,10 @@ class Listing:
         """Ask for the newest state until one has been read (RF-13, WL-07)."""
         self._version_unavailable = True
 
+    def accepts(self, version: str, last_seen: str) -> bool:
+        """Whether a streamed state of that version is what was asked for, and not an older one."""
+        return self._version_unavailable or not is_older(version, last_seen)
+
     def has_state(self) -> None:
         """Note that a full state was read by other means."""
         self._version_unavailable = False
@@ -76,11 +83,13 @@ class Listing:
     async def read(self, last_seen: str) -> FullState:
         """Return the full state, not older than ``last_seen`` ("" before the first)."""
         version = "" if self._version_unavailable else last_seen or "0"
+        state: FullState | None = None
         try:
             state = await self._read_at(version)
         except (Gone, ResourceVersionTooLarge):
             if not version:
                 raise
+        if state is None or is_older(state.resource_version, version):
             self._version_unavailable = True
             state = await self._read_at("")
         self._version_unavailable = False
@@ -90,7 +99,7 @@ class Listing:
         limit = self._page_size or _PAGE_SIZE
         if self._page_size is None and version not in {"", "0"} and not self._server_pages:
             limit = 0
-        page = await self._source.list(resource_version=version, limit=limit)
+        page = await self._first(version, limit)
         resource_version = page.resource_version
         objects = await self._decode(page.items)
         while page.continue_:
@@ -105,6 +114,14 @@ class Listing:
             page = following
             objects += await self._decode(page.items)
         return FullState(objects, resource_version)
+
+    async def _first(self, version: str, limit: int) -> RawPage:
+        try:
+            return await self._source.list(resource_version=version, limit=limit)
+        except (ServerTimeout, TransportTimeout) as error:
+            if not limit and not isinstance(error, ResourceVersionTooLarge):
+                self._server_pages = True
+            raise
 
     async def _following(self, page: RawPage, limit: int) -> RawPage | None:
         """Return the next page, or None when its token has expired."""

@@ -24,6 +24,7 @@ _COUNTERS: Final = {
     "reflector_watches_total": "Watches that were started",
     "reflector_short_watches_total": "Watches that ended in under a second without an event",
     "informer_skipped_objects_total": "Objects and events that could not be used",
+    "informer_store_errors_total": "Events that the store could not take",
     "informer_handler_errors_total": "Exceptions of event handlers",
     "informer_ignore_errors_total": "Exceptions of ignore functions",
     "informer_index_errors_total": "Exceptions of index functions",

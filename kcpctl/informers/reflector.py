@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NoReturn, Protocol
 
 from kcpctl.client import RawEvent
@@ -19,6 +19,7 @@ from kcpctl.errors import (
     TooManyRequests,
     TransportError,
 )
+from kcpctl.informers.consistency import StreamInconsistent, check_state, checks_states
 from kcpctl.informers.initial import InitialStates
 from kcpctl.informers.listing import Listing
 from kcpctl.informers.metrics import InformerMetrics
@@ -31,11 +32,14 @@ from kcpctl.informers.objects import (
     is_older,
     version_of,
 )
-from kcpctl.informers.source import ListerWatcher, StateStreamer
+from kcpctl.informers.options import DEFAULTS, ReflectorOptions
+from kcpctl.informers.replays import Replays
+from kcpctl.informers.resuming import Resumption
+from kcpctl.informers.source import ExactLister, ListerWatcher, StateStreamer
 from kcpctl.informers.watchdog import NoProgress, Watchdog
 from kcpctl.runtime import Backoff, Clock, TaskSet, get_logger
 
-__all__ = ["Reflector", "Sink"]
+__all__ = ["Reflector", "Sink", "default_backoff"]
 
 _log = get_logger(__name__)
 
@@ -80,11 +84,17 @@ _EXPECTED: Final = (Gone, _VeryShortWatch, _RelistWanted)
 
 @dataclass(slots=True)
 class _Reading:
-    """One watch while it is read; ``state`` is what has come of a state that is not complete."""
+    """One watch while it is read; ``state`` is what has come of a state that is not complete.
+
+    ``complete`` is that state when it just was, with its version, for the check (WL-13).
+    """
 
     state: dict[str, CachedObject] | None = None
     ordered: bool = True
+    opened: bool = False
     events: int = 0
+    deleted: dict[str, CachedObject] = field(default_factory=dict)
+    complete: tuple[list[CachedObject], str] | None = None
 
 
 class Sink(Protocol):
@@ -112,9 +122,10 @@ class Reflector:
     It reads the full state, as a stream where source and server can (WL) and in lists otherwise,
     then watches from that version. A watch that ends in order is resumed without a
     list (RF-25), so is one that was refused, throttled or cut off, after a pause (RF-28); anything
-    else, 410 included, ends the cycle: a pause, then the state (RF-30 to RF-32). Pauses grow from
-    0.8 s to 30 s with full jitter. One watch is open at a time (RF-07). It ends only by being
-    cancelled, and closes its watch then (RF-06).
+    else, 410 included, ends the cycle: a pause, then the state (RF-30 to RF-32). So does a
+    connection that breaks at the same version for the fifth time: the event that breaks it is not
+    waited for. Pauses grow from 0.8 s to 30 s with full jitter. One watch is open at a time
+    (RF-07). It ends only by being cancelled, and closes its watch then (RF-06).
 
     The first failure in a row is logged as a warning, the rest at debug level, the recovery at
     info. ``last_error`` is None while all is well.
@@ -138,6 +149,7 @@ class Reflector:
         initial_states: InitialStates | None = None,
         server: str = "",
         resource: str = "",
+        options: ReflectorOptions = DEFAULTS,
     ) -> None:
         self.last_error: Exception | None = None
         self.resource_version = ""
@@ -152,15 +164,18 @@ class Reflector:
         self._initial_states = initial_states or InitialStates()
         self._remembered_as = (server, resource)
         self._listing = Listing(
-            source, decoder, clock=clock, page_size=page_size, on_bad_object=self._skipped
-        )
-        self._backoff = Backoff(
-            _BACKOFF_SECONDS,
-            _MAX_BACKOFF_SECONDS,
-            reset_after_seconds=_BACKOFF_RESET_SECONDS,
+            source,
+            decoder,
             clock=clock,
-            rng=rng,
+            page_size=page_size,
+            on_bad_object=self._skipped,
+            newest_first=options.newest_first,
         )
+        self._backoff = options.backoff() if options.backoff else default_backoff(clock, rng)
+        self._on_error = options.on_error
+        self._resumption = Resumption(clock, options.internal_error_seconds)
+        self._replays = Replays()
+        self._checks_states = checks_states()
         self._tasks = TaskSet(f"reflector {description}")
         self._alive_at = clock.monotonic()
         self._watch: Watchdog | None = None
@@ -197,6 +212,8 @@ class Reflector:
             while True:
                 try:
                     await self._cycle()
+                except StreamInconsistent:
+                    raise
                 except Exception as error:  # noqa: BLE001 - RF-01: whatever it was, start over
                     self._failed(error)
                     self._metrics.count_relist(_cause_of(error))
@@ -213,10 +230,7 @@ class Reflector:
             await self._list_state()
         while True:
             await self._pace()
-            try:
-                await self._watch_once()
-            except (TransportError, TooManyRequests) as error:
-                await self._rest_after(error)
+            await self._watch_once()
 
     async def _list_state(self) -> None:
         async with self._initial_states.turn():
@@ -229,6 +243,7 @@ class Reflector:
         self._sink.replace(objects, version)
         # RF-18: only now that the sink has it.
         self.resource_version = version
+        self._replays.state(version)
         self._alive_at = self._clock.monotonic()
         self._recovered()
 
@@ -247,32 +262,35 @@ class Reflector:
             await self._pace()
             reading = _Reading(state={})
             try:
-                await self._read(reading, source.stream, version)
+                await self._read_on(reading, source.stream, version)
                 return True
-            except (Gone, ResourceVersionTooLarge):
-                if reading.state is None or not version:
-                    raise
-                self._listing.version_is_unavailable()
-            except (TransportError, TooManyRequests) as error:
-                # WL-06, WL-07: what came so far is thrown away.
-                if isinstance(error, NoProgress):
-                    self._give_up_streaming()
-                    return False
-                await self._rest_after(error)
-                if reading.state is None:
-                    return True
-                tries += not isinstance(error, ConnectionRefused | TooManyRequests)
-            except ApiError as error:
+            except Exception as error:
                 if reading.state is None:
                     raise
-                _log.debug("State not streamed", informer=self._description, error=error)
-                break
+                # WL-06: what came so far is thrown away.
+                tries += await self._stream_failed(error, version)
         self._metrics.count("reflector_watchlist_fallbacks_total")
         return False
 
+    async def _stream_failed(self, error: Exception, version: str) -> int:
+        """Return how many tries that has cost: all of them when the state must be listed."""
+        if isinstance(error, NoProgress):
+            self._give_up_streaming()
+        elif isinstance(error, Gone | ResourceVersionTooLarge) and version:
+            self._listing.version_is_unavailable()
+            return 0
+        elif isinstance(error, TransportError | TooManyRequests):
+            # WL-07: a server that is away or busy can stream later.
+            await self._rest_after(error)
+            return 0 if isinstance(error, ConnectionRefused | TooManyRequests) else 1
+        elif isinstance(error, ApiError):
+            _log.debug("State not streamed", informer=self._description, error=error)
+        else:
+            raise error
+        return _STREAM_TRIES
+
     def _give_up_streaming(self) -> None:
         self._initial_states.cannot_stream(*self._remembered_as)
-        self._metrics.count("reflector_watchlist_fallbacks_total")
         _log.warning(
             "The end of a streamed state does not come; states are listed from now on",
             informer=self._description,
@@ -293,20 +311,49 @@ class Reflector:
 
     def _pause_after(self, error: Exception) -> float:
         pause = self._backoff.next()
-        if isinstance(error, TooManyRequests) and error.retry_after_seconds is not None:
+        if isinstance(error, ApiError) and error.retry_after_seconds is not None:
             pause = max(pause, min(error.retry_after_seconds, _MAX_BACKOFF_SECONDS))
         return pause
 
     async def _watch_once(self) -> None:
-        """Read one watch until the server ends it; raises for every other end."""
+        """Read one watch until its end; raises when the state must be read again."""
         # RF-39: such a watch begins with everything there is, in no order of versions.
-        reading = _Reading(ordered=self.resource_version not in {"", "0"})
+        reading = _Reading(ordered=self._has_version())
         started_at = self._clock.monotonic()
-        await self._read(reading, self._source.watch, self.resource_version)
+        if not await self._read_on(reading, self._source.watch, self.resource_version):
+            return
         if not reading.events and self._clock.monotonic() - started_at < _SHORT_WATCH_SECONDS:
             self._metrics.count("reflector_short_watches_total")
             raise _VeryShortWatch("the server ended the watch at once, without an event")
         self._recovered()
+
+    def _has_version(self) -> bool:
+        return self.resource_version not in {"", "0"}
+
+    async def _read_on(self, reading: _Reading, start: _Start, version: str) -> bool:
+        """Read one watch until its end; False when it failed and can be resumed, after a pause.
+
+        Nothing can be resumed without a version: what is deleted meanwhile would stay (RF-39).
+        """
+        before, started_at = self.resource_version, self._clock.monotonic()
+        try:
+            await self._read(reading, start, version)
+        except Exception as error:
+            if reading.state is not None or not self._has_version():
+                raise
+            resumes = self._resumption.may_resume(
+                error,
+                opened=reading.opened,
+                moved=self.resource_version != before,
+                lasted_seconds=self._clock.monotonic() - started_at,
+            )
+            if not resumes:
+                raise
+            await self._rest_after(error)
+            return False
+        if not self._has_version():
+            raise _Incomplete("a watch that began at no version ended")
+        return True
 
     async def _read(self, reading: _Reading, start: _Start, version: str) -> None:
         async with AsyncExitStack() as turn:
@@ -327,9 +374,12 @@ class Reflector:
                 async with dog, aclosing(stream):
                     self._watch = dog
                     async for batch in stream:
+                        reading.opened = True
                         self._handle(reading, dog, batch)
-                        if reading.state is None:
+                        if reading.complete is not None:
                             await turn.aclose()
+                            await self._check(*reading.complete)
+                            reading.complete = None
             finally:
                 self._watch, self._alive_at = None, dog.alive_at
         if reading.state is not None:
@@ -338,7 +388,7 @@ class Reflector:
     def _handle(self, reading: _Reading, dog: Watchdog, batch: Sequence[RawEvent]) -> None:
         """Hand the events of a batch on, without a pause between them."""
         dog.alive()
-        if not reading.events and reading.state is None:
+        if not reading.events and reading.state is None and batch:
             self._recovered()
         reading.events += len(batch)
         decode, apply = self._decoder.decode, self._sink.apply
@@ -356,15 +406,28 @@ class Reflector:
                 self._skipped(error)
                 continue
             if reading.state is not None:
-                _collect(reading.state, type_, obj)
+                _collect(reading, reading.state, type_, obj)
                 continue
             reading.ordered = reading.ordered or type_ != "ADDED"
             version = obj.resource_version
             # Never back (pitfall 7): old events may come again.
-            if not reading.ordered or not version or is_older(version, self.resource_version):
+            if not reading.ordered or not version:
                 version = self.resource_version
-            apply(type_, obj, version)
+            elif is_older(version, self.resource_version):
+                if type_ != "DELETED" and self._replays.is_replay(obj):
+                    continue
+                version = self.resource_version
+            try:
+                apply(type_, obj, version)
+            except Exception as error:  # noqa: BLE001 - RF-35: the others are served
+                self._not_applied(obj, error)
             self.resource_version = version
+            if type_ == "DELETED":
+                self._replays.deleted(obj)
+
+    def _not_applied(self, obj: CachedObject, error: Exception) -> None:
+        self._metrics.count("informer_store_errors_total")
+        _log.error("Event not stored", informer=self._description, key=obj.key, exc_info=error)
 
     def _no_change(self, reading: _Reading, dog: Watchdog, event: RawEvent) -> None:
         if event.type != "BOOKMARK":
@@ -383,12 +446,28 @@ class Reflector:
             self._sink.bookmark(version)
             self.resource_version = version
         elif ends_initial_events(bookmark):
+            if not self._listing.accepts(version, self.resource_version):
+                # RF-10: asked for once more, as the newest.
+                raise Gone(f"the state is of version {version}, and {self.resource_version} known")
             self._listing.has_state()
             self._metrics.count("reflector_watchlists_total")
             self.streamed = True
-            self._take(list(reading.state.values()), version)
+            reading.complete = list(reading.state.values()), version
+            self._take(*reading.complete)
             reading.state, reading.ordered = None, True
             dog.complete()
+
+    async def _check(self, objects: list[CachedObject], version: str) -> None:
+        if self._checks_states and isinstance(self._source, ExactLister):
+            await check_state(
+                self._source,
+                self._decoder,
+                objects,
+                version,
+                description=self._description,
+                clock=self._clock,
+                backoff=default_backoff(self._clock, self._rng),
+            )
 
     def _skipped(self, error: BadObject) -> None:
         self._metrics.count("informer_skipped_objects_total")
@@ -396,6 +475,12 @@ class Reflector:
 
     def _failed(self, error: Exception) -> None:
         first, self.last_error = self.last_error is None, error
+        if self._on_error is not None:
+            try:
+                self._on_error(error)
+            except Exception as fault:  # noqa: BLE001 - it is told of a failure, and must not be one
+                _log.error("Error handler failed", informer=self._description, exc_info=fault)
+            return
         expected = isinstance(error, _EXPECTED)
         if not isinstance(error, KcpctlError):
             _log.error("Reflector failed", informer=self._description, exc_info=error)
@@ -415,15 +500,29 @@ class Reflector:
             _log.info("List and watch work again", informer=self._description)
 
 
-def _collect(state: dict[str, CachedObject], event_type: str, obj: CachedObject) -> None:
+def _collect(
+    reading: _Reading, state: dict[str, CachedObject], event_type: str, obj: CachedObject
+) -> None:
     """Apply an event to a state that is not complete yet (WL-05), by the cluster's key (WL-15)."""
-    known = state.get(obj.key)
+    known = state.get(obj.key) or reading.deleted.get(obj.key)
     if known is not None and is_older(obj.resource_version, known.resource_version):
         return
     if event_type == "DELETED":
         state.pop(obj.key, None)
+        reading.deleted[obj.key] = obj
     else:
         state[obj.key] = obj
+
+
+def default_backoff(clock: Clock, rng: random.Random) -> Backoff:
+    """Return the back-off of a reflector that was given none."""
+    return Backoff(
+        _BACKOFF_SECONDS,
+        _MAX_BACKOFF_SECONDS,
+        reset_after_seconds=_BACKOFF_RESET_SECONDS,
+        clock=clock,
+        rng=rng,
+    )
 
 
 def _cause_of(error: Exception) -> str:

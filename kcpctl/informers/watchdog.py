@@ -15,7 +15,10 @@ __all__ = ["NoProgress", "Watchdog"]
 _QUIET_SECONDS: Final = 180.0
 # How often the quiet is looked at.
 _LOOK_SECONDS: Final = 60.0
-# Pitfall 6: how long a state that is streamed may pause, and take in all.
+# Pitfall 6: how long a state that is streamed may pause, and take in all. Before the first sign of
+# life it has longer: servers that do not answer at all are for the transport's timeout (30 s), and
+# say nothing about streams.
+_STATE_OPENING_SECONDS: Final = 60.0
 _STATE_QUIET_SECONDS: Final = 30.0
 _STATE_SECONDS: Final = 300.0
 
@@ -30,8 +33,8 @@ class Watchdog:
     It interrupts the reading and raises TransportTimeout when ``limit_seconds`` have passed, or
     when a watch that has shown a bookmark shows no sign of life for three minutes (never before
     the first bookmark: some servers send none). With ``state`` it raises NoProgress until
-    :meth:`complete` was called: when nothing came for 30 s, or after five minutes.
-    :meth:`interrupt` has it raise something else.
+    :meth:`complete` was called: when nothing came for 30 s (60 s in the beginning), or after five
+    minutes. :meth:`interrupt` has it raise something else.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Watchdog:
         self._deadline = clock.monotonic() + limit_seconds
         self._alive_at = self._started_at = clock.monotonic()
         self._state = state
+        self._state_quiet_seconds = _STATE_OPENING_SECONDS
         self._bookmarked = False
         self._reason = ""
         self._error: Exception | None = None
@@ -59,8 +63,9 @@ class Watchdog:
         return self._state
 
     def alive(self) -> None:
-        """Note an event or a bookmark."""
+        """Note an event, a bookmark, or that the server has begun to answer."""
         self._alive_at = self._clock.monotonic()
+        self._state_quiet_seconds = _STATE_QUIET_SECONDS
 
     def bookmarked(self) -> None:
         """Note that this server sends bookmarks."""
@@ -87,9 +92,10 @@ class Watchdog:
         while not self._reason:
             now = self._clock.monotonic()
             if self._state:
-                due = min(self._started_at + _STATE_SECONDS, self._alive_at + _STATE_QUIET_SECONDS)
+                quiet_until = self._alive_at + self._state_quiet_seconds
+                due = min(self._started_at + _STATE_SECONDS, quiet_until)
                 self._reason = "the end of the state does not come" if now >= due else ""
-                pause = due - now
+                pause = min(due - now, _STATE_QUIET_SECONDS)
             elif now >= self._deadline:
                 self._reason = "the server did not end the watch in time"
             elif self._bookmarked and now - self._alive_at >= _QUIET_SECONDS:

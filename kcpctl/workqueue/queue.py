@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, ShortLock
@@ -72,11 +72,17 @@ class WorkQueue(Generic[K]):
         # Of the dirty keys and of those in processing; 0 is left out.
         self._dirty_priority: dict[K, int] = {}
         self._processing_priority: dict[K, int] = {}
+        # Those in processing whose cluster was removed meanwhile.
+        self._removed: set[K] = set()
         self._waiting: WaitingKeys[K] = WaitingKeys()
         self._shutting_down = False
         # How often shut_down was called: each call releases the drains that had begun.
         self._shut_downs = 0
+        # The metrics' logs of durations, at hand.
+        self._waits: list[float] = []
+        self._works: list[float] = []
         if metrics is not None:
+            self._waits, self._works = metrics.waits.log, metrics.works.log
             metrics.bind(self._lock, self._gauges)
 
     def add(self, key: K, priority: int = 0) -> None:
@@ -120,7 +126,7 @@ class WorkQueue(Generic[K]):
                     self._processing[key] = now
                     since = self._dirty.pop(key)
                     if self._metrics is not None:
-                        self._metrics.waits.log.append(now - since)
+                        self._waits.append(now - since)
                     if self._dirty_priority and (priority := self._dirty_priority.pop(key, 0)):
                         self._processing_priority[key] = priority
                     return key
@@ -147,10 +153,11 @@ class WorkQueue(Generic[K]):
             if self._processing_priority:
                 self._processing_priority.pop(key, None)
             if self._metrics is not None:
-                log = self._metrics.works.log
-                log.append(self._monotonic() - since)
-                if len(log) >= FOLDED_AT:
+                self._works.append(self._monotonic() - since)
+                if len(self._works) >= FOLDED_AT:
                     self._metrics.fold()
+            if self._removed:
+                self._removed.discard(key)
             self._ordering.done(key)
             if key in self._dirty:
                 self._ordering.push(key, self._dirty_priority.get(key, 0))
@@ -165,13 +172,16 @@ class WorkQueue(Generic[K]):
     def remove_cluster(self, name: str) -> None:
         """Drop the keys of a logical cluster, queued or waiting.
 
-        A key that is being processed stays until it is ``done``, and does not run again. How long
-        it takes is the ordering's matter: with :class:`Fair`, by the number of that cluster's keys
-        and of the clusters, with the others by the number of all queued keys.
+        A key that is being processed stays until it is ``done``, and does not run again: what its
+        worker plans for later is dropped too, but a new add of it counts. How long it takes is the
+        ordering's matter: with :class:`Fair`, by the number of that cluster's keys and of the
+        clusters, with the others by the number of all queued keys.
         """
         with self._lock:
             dropped = self._ordering.remove_cluster(name)
-            dropped += [key for key in self._processing if cluster_of_key(key) == name]
+            running = [key for key in self._processing if cluster_of_key(key) == name]
+            self._removed.update(running)
+            dropped += running
             for key in dropped:
                 self._dirty.pop(key, None)
                 self._dirty_priority.pop(key, None)
@@ -180,17 +190,26 @@ class WorkQueue(Generic[K]):
                 self._pass_on()
                 self._check_drained()
 
+    def was_removed(self, key: K) -> bool:
+        """Whether the cluster of a key in processing was removed since it was handed out."""
+        return key in self._removed
+
+    def arrange(self, change: Callable[[], object]) -> None:
+        """Call what changes the ordering, while nobody uses it."""
+        with self._lock:
+            change()
+
     def __len__(self) -> int:
         """Return how many keys are ready: not processing, not waiting for their time (WQ-17)."""
         with self._lock:
-            self._promote_and_wake()
+            self._promote(self._monotonic())
             return self._ready()
 
     def snapshot(self) -> QueueSnapshot[K]:
         """Return what is queued, waiting and processing right now."""
         with self._lock:
-            self._promote_and_wake()
             now = self._monotonic()
+            self._promote(now)
             return QueueSnapshot(
                 queued={key: now - since for key, since in self._dirty.items()},
                 waiting={key: due - now for key, due in self._waiting.times().items()},
@@ -264,10 +283,6 @@ class WorkQueue(Generic[K]):
         for key, priority in self._waiting.pop_due(now):
             self._enqueue(key, priority)
         return self._waiting.next_due()
-
-    def _promote_and_wake(self) -> None:
-        self._promote(self._monotonic())
-        self._pass_on()
 
     def _wait(self, due: float | None, now: float, deadline: float | None) -> None:
         """Sleep until woken, or raise when there is nothing to sleep for any more.

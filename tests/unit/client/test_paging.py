@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from kcpctl.client.objects import RawPage, decode_page
-from kcpctl.client.paging import list_all
+from kcpctl.client.paging import each_page, list_all
 from kcpctl.errors import Expired, TransportError
 
 
@@ -33,12 +33,14 @@ async def names(pages: Pages, limit: int = 2) -> tuple[list[str], str]:
 
 
 async def test_pages_are_merged_at_the_version_of_the_first_pg_01() -> None:
+    """PG-01."""
     pages = Pages({"": page("a", "b", token="t"), "t": page("c", rv="9")})
     assert await names(pages) == (["a", "b", "c"], "7")
     assert pages.asked == [(2, ""), (2, "t")]
 
 
 async def test_an_expired_token_gives_one_full_list_pg_02() -> None:
+    """PG-02."""
     pages = Pages(
         {
             "": page("a", token="t"),
@@ -56,6 +58,7 @@ async def test_a_first_page_that_has_expired_is_an_error() -> None:
 
 
 async def test_no_limit_is_one_request_pg_04() -> None:
+    """PG-04."""
     pages = Pages({"full": page("a", "b", "c")})
     await names(pages, limit=0)
     assert pages.asked == [(0, "")]
@@ -79,3 +82,31 @@ def test_null_items_are_none() -> None:
 def test_what_is_no_list_is_an_error(body: bytes) -> None:
     with pytest.raises(TransportError, match="the answer is not a list"):
         decode_page(body)
+
+
+async def test_pages_are_asked_for_one_by_one_as_they_are_read() -> None:
+    """PG-03: a reader that stops has not asked for the rest."""
+    pages = Pages({"": page("a", "b", token="t"), "t": page("c", token="u"), "u": page("d")})
+    reading = each_page(pages, 2)
+    assert [bytes(item) for item in await anext(reading)] == [b"a", b"b"]
+    assert pages.asked == [(2, "")]
+    assert [bytes(item) for item in await anext(reading)] == [b"c"]
+    await reading.aclose()
+    assert pages.asked == [(2, ""), (2, "t")]
+
+
+async def test_reading_page_by_page_ends_with_the_last() -> None:
+    """PG-03, PG-04."""
+    pages = Pages({"": page("a", token="t"), "t": page(), "full": page("a", "b")})
+    assert [len(items) async for items in each_page(pages, 2)] == [1, 0]
+    assert [len(items) async for items in each_page(pages, 0)] == [2]
+    assert pages.asked[-1] == (0, "")
+
+
+async def test_a_token_that_expires_on_the_way_ends_the_reading() -> None:
+    """PG-03: what was yielded is not yielded again."""
+    pages = Pages({"": page("a", token="t"), "t": Expired("too old"), "full": page("a", "b")})
+    reading = each_page(pages, 2)
+    await anext(reading)
+    with pytest.raises(Expired):
+        await anext(reading)

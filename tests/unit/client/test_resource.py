@@ -214,6 +214,44 @@ async def test_watch_raw_with_initial_events() -> None:
     assert transport.call.query["resourceVersionMatch"] == "NotOlderThan"
 
 
+@pytest.mark.parametrize(
+    ("initial", "match"),
+    [(True, "Exact"), (True, ""), (False, ""), (None, "NotOlderThan"), (None, "Exact")],
+)
+async def test_a_stream_of_the_state_that_no_server_accepts_is_not_asked_for(
+    initial: bool | None, match: str
+) -> None:
+    """WL-14, RC-16: it goes with the match NotOlderThan, and with nothing else."""
+    client, transport = root()
+    with pytest.raises(UsageError, match="NotOlderThan"):
+        client.resource(NAMESPACES).watch_raw(
+            send_initial_events=initial, resource_version_match=match
+        )
+    assert transport.calls == []
+
+
+async def test_each_object_is_yielded_with_its_kind() -> None:
+    """PG-03: as list does it."""
+    client, transport = root(
+        {
+            "kind": "NamespaceList",
+            "apiVersion": "v1",
+            "metadata": {"continue": "t"},
+            "items": [{"metadata": {"name": "a"}}],
+        },
+        {"kind": "NamespaceList", "apiVersion": "v1", "items": [{"metadata": {"name": "b"}}]},
+    )
+    found = [item async for item in client.resource(NAMESPACES).each(limit=1)]
+    assert [(one["kind"], one["metadata"]["name"]) for one in found] == [
+        ("Namespace", "a"),
+        ("Namespace", "b"),
+    ]
+    assert [call.query for call in transport.calls] == [
+        {"limit": "1"},
+        {"limit": "1", "continue": "t"},
+    ]
+
+
 async def test_watch_decodes_objects() -> None:
     event = {"type": "ADDED", "object": {"metadata": {"name": "east"}, "spec": {}}}
     client, _ = root(event)

@@ -211,7 +211,8 @@ async def test_a_late_event_does_not_take_the_store_back_in_time(rig: Rig) -> No
 
 async def test_a_list_may_go_back_in_time(rig: Rig) -> None:
     """Pitfall 7: a server that was restored from a backup wins."""
-    rig.source.lists.extend([page(20, raw_object("a", 20)), page(5, raw_object("a", 5))])
+    older = page(5, raw_object("a", 5))
+    rig.source.lists.extend([page(20, raw_object("a", 20)), older, older])
     rig.source.watches.append([Gone("x")])
     async with rig.running():
         await rig.step(1)
@@ -234,7 +235,7 @@ async def test_the_version_is_that_of_the_last_state_event_or_bookmark(rig: Rig)
             event("DELETED", raw_object("a", 22)),
             event("DELETED", raw_object("unknown", 23)),
             event("BOOKMARK", 40),
-            event("ADDED", raw_object("old", 15)),
+            event("ADDED", raw_object("old", 30)),
             event("BOOKMARK", 41),
             HANG,
         ]
@@ -248,7 +249,7 @@ async def test_the_version_is_that_of_the_last_state_event_or_bookmark(rig: Rig)
 
 async def test_a_lower_version_of_a_list_is_the_version(rig: Rig) -> None:
     """IDX-11 after a restore from a backup: versions before it mean nothing any more."""
-    rig.source.lists.extend([page(20, raw_object("a", 20)), page(5)])
+    rig.source.lists.extend([page(20, raw_object("a", 20)), page(5), page(5)])
     rig.source.watches.append([Gone("x")])
     async with rig.running():
         await rig.step(1)

@@ -20,13 +20,16 @@ from kcpctl.errors import (
     Gone,
     InternalError,
     ResourceVersionTooLarge,
+    ServerTimeout,
     TooManyRequests,
     TransportError,
+    TransportTimeout,
 )
 from kcpctl.informers.metrics import InformerMetrics
 from kcpctl.informers.objects import CachedObject, ObjectDecoder
+from kcpctl.informers.options import DEFAULTS, ReflectorOptions
 from kcpctl.informers.reflector import Reflector
-from kcpctl.runtime import Metrics
+from kcpctl.runtime import Backoff, Metrics
 from kcpctl.testing import FakeClock
 from kcpctl.testing.listerwatcher import (
     HANG,
@@ -68,7 +71,7 @@ class Recorder:
 class Rig:
     """A reflector with everything around it scripted."""
 
-    def __init__(self, page_size: int | None = None) -> None:
+    def __init__(self, page_size: int | None = None, options: ReflectorOptions = DEFAULTS) -> None:
         self.clock = FakeClock()
         self.source = ScriptedSource()
         self.sink = Recorder()
@@ -82,6 +85,7 @@ class Rig:
             rng=Longest(),
             metrics=InformerMetrics(self.metrics, "", "configmaps", ""),
             page_size=page_size,
+            options=options,
         )
 
     @asynccontextmanager
@@ -220,6 +224,64 @@ async def test_a_410_for_the_newest_state_is_an_ordinary_failure(rig: Rig) -> No
         await rig.step(0.8)
         assert rig.source.list_versions == ["0", "", ""]
         assert rig.sink.calls == ["replace "]
+
+
+async def test_a_list_that_is_older_than_what_was_seen_is_asked_for_as_the_newest(rig: Rig) -> None:
+    """RF-10, pitfall 7: a server behind a balancer whose cache lags; the newest is believed."""
+    rig.source.lists.extend([page(10), page(7, raw_object("ghost", 7)), page(12), page(15)])
+    rig.source.watches.extend([[Gone("x")], [Gone("x")]])
+    async with rig.running():
+        await rig.step(0.8)
+        assert rig.source.list_versions == ["0", "10", ""]
+        assert rig.sink.calls == ["replace ", "replace "]
+        for _ in range(3):
+            await rig.step(1)
+        assert rig.source.list_versions == ["0", "10", "", "12"]
+
+
+async def test_the_first_list_may_be_asked_to_be_the_newest_too() -> None:
+    """RF-22 mended for those who ask: nothing older than what a process before has seen."""
+    rig = Rig(options=ReflectorOptions(newest_first=True))
+    rig.source.lists.extend([InternalError("x"), page(10), page(20)])
+    rig.source.watches.append([Gone("x")])
+    async with rig.running():
+        await rig.step(1)
+        await rig.step(2)
+        assert rig.source.list_versions == ["", "", "10"]
+
+
+async def test_a_version_counts_only_when_the_sink_has_taken_the_state(rig: Rig) -> None:
+    """RF-18."""
+    rig.source.lists.extend([page(10), page(20)])
+    replace, failures = rig.sink.replace, [ZeroDivisionError("bug")]
+
+    def fails_once(objects: list[CachedObject], resource_version: str) -> None:
+        assert rig.reflector.resource_version == ""
+        if failures:
+            raise failures.pop()
+        replace(objects, resource_version)
+
+    rig.sink.replace = fails_once  # type: ignore[method-assign]
+    async with rig.running():
+        assert rig.reflector.resource_version == ""
+        assert rig.source.watch_versions == []
+        await rig.step(0.8)
+        assert rig.source.list_versions == ["0", "0"]
+        assert rig.reflector.resource_version == "20"
+
+
+@pytest.mark.parametrize("error", [TransportTimeout("30 s"), ServerTimeout("504")])
+async def test_a_whole_list_that_takes_too_long_is_paged_from_then_on(
+    rig: Rig, error: Exception
+) -> None:
+    """Better than RF-15: it would take too long the next time as well."""
+    rig.source.lists.extend([page(10), error, page(20)])
+    rig.source.watches.append([Gone("x")])
+    async with rig.running():
+        await rig.step(1)
+        await rig.step(2)
+        lists = [one for one in rig.source.requests if isinstance(one, ListRequest)]
+        assert lists == [ListRequest("0", 500), ListRequest("10", 0), ListRequest("10", 500)]
 
 
 async def test_pages_are_joined_and_the_version_is_the_first_pages(rig: Rig) -> None:
@@ -377,6 +439,19 @@ async def test_pauses_have_full_jitter() -> None:
     assert all(0 < pause <= 0.8 for pause in pauses)
 
 
+async def test_the_back_off_can_be_another_one() -> None:
+    """RF-05."""
+    rig = Rig()
+    options = ReflectorOptions(backoff=lambda: Backoff(7, 7, clock=rig.clock, rng=Longest()))
+    rig = Rig(options=options)
+    rig.source.lists.extend([InternalError("x"), page(10)])
+    async with rig.running():
+        await rig.step(6.9)
+        assert rig.source.list_versions == ["0"]
+        await rig.step(0.1)
+        assert rig.source.list_versions == ["0", "0"]
+
+
 # Watches
 
 
@@ -477,6 +552,122 @@ async def test_any_other_error_of_a_watch_leads_to_a_list(
         assert rig.source.watch_versions[-1] == "20"
 
 
+async def test_internal_errors_are_watched_on_after_pauses_inside_the_window() -> None:
+    """RF-33, with pauses."""
+    rig = Rig(options=ReflectorOptions(internal_error_seconds=3))
+    rig.source.lists.extend([page(10), page(20)])
+    rig.source.watches.extend([[[], InternalError("x", reason="InternalError")]] * 3)
+    async with rig.running():
+        await rig.step(0.5)
+        assert rig.source.watch_versions == ["10"]
+        for pause in [0.5, 1.6]:
+            await rig.step(pause)
+        assert rig.source.watch_versions == ["10"] * 3
+        assert rig.source.list_versions == ["0"]
+        await rig.step(3.2)
+        assert rig.source.watch_versions == ["10"] * 4
+        assert rig.source.list_versions == ["0"]
+
+
+async def test_the_window_for_internal_errors_ends() -> None:
+    """RF-33."""
+    rig = Rig(options=ReflectorOptions(internal_error_seconds=2))
+    rig.source.lists.extend([page(10), page(20)])
+    rig.source.watches.extend([[[], InternalError("x")]] * 3)
+    async with rig.running():
+        for pause in [1, 1.6, 3.2]:
+            await rig.step(pause)
+        assert rig.source.watch_versions[:3] == ["10"] * 3
+        assert rig.source.list_versions == ["0", "10"]
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [InternalError("not opened")],
+        [[], InternalError("corrupt", reason="StoreReadError")],
+    ],
+)
+async def test_the_window_is_for_internal_errors_of_open_watches_only(steps: list[object]) -> None:
+    """RF-30, RF-40: an object that became unreadable is told of by no other event."""
+    rig = Rig(options=ReflectorOptions(internal_error_seconds=100))
+    rig.source.lists.extend([page(10), page(20)])
+    rig.source.watches.append(steps)
+    async with rig.running():
+        await rig.step(0.8)
+        assert rig.source.list_versions == ["0", "10"]
+
+
+async def test_a_watch_that_breaks_at_the_same_place_leads_to_a_list(rig: Rig) -> None:
+    """An event that cannot be read would be in the way for ever."""
+    rig.source.lists.extend([page(10), page(20, raw_object("a", 12))])
+    poison = RawEvent("ADDED", b'{"metadata":{}')
+    rig.source.watches.append([event("ADDED", raw_object("a", 11)), poison])
+    rig.source.watches.extend([[poison]] * 4)
+    async with rig.running():
+        for pause in [1, 1.6, 3.2, 6.4, 12.8]:
+            await rig.step(pause)
+        assert rig.source.watch_versions[:5] == ["10", "11", "11", "11", "11"]
+        assert rig.source.list_versions == ["0", "11"]
+        assert rig.reflector.resource_version == "20"
+
+
+async def test_breaks_with_news_in_between_are_none_in_a_row(rig: Rig) -> None:
+    """RF-28."""
+    rig.source.lists.append(page(10))
+    for version in range(11, 21):
+        rig.source.watches.append([event("ADDED", raw_object("a", version)), TransportError("cut")])
+    async with rig.running():
+        for _ in range(20):
+            await rig.step(30)
+        assert rig.source.list_versions == ["0"]
+        assert rig.reflector.resource_version == "20"
+
+
+async def test_an_event_that_the_sink_cannot_take_keeps_no_other_away(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RF-35: reported, and its version is taken."""
+    rig.source.lists.append(page(10))
+    apply = rig.sink.apply
+
+    def fails(event_type: str, obj: CachedObject, resource_version: str) -> None:
+        if obj.meta.name == "a":
+            raise ZeroDivisionError("bug")
+        apply(event_type, obj, resource_version)
+
+    rig.sink.apply = fails  # type: ignore[method-assign]
+    events = [event("ADDED", raw_object("b", 11)), event("ADDED", raw_object("a", 12))]
+    rig.source.watches.append([events, HANG])
+    async with rig.running():
+        assert rig.sink.calls == ["replace ", "ADDED b"]
+        assert rig.reflector.resource_version == "12"
+        assert rig.source.open_watches == 1
+        assert [one.getMessage() for one in caplog.records] == ["Event not stored"]
+        assert rig.count("informer_store_errors_total") == 1
+
+
+async def test_an_add_that_comes_again_after_the_deletion_does_not_bring_the_object_back(
+    rig: Rig,
+) -> None:
+    """Pitfall 7: neither one of this watch, nor one of before the list."""
+    rig.source.lists.append(page(10))
+    rig.source.watches.append(
+        [
+            event("ADDED", raw_object("a", 11)),
+            event("DELETED", raw_object("a", 13)),
+            event("ADDED", raw_object("a", 11)),
+            event("MODIFIED", raw_object("a", 12)),
+            event("MODIFIED", raw_object("before", 9)),
+            event("ADDED", raw_object("a", 12, uid="another")),
+            HANG,
+        ]
+    )
+    async with rig.running():
+        assert rig.sink.calls == ["replace ", "ADDED a", "DELETED a", "ADDED a"]
+        assert rig.reflector.resource_version == "13"
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -502,8 +693,8 @@ async def test_an_event_that_cannot_be_used_is_reported_and_skipped(
 
 @pytest.mark.parametrize("version", ["", "0"])
 async def test_no_version_is_taken_from_synthetic_adds(rig: Rig, version: str) -> None:
-    """RF-39."""
-    rig.source.lists.append(page(version))
+    """RF-39; such a watch is not resumed: what was deleted meanwhile would stay for ever."""
+    rig.source.lists.extend([page(version), page(version)])
     rig.source.watches.append(
         [
             event("ADDED", raw_object("b", 20)),
@@ -523,6 +714,7 @@ async def test_no_version_is_taken_from_synthetic_adds(rig: Rig, version: str) -
         assert rig.reflector.resource_version == version
         assert rig.sink.versions == [version] * 3
         await rig.step(1)
+        assert rig.source.list_versions == ["0", "0"]
         assert rig.source.watch_versions == [version, version]
         assert rig.reflector.resource_version == "22"
 
@@ -622,6 +814,28 @@ async def test_an_expired_watch_is_nobodys_trouble(
         await rig.step(0.8)
         assert not caplog.records
         assert rig.count("reflector_relists_total", cause="expired") == 1
+
+
+async def test_failures_can_be_told_to_somebody_else(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RF-08: every one of them, in place of the log; what that raises hurts nobody."""
+    told: list[Exception] = []
+
+    def tell(error: Exception) -> None:
+        told.append(error)
+        if len(told) == 1:
+            raise ZeroDivisionError("bug")
+
+    rig = Rig(options=ReflectorOptions(on_error=tell))
+    rig.source.lists.extend([Forbidden("no"), Forbidden("no"), page(10), page(20)])
+    rig.source.watches.extend([[Gone("old")]])
+    async with rig.running():
+        for pause in [0.8, 1.6, 3.2]:
+            await rig.step(pause)
+        assert [type(one) for one in told] == [Forbidden, Forbidden, Gone]
+        assert rig.reflector.last_error is None
+        assert [one.getMessage() for one in caplog.records] == ["Error handler failed"]
 
 
 async def test_a_bug_is_told_with_its_traceback_and_survived(

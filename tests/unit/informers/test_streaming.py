@@ -16,6 +16,7 @@ from kcpctl.errors import (
     ConnectionRefused,
     Expired,
     Gone,
+    InternalError,
     Invalid,
     ResourceVersionTooLarge,
     TooManyRequests,
@@ -24,6 +25,7 @@ from kcpctl.errors import (
 from kcpctl.informers.initial import InitialStates
 from kcpctl.informers.metrics import InformerMetrics
 from kcpctl.informers.objects import CachedObject, ObjectDecoder
+from kcpctl.informers.options import DEFAULTS, ReflectorOptions
 from kcpctl.informers.reflector import Reflector
 from kcpctl.runtime import Metrics
 from kcpctl.testing import FakeClock
@@ -55,7 +57,13 @@ class Recorder:
 
 
 class Rig:
-    def __init__(self, states: InitialStates | None = None, *, multi: bool = False) -> None:
+    def __init__(
+        self,
+        states: InitialStates | None = None,
+        *,
+        multi: bool = False,
+        options: ReflectorOptions = DEFAULTS,
+    ) -> None:
         self.clock = FakeClock()
         self.source = StreamingSource()
         self.sink = Recorder()
@@ -74,6 +82,7 @@ class Rig:
             initial_states=self.states,
             server="https://one",
             resource="configmaps",
+            options=options,
         )
 
     @asynccontextmanager
@@ -300,6 +309,65 @@ async def test_a_stream_cut_after_the_state_is_watched_on_without_one(rig: Rig) 
         await rig.step(1)
         assert rig.source.watch_versions == ["10"]
         assert rig.source.stream_versions == [""]
+
+
+async def test_a_stream_that_is_refused_as_gone_without_a_version_is_listed(rig: Rig) -> None:
+    """WL-08: a version was not the reason."""
+    rig.source.streams.append([Gone("410 for everything")])
+    rig.source.lists.append(page(10))
+    async with rig.running():
+        assert rig.source.list_versions == ["0"]
+
+
+async def test_a_state_that_is_older_than_what_was_seen_is_asked_for_as_the_newest(
+    rig: Rig,
+) -> None:
+    """RF-10: nothing of it is shown; the newest is believed, whatever its version."""
+    ghost = event("ADDED", raw_object("ghost", 7))
+    rig.source.streams.extend(
+        [[end_of_state(10), Gone("old")], [ghost, end_of_state(7)], [A, end_of_state(9), HANG]]
+    )
+    async with rig.running():
+        await rig.step(1)
+        await rig.step(1)
+        assert rig.source.stream_versions == ["", "10", ""]
+        assert rig.sink.calls == ["replace ", "replace root|default/a"]
+        assert rig.reflector.resource_version == "9"
+
+
+async def test_an_add_that_comes_again_does_not_bring_a_deleted_object_into_the_state(
+    rig: Rig,
+) -> None:
+    """WL-05, pitfall 7."""
+    deleted = event("DELETED", raw_object("a", 8))
+    rig.source.streams.append([A, deleted, A, B, end_of_state(10), HANG])
+    async with rig.running():
+        assert rig.sink.calls == ["replace root|default/b"]
+
+
+async def test_internal_errors_after_the_state_have_their_window_too() -> None:
+    """RF-33."""
+    rig = Rig(options=ReflectorOptions(internal_error_seconds=10))
+    rig.source.streams.append([end_of_state(10), InternalError("x")])
+    async with rig.running():
+        await rig.step(1)
+        assert rig.source.watch_versions == ["10"]
+        assert rig.source.stream_versions == [""]
+
+
+async def test_a_server_that_does_not_even_answer_may_well_have_streams(rig: Rig) -> None:
+    """WL-09: only one that has begun to answer can leave out the end of the state."""
+    rig.source.streams.append([HANG])
+    async with rig.running():
+        await rig.step(30)
+        await rig.step(29.9)
+        assert rig.source.list_versions == []
+    other = Rig()
+    other.source.streams.append([[], HANG])
+    other.source.lists.append(page(10))
+    async with other.running():
+        await other.step(30)
+        assert other.source.list_versions == ["0"]
 
 
 async def test_cancelling_ends_a_pause_between_streams_at_once(rig: Rig) -> None:

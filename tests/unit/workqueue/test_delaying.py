@@ -113,6 +113,31 @@ def test_an_immediate_add_cancels_a_waiting_one(
     assert ready(queue) == []
 
 
+def test_a_plan_that_was_cancelled_does_not_let_a_later_one_fire_early(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """DQ-04, DQ-06: the cancelled one is still in the heap as long as others wait."""
+    queue.add_after("other", 100)
+    queue.add_after("a", 5)
+    queue.add("a")
+    assert ready(queue) == ["a"]
+    queue.add_after("a", 9)
+    clock.step(5)
+    assert ready(queue) == []
+    clock.step(4)
+    assert ready(queue) == ["a"]
+
+
+def test_of_keys_due_at_once_the_first_to_be_planned_is_first(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """DQ-05: to plan it again for the same time does not put it behind."""
+    for key in ["a", "b", "a"]:
+        queue.add_after(key, 5)
+    clock.step(5)
+    assert ready(queue) == ["a", "b"]
+
+
 def test_a_zero_delay_cancels_a_waiting_one_too(
     queue: DelayingQueue[str], clock: FakeClock
 ) -> None:

@@ -108,8 +108,14 @@ class World:
         self.queue.done(self.in_hand.pop(worker))
 
     def add(self, key: str, seconds: float, priority: int) -> None:
-        if not self.down:
+        if self.down:
+            return
+        if seconds:
             self.queue.add_after(key, seconds, priority)
+        else:
+            self.queue.add(key, priority)
+        # What a late worker plans for a cluster that was removed is dropped.
+        if not (seconds and self.queue.was_removed(key)):
             self.wanted.add(key)
 
     def remove_cluster(self, name: str) -> None:
@@ -253,6 +259,21 @@ def test_only_one_of_the_workers_that_wait_keeps_the_time_and_only_for_the_next_
         assert deadlines() == [head]
     world.add("b|1", 0, 0)
     assert deadlines() == [50]
+
+
+def test_whoever_keeps_the_time_is_woken_for_an_earlier_plan_also_while_another_is_on_its_way() -> (
+    None
+):
+    """DQ-05: w1 was woken for a key that w2 took, and w3 keeps the time before w1 has looked."""
+    world = World(Fifo())
+    world.get("w1", None)
+    world.add("a|1", 0, 0)
+    world.get("w2", None)
+    world.add("a|2", 50, 0)
+    world.get("w3", None)
+    world.add("b|1", 10, 0)
+    world.settle(lambda runnable: runnable[0])
+    world.check_nobody_sleeps_by_mistake()
 
 
 def test_whoever_keeps_the_time_gives_up_in_time() -> None:
