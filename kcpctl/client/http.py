@@ -104,7 +104,7 @@ class HttpTransport:
         if self._limiter is not None:
             # RC-04: the timeout starts after the wait.
             self._metrics.waited(call.method, await self._limiter.acquire())
-        response = await self._open(call)
+        response = await self._open(call, endless=False)
         try:
             with self._in_flight.reading(response):
                 body = await response.read()
@@ -115,21 +115,27 @@ class HttpTransport:
         self._metrics.sized(call.method, len(call.body or b""), len(body))
         return Response(response.status, _lower(response.headers), body)
 
-    async def _open(self, call: Call) -> aiohttp.ClientResponse:
-        """Return a response below 300 whose body is not read yet; one 401 is mended."""
+    async def _open(self, call: Call, *, endless: bool = True) -> aiohttp.ClientResponse:
+        """Return a response below 300 whose body is not read yet; one 401 is mended.
+
+        A body that is not ``endless`` must not pause for longer than a request may take, however
+        long all of it may.
+        """
         credential = await self._credentials.current()
         try:
-            return await self._open_as(call, credential)
+            return await self._open_as(call, credential, endless)
         except Unauthorized:
             if not await self._credentials.renew(credential):
                 raise
-        return await self._open_as(call, await self._credentials.current())
+        return await self._open_as(call, await self._credentials.current(), endless)
 
-    async def _open_as(self, call: Call, credential: Credential) -> aiohttp.ClientResponse:
+    async def _open_as(
+        self, call: Call, credential: Credential, endless: bool
+    ) -> aiohttp.ClientResponse:
         started, code = self._clock.monotonic(), None
         try:
             async with self._in_flight.opening(self._opening_seconds(call)):
-                response = await self._send(call, credential)
+                response = await self._send(call, credential, endless)
                 code = response.status
                 if code < 300:
                     return response
@@ -140,7 +146,9 @@ class HttpTransport:
             self._metrics.answered(call.method, code, self._clock.monotonic() - started)
         raise api_error(code, response.headers, body, self._describe(call))
 
-    async def _send(self, call: Call, credential: Credential) -> aiohttp.ClientResponse:
+    async def _send(
+        self, call: Call, credential: Credential, endless: bool
+    ) -> aiohttp.ClientResponse:
         headers = self._headers.copy()
         headers["Accept"] = call.accept
         if call.body is not None:
@@ -157,7 +165,9 @@ class HttpTransport:
             proxy=self._config.proxy_url or None,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(
-                total=self._total_seconds(call), sock_connect=_CONNECT_SECONDS
+                total=self._total_seconds(call),
+                sock_connect=_CONNECT_SECONDS,
+                sock_read=None if endless else self._timeout_seconds,
             ),
         )
 
