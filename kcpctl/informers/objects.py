@@ -10,7 +10,7 @@ values 6, through a decoded tree 10.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, cast, overload
 
 import msgspec
@@ -19,6 +19,7 @@ from kcpctl.apis.convert import decode
 from kcpctl.apis.meta import OwnerReference, Unstructured
 from kcpctl.apis.resource import Resource
 from kcpctl.errors import KcpctlError
+from kcpctl.informers.packing import Dictionary, Packer
 from kcpctl.logicalcluster import CLUSTER_ANNOTATION, WILDCARD, ClusterName, key_of
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Transform",
     "ends_initial_events",
     "is_older",
+    "mutations_of",
     "version_of",
 ]
 
@@ -61,8 +63,8 @@ class ObjectMetadata(msgspec.Struct, frozen=True, rename="camel", gc=False):
     uid: str = ""
     resource_version: str = ""
     generation: int = 0
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
     finalizers: tuple[str, ...] = ()
     owner_references: tuple[OwnerReference, ...] = ()
     creation_timestamp: str | None = None
@@ -73,7 +75,8 @@ class CachedObject(msgspec.Struct, frozen=True, eq=False, gc=False):
     """An object as an informer holds it. Immutable, so every thread may read it.
 
     ``key`` is ``cluster|namespace/name``; from ``uid`` to ``deletion_timestamp`` it is what most
-    readers need of the metadata. The rest is decoded when :attr:`meta` is asked for, and kept.
+    readers need of the metadata. The rest is decoded when :attr:`meta` is asked for, and kept;
+    a compact informer's objects are unpacked for that, and keep nothing.
 
     (gc=False: nothing in it can be part of a cycle, and a hundred thousand of them are nothing
     that the collector has to visit.)
@@ -85,9 +88,15 @@ class CachedObject(msgspec.Struct, frozen=True, eq=False, gc=False):
     resource_version: str
     generation: int
     deletion_timestamp: str | None
-    raw: bytes
-    """The JSON of the whole object, with apiVersion and kind, without managedFields."""
+    _data: bytes
     _meta: ObjectMetadata | None = None
+    _packed_by: Dictionary | None = None
+
+    @property
+    def raw(self) -> bytes:
+        """The JSON of the whole object, with apiVersion and kind, without managedFields."""
+        packed_by = self._packed_by
+        return self._data if packed_by is None else packed_by.unpack(self._data)
 
     @property
     def namespace(self) -> str:
@@ -103,8 +112,9 @@ class CachedObject(msgspec.Struct, frozen=True, eq=False, gc=False):
                 meta = _decode_metadata(self.raw).metadata
             except msgspec.MsgspecError as error:
                 raise BadObject(f"the metadata of {self.key} cannot be read: {error}") from error
-            # Two threads may both do this: their results are equal.
-            msgspec.structs.force_setattr(self, "_meta", meta)
+            if self._packed_by is None:
+                # Two threads may both do this: their results are equal.
+                msgspec.structs.force_setattr(self, "_meta", meta)
         return meta
 
     @overload
@@ -116,6 +126,27 @@ class CachedObject(msgspec.Struct, frozen=True, eq=False, gc=False):
     def decode(self, type: type[T] | None = None) -> T | Unstructured:  # noqa: A002 - the word for it
         """Return the object as a dict or as ``type``; each call makes a new one."""
         return msgspec.json.decode(self.raw) if type is None else decode(self.raw, type)
+
+
+def mutations_of(obj: CachedObject) -> list[str]:
+    """Name what somebody has changed of an object that all readers share (INF-31).
+
+    That can only be an entry of its labels or annotations: all else is immutable, or decoded for
+    each caller. Never says the values, which may be secret.
+    """
+    meta = obj._meta
+    if meta is None:
+        return []
+    sent = _decode_metadata(obj.raw).metadata
+    return [
+        f"metadata.{field}[{key!r}]"
+        for field, now, before in (
+            ("labels", meta.labels, sent.labels),
+            ("annotations", meta.annotations, sent.annotations),
+        )
+        for key in sorted({*now, *before})
+        if now.get(key) != before.get(key)
+    ]
 
 
 class _Annotations(msgspec.Struct, frozen=True, gc=False):
@@ -212,7 +243,7 @@ class ObjectDecoder:
     cluster is not known is refused: it would mix with those of other clusters (KCP-05).
 
     With ``transform`` the bytes are of what it returns; key and cluster are taken before (KCP-05).
-    With ``metadata_only`` objects are PartialObjectMetadata.
+    With ``metadata_only`` objects are PartialObjectMetadata. With ``compact`` they are held packed.
     """
 
     def __init__(
@@ -223,7 +254,9 @@ class ObjectDecoder:
         multi_cluster: bool,
         transform: Transform | None = None,
         metadata_only: bool = False,
+        compact: bool = False,
     ) -> None:
+        self._packer = Packer() if compact else None
         self._kind = PARTIAL_KIND if metadata_only else resource.kind
         version = PARTIAL_API_VERSION if metadata_only else resource.api_version
         self._head = f'{{"apiVersion":"{version}","kind":"{self._kind}",'.encode()
@@ -261,6 +294,9 @@ class ObjectDecoder:
             data = self._head + data.lstrip()[1:].lstrip()
         if self._transform is not None:
             data, meta = _transformed(self._transform, meta, data)
+        packed_by: Dictionary | None = None
+        if self._packer is not None:
+            packed_by, data = self._packer.pack(data)
         return CachedObject(
             key_of(cluster, meta.namespace, meta.name),
             cluster,
@@ -269,6 +305,8 @@ class ObjectDecoder:
             meta.generation,
             meta.deletion_timestamp,
             data,
+            None,
+            packed_by,
         )
 
 
