@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from kcpctl.informers.indexes import (
     CLUSTER_AND_NAMESPACE_INDEX,
     CLUSTER_INDEX,
@@ -49,6 +51,9 @@ class Store:
             key = obj.key
             old = self._objects.get(key)
             self._objects[key] = obj
+            if old is not None:
+                # What the dictionaries have as their key must not be in memory twice.
+                msgspec.structs.force_setattr(obj, "key", old.key)
             for index in self._indexes.values() if old is None else self._functions:
                 index.put(old, obj)
 
@@ -103,13 +108,13 @@ class Store:
         with self._lock:
             return list(self._objects.values())
 
-    def by_index(self, name: str, value: str) -> list[CachedObject]:
-        """Return the objects that have ``value``, each once (IDX-18).
+    def by_index(self, name: str, value: str, cluster: str | None = None) -> list[CachedObject]:
+        """Return the objects that have ``value``, of all clusters or of one, each once (IDX-18).
 
         Raises ValueError for an index that does not exist (IDX-19).
         """
         with self._lock:
-            return [self._objects[key] for key in self._index(name).keys(value)]
+            return [self._objects[key] for key in self._index(name).keys(value, cluster)]
 
     def index_values(self, name: str) -> list[str]:
         """Return the values that objects have now (IDX-20)."""
