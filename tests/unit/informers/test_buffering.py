@@ -119,6 +119,7 @@ class Model(EventHandler):
         self.there: dict[str, CachedObject] = {}
         self.heard: dict[str, CachedObject] = {}
         self.last: dict[str, CachedObject] = {}
+        self.ended: dict[str, CachedObject] = {}
         self.waiting: dict[str, None] = {}
         self.initial: set[str] = set()
 
@@ -139,8 +140,8 @@ class Model(EventHandler):
     def on_update(self, old: CachedObject, new: CachedObject) -> None:
         assert new is self.there[new.key]
         # What it heard last, or how that ended.
-        assert old is self.heard[new.key] or old is self.last[new.key]
-        assert old.meta.uid == self.heard[new.key].meta.uid
+        heard = self.heard[new.key]
+        assert old is heard or old is self.ended[heard.meta.uid]
         self.heard[new.key] = new
 
     def on_delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:
@@ -189,6 +190,7 @@ def test_whatever_happens_the_handler_hears_a_consistent_story(
         elif what == "delete" and old is not None:
             del model.there[key]
             obj = model.last[key] = cached(name, version, uid=old.meta.uid)
+            model.ended[obj.meta.uid] = obj
             backlog.delete(obj, final_state_unknown=version % 2 == 0)
             model.changed(key)
         assert len(backlog) == len(model.waiting) <= 3
