@@ -319,6 +319,7 @@ class SharedInformer(Generic[T]):
             objects=lambda: len(self._store),
             streams_state=lambda: float(self._reflector.streamed),
             silence_seconds=lambda: self._reflector.silence_seconds,
+            resource_version=lambda: self._resource_version,
         )
         tasks = TaskSet(f"informer {self.description}")
         if check_seconds:

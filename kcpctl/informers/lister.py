@@ -13,8 +13,8 @@ from kcpctl.informers.indexes import (
     CLUSTER_INDEX,
     cluster_and_namespace,
 )
-from kcpctl.informers.objects import CachedObject
-from kcpctl.informers.selectors import parse_selector
+from kcpctl.informers.objects import BadObject, CachedObject
+from kcpctl.informers.selectors import Matcher, parse_selector
 from kcpctl.informers.store import Store
 from kcpctl.logicalcluster import key_of, split_key
 
@@ -87,9 +87,7 @@ class Lister(Generic[T]):
     def _select(self, objects: Iterable[CachedObject], label_selector: str) -> _Found[T]:
         matches = parse_selector(label_selector)
         return [
-            decode(obj.raw, self._type)
-            for obj in objects
-            if matches is None or matches(obj.meta.labels)
+            decode(obj.raw, self._type) for obj in objects if matches is None or _has(obj, matches)
         ]
 
     def _not_found(self, key: str) -> NotFound:
@@ -150,3 +148,11 @@ class NamespaceLister(Generic[T]):
         """Return the namespace's objects that match."""
         value = cluster_and_namespace(self._cluster, self._namespace)
         return self._lister.in_index(CLUSTER_AND_NAMESPACE_INDEX, value, label_selector)
+
+
+def _has(obj: CachedObject, matches: Matcher) -> bool:
+    """Whether the labels match; those that cannot be read do not, and keep no other object back."""
+    try:
+        return matches(obj.meta.labels)
+    except BadObject:
+        return False

@@ -8,7 +8,7 @@ import pytest
 from kcpctl.apis.meta import ApiObject
 from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.errors import NotFound
-from kcpctl.informers import Lister
+from kcpctl.informers import CachedObject, Lister
 from kcpctl.informers.objects import ObjectDecoder
 from kcpctl.informers.store import Store
 from kcpctl.testing.listerwatcher import raw_object
@@ -59,13 +59,14 @@ def test_a_bad_selector_is_an_error(lister: Lister[ConfigMap]) -> None:
 
 
 def test_get_decodes_a_fresh_typed_object(lister: Lister[ConfigMap]) -> None:
+    """IDX-10: what is stored is not handed out to be changed."""
     obj = lister.get("one|default/a")
     obj.data["where"] = "changed"
     assert lister.get("one|default/a").data == {"where": "one/default"}
 
 
 def test_views_see_their_cluster_and_namespace_only(lister: Lister[ConfigMap]) -> None:
-    """KCP-08."""
+    """KCP-08, IDX-24."""
     assert lister.cluster("two").namespace("other").get("a").data == {"where": "two/other"}
     in_namespace = lister.cluster("two").namespace("other").list()
     assert [obj.data["where"] for obj in in_namespace] == ["two/other"] * 2
@@ -81,6 +82,47 @@ def test_selectors_narrow_every_view(lister: Lister[ConfigMap]) -> None:
     assert len(lister.list("name=a")) == 4
     assert len(lister.cluster("one").list("name=a")) == 2
     assert len(lister.cluster("one").namespace("other").list("name=a")) == 1
+
+
+def test_a_namespace_is_listed_by_its_index(
+    lister: Lister[ConfigMap], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IDX-24: nothing else is looked at."""
+    monkeypatch.setattr(Store, "all", lambda _: pytest.fail("everything was scanned"))
+    assert len(lister.cluster("one").namespace("other").list("name=a")) == 1
+    assert len(lister.cluster("one").list()) == 4
+
+
+@pytest.fixture
+def unlabelled(store: Store) -> CachedObject:
+    """An object whose labels cannot be read."""
+    raw = raw_object("bad", 1, cluster="one", metadata={"labels": {"name": 5}}, data={})
+    obj = ObjectDecoder(CONFIG_MAPS, cluster="*", multi_cluster=True).decode(raw)
+    store.put(obj)
+    return obj
+
+
+def test_without_a_selector_no_labels_are_read(store: Store, unlabelled: CachedObject) -> None:
+    """IDX-25."""
+    assert len(Lister(store, CONFIG_MAPS, dict).list()) == 9
+
+
+def test_an_object_whose_labels_cannot_be_read_keeps_no_other_from_being_listed(
+    lister: Lister[ConfigMap], unlabelled: CachedObject
+) -> None:
+    assert len(lister.list("name=a")) == 4
+    assert len(lister.cluster("one").list("!other")) == 4
+
+
+def test_an_index_gives_typed_objects_and_stored_ones(
+    lister: Lister[ConfigMap], store: Store
+) -> None:
+    """IDX-23."""
+    store.add_index("where", lambda obj: [obj.decode(ConfigMap).data["where"]])
+    typed = lister.by_index("where", "one/other")
+    assert [type(obj) for obj in typed] == [ConfigMap] * 2
+    stored = lister.cached_by_index("where", "one/other")
+    assert [obj.decode(ConfigMap) for obj in stored] == typed
 
 
 def test_the_cache_can_be_read_without_decoding(lister: Lister[ConfigMap], store: Store) -> None:
