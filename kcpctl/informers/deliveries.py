@@ -173,7 +173,7 @@ class Deliveries:
                 name=name,
                 informer=self._informer,
                 clock=self._clock,
-                on_error=lambda obj, error: self._failed(name, obj, error),
+                on_error=lambda key, error: self._failed(name, key, error),
                 on_synced=self._notify_waiters,
             )
         return Delivery(
@@ -292,7 +292,7 @@ class Deliveries:
                     try:
                         delivery.handler.on_add(obj, is_initial=is_initial)
                     except Exception as error:  # noqa: BLE001 - see _failed
-                        self._failed(delivery.name, obj, error)
+                        self._failed(delivery.name, obj.key, error)
 
     def update(self, old: CachedObject, new: CachedObject, there: Audience | None = None) -> None:
         """Tell of an object that changed."""
@@ -302,7 +302,7 @@ class Deliveries:
                     try:
                         delivery.handler.on_update(old, new)
                     except Exception as error:  # noqa: BLE001 - see _failed
-                        self._failed(delivery.name, new, error)
+                        self._failed(delivery.name, new.key, error)
 
     def delete(
         self,
@@ -318,7 +318,7 @@ class Deliveries:
                     try:
                         delivery.handler.on_delete(obj, final_state_unknown=final_state_unknown)
                     except Exception as error:  # noqa: BLE001 - see _failed
-                        self._failed(delivery.name, obj, error)
+                        self._failed(delivery.name, obj.key, error)
 
     def due(self) -> Audience | None:
         """Return the handlers that want a resync now, and note that they get it (INF-38)."""
@@ -367,14 +367,14 @@ class Deliveries:
         with self.lock:
             self._changed.notify_all()
 
-    def _failed(self, name: str, obj: CachedObject, error: BaseException) -> None:
+    def _failed(self, name: str, key: str, error: BaseException) -> None:
         """A handler that raises hurts nobody else, and does not stay unsynced (fixes INF-16)."""
         self._metrics.count("informer_handler_errors_total")
         _log.error(
             "Event handler failed",
             informer=self._informer,
             handler=name,
-            key=obj.key,
+            key=key,
             exc_info=error,
         )
 
