@@ -120,6 +120,8 @@ class HttpTransport:
                 yield b""
                 async for chunk in response.content.iter_any():
                     yield chunk
+                    # A quiet stream does not hold what came last.
+                    del chunk
         except _FAILURES as error:
             raise self._failure(error, call, self._total_seconds(call)) from error
         finally:
