@@ -237,9 +237,7 @@ def test_no_temporary_file_is_left_with_a_secret(
 
 
 @pytest.mark.parametrize("allowed", [["other"], [], ["/bin/touch"], ["./touch"]])
-def test_a_plugin_that_is_not_on_the_list_is_refused(
-    allowed: list[str], tmp_path: Path
-) -> None:
+def test_a_plugin_that_is_not_on_the_list_is_refused(allowed: list[str], tmp_path: Path) -> None:
     """AU-09: by its command as it is written, so that a path cannot pass for a name."""
     plugin = {"command": "touch", "args": [str(tmp_path / "ran")]}
     message = problem(kubeconfig(user={"exec": plugin}), allow_exec=allowed)
