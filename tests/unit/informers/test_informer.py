@@ -119,7 +119,7 @@ def rig() -> Rig:
 
 
 async def test_a_delete_that_was_missed_is_delivered_with_the_last_known_state(rig: Rig) -> None:
-    """KCP-19, FIFO-21, INF-18, INF-19, IDX-03: gone from the store, and one on_delete."""
+    """KCP-02, KCP-19, KCP-21, FIFO-21, INF-18, INF-19, IDX-03: gone, and one on_delete."""
     rig.source.lists.extend(
         [page(10, raw_object("a", 1), raw_object("b", 2)), page(20, raw_object("b", 2))]
     )
