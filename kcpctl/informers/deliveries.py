@@ -209,7 +209,7 @@ class Deliveries:
         with self.lock:
             delivery.live = False
             self._there = self._there.minus(delivery)
-            self._forget_pending(delivery)
+            self._measure_no_more(delivery)
             self._changed.notify_all()
             on_io_thread = threading.get_ident() == self._io_thread
         if delivery.buffer is not None:
@@ -253,7 +253,7 @@ class Deliveries:
             self._ended = True
             there, self._there = self._there, Audience()
             for delivery in there:
-                self._forget_pending(delivery)
+                self._measure_no_more(delivery)
             self._changed.notify_all()
         buffers = [delivery.buffer for delivery in there if delivery.buffer is not None]
         for buffer in buffers:
@@ -348,20 +348,12 @@ class Deliveries:
         return period
 
     def _measure(self, delivery: Delivery) -> None:
-        name = delivery.name
         if delivery.buffer is not None and self._io_thread is not None:
-            self._metrics.bind_pending(name, lambda: self._pending(name))
+            self._metrics.bind_pending(delivery.name, delivery.buffer.__len__)
 
-    def _forget_pending(self, delivery: Delivery) -> None:
-        """Remove the gauge of a handler, unless another of that name is there."""
-        if delivery.buffer is not None and not self._buffers(delivery.name):
-            self._metrics.unbind_pending(delivery.name)
-
-    def _pending(self, name: str) -> float:
-        return sum(len(buffer) for buffer in self._buffers(name))
-
-    def _buffers(self, name: str) -> list[Buffer]:
-        return [one.buffer for one in self._there if one.buffer is not None and one.name == name]
+    def _measure_no_more(self, delivery: Delivery) -> None:
+        if delivery.buffer is not None:
+            self._metrics.unbind_pending(delivery.name, delivery.buffer.__len__)
 
     def _notify_waiters(self) -> None:
         with self.lock:
