@@ -364,6 +364,38 @@ def test_nothing_follows_from_a_reconcile_whose_cluster_was_removed_meanwhile(
     assert bench.metric(SKIPS) == 0
 
 
+def test_cleaning_up_is_not_short_of_the_reconciles_time(bench: Bench, client: Client) -> None:
+    """CL-14."""
+    removed: list[object] = []
+    bench.controller = bench.new_controller(reconcile_timeout_seconds=9)
+    bench.controller.on_removal(
+        lambda belongs: removed.append(client.resource(CONFIG_MAPS).get("a", namespace="default"))
+    )
+
+    def late(request: Request) -> None:
+        bench.controller.remove("root")
+        bench.clock.step(10)
+
+    bench.start(late)
+    bench.run(KEY)
+    assert removed == [OBJECT, OBJECT]
+
+
+def test_a_worker_outlives_what_cleans_up(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[object] = []
+
+    def broken(belongs: object) -> None:
+        calls.append(belongs)
+        if len(calls) > 1:
+            raise RuntimeError("a bug")
+
+    bench.controller.on_removal(broken)
+    bench.start(lambda request: bench.controller.remove("root"), None)
+    bench.run(KEY)
+    assert "left behind" in caplog.text
+    bench.run(KEY)
+
+
 def test_an_event_after_the_removal_counts(bench: Bench) -> None:
     """MCR-02: a cluster that comes back, while the last reconcile of before still runs."""
     go_on = threading.Event()
