@@ -46,7 +46,7 @@ def keys(store: Store, index: str, value: str) -> list[str]:
 
 
 def test_an_unknown_index_is_an_error(store: Store) -> None:
-    """IDX-19."""
+    """IDX-19, CL-21."""
     with pytest.raises(ValueError, match="no index named 'size'; there are cluster, "):
         store.by_index("size", "large")
 
