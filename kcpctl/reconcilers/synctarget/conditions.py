@@ -20,8 +20,8 @@ from kcpctl.apis.conditions import (
     unknown,
 )
 from kcpctl.clusters import ConnectionReason, ConnectionState, ConnectionStatus
+from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds
-from kcpctl.reconcilers.synctarget.problem import Problem
 
 __all__ = [
     "CLUSTER_CONNECTED",

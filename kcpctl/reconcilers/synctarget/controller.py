@@ -12,7 +12,7 @@ from kcpctl.clusters import ClusterPool
 from kcpctl.controller import Controller, ResourceVersionChanged
 from kcpctl.informers import CachedObject, InformerFactory, Lister
 from kcpctl.logicalcluster import key_of
-from kcpctl.reconcilers.synctarget.credentials import CredentialSource, references
+from kcpctl.reconcilers.credentials import CredentialSource, references
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.events import Recorder
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions

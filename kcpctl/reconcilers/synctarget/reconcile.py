@@ -30,14 +30,14 @@ from kcpctl.errors import (
     TerminalError,
     TooManyRequests,
 )
+from kcpctl.reconcilers.credentials import Cache, CredentialSource, Unusable
+from kcpctl.reconcilers.problem import INVALID_CONFIGURATION, Problem
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
-from kcpctl.reconcilers.synctarget.credentials import Cache, CredentialSource, Unusable
 from kcpctl.reconcilers.synctarget.deletion import Cleaner
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.events import Recorder, reference_to, transitions
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Observer, heartbeat_stamps
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
-from kcpctl.reconcilers.synctarget.problem import INVALID_CONFIGURATION, Problem
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.status import Decision, Snapshot, decide
 from kcpctl.reconcilers.synctarget.validation import validate

@@ -29,6 +29,7 @@ from kcpctl.apis.synctarget_status import (
 )
 from kcpctl.apis.workload import MANAGED, SyncTarget, deployment_mode
 from kcpctl.clusters import ConnectionReason, ConnectionState, ConnectionStatus
+from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.synctarget.conditions import (
     CLUSTER_CONNECTED,
     SYNCER_DEPLOYED,
@@ -39,7 +40,6 @@ from kcpctl.reconcilers.synctarget.conditions import (
     valid_condition,
 )
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds, next_look
-from kcpctl.reconcilers.synctarget.problem import Problem
 from kcpctl.reconcilers.synctarget.rollout import Rollout, deployed_condition
 
 __all__ = ["Decision", "Snapshot", "decide", "decide_phase"]

@@ -32,7 +32,7 @@ from kcpctl.errors import (
 from kcpctl.informers import CachedObject
 from kcpctl.informers.objects import ObjectDecoder
 from kcpctl.logicalcluster import key_of
-from kcpctl.reconcilers.synctarget.credentials import CredentialSource
+from kcpctl.reconcilers.credentials import CredentialSource
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.reconcile import SyncTargetReconciler

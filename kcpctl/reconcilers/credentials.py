@@ -18,7 +18,7 @@ from kcpctl.apis.tmc import ClusterRegistration
 from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
 from kcpctl.informers import CachedObject
 from kcpctl.logicalcluster import PATH_ANNOTATION, key_of
-from kcpctl.reconcilers.synctarget.problem import (
+from kcpctl.reconcilers.problem import (
     CLUSTER_REF_NOT_FOUND,
     CREDENTIALS_MISSING,
     INVALID_CONFIGURATION,
