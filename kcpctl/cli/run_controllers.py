@@ -94,8 +94,8 @@ _DEFAULT_METRICS = ":8080"
     type=ControllersType(),
     default="*",
     metavar="NAMES",
-    help=f"Which controllers run: * for all, NAME for one, -NAME for all but that; comma-separated. "
-    f"There are {', '.join(ALL_CONTROLLERS)}.",
+    help="Which controllers run: * for all, NAME for one, -NAME for all but that; separated by "
+    f"commas. There are {', '.join(ALL_CONTROLLERS)}.",
 )
 @flag(
     "--workers",

@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, SECRETS, SERVICE_ACCOUNTS
+from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.cli.main import main
-from kcpctl.client import AsyncClient, Client, load_config
+from kcpctl.client import AsyncClient, Client, ResourceClient, load_config
 from kcpctl.errors import AlreadyExists, NotFound
 from kcpctl.runtime import Child, IOLoop
 from kcpctl.testing import ControlPlane, eventually
@@ -168,3 +169,46 @@ def test_a_deployment_runs_on_the_cluster_and_leaves_it_again(
     assert not deployments.get("web", namespace="default")["metadata"].get("finalizers")
     left = {item["metadata"]["name"] for item in cluster.client.resource(NAMESPACES).list().items}
     assert not [name for name in left if name.startswith("kcp-")]
+
+
+@pytest.mark.parametrize("upstream", ["as deployed"], indirect=True)
+def test_a_registered_cluster_becomes_a_sync_target_and_goes_with_it(
+    client: Client, controllers: Child, cluster: ControlPlane
+) -> None:
+    registrations = client.resource(CLUSTER_REGISTRATIONS)
+    targets = client.resource(SYNCTARGETS)
+    client.resource(SECRETS).create(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "east", "namespace": "kcpctl-system"},
+            "stringData": {"kubeconfig": cluster.kubeconfig.read_text()},
+        }
+    )
+    registrations.create(
+        {
+            "apiVersion": CLUSTER_REGISTRATIONS.api_version,
+            "kind": CLUSTER_REGISTRATIONS.kind,
+            "metadata": {"name": "east"},
+            "spec": {
+                "location": "eu",
+                "kubeconfigSecret": {"name": "east"},
+                "createSyncTarget": True,
+            },
+        }
+    )
+
+    def phase_of(client: ResourceClient[dict[str, Any]], name: str) -> str:
+        return str(client.get(name).get("status", {}).get("phase"))
+
+    eventually(lambda: phase_of(registrations, "east") == "Ready")
+    eventually(lambda: phase_of(targets, "synctarget-east") == "Ready")
+    status = registrations.get("east")["status"]
+    assert status["capabilities"]["nodeCount"] == 1
+    assert "deployments.apps" in status["capabilities"]["availableResources"]
+    assert status["capacity"]["cpu"]
+
+    registrations.delete("east")
+
+    eventually(lambda: not registrations.list().items, timeout_seconds=30)
+    assert not targets.list().items

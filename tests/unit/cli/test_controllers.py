@@ -22,7 +22,7 @@ def test_controllers_are_chosen_by_name(text: str, names: tuple[str, ...]) -> No
 
 
 def test_an_unknown_controller_is_named_with_those_there_are() -> None:
-    with pytest.raises(click.BadParameter, match="no controller 'nope'.*clusterregistration"):
+    with pytest.raises(click.BadParameter, match=r"no controller 'nope'.*clusterregistration"):
         ControllersType().convert("*,-nope", None, None)
 
 
