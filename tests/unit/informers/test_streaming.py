@@ -6,11 +6,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 
+from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import CONFIG_MAPS
-from kcpctl.client import RawEvent
+from kcpctl.client import AsyncClient, RawEvent, Transport
 from kcpctl.errors import (
     BadRequest,
     ConnectionRefused,
@@ -21,16 +23,19 @@ from kcpctl.errors import (
     ResourceVersionTooLarge,
     TooManyRequests,
     TransportError,
+    TransportTimeout,
 )
 from kcpctl.informers.initial import InitialStates
 from kcpctl.informers.metrics import InformerMetrics
-from kcpctl.informers.objects import CachedObject, ObjectDecoder
+from kcpctl.informers.objects import CachedObject, ObjectDecoder, Transform
 from kcpctl.informers.options import DEFAULTS, ReflectorOptions
 from kcpctl.informers.reflector import Reflector
+from kcpctl.informers.source import ClientSource, StateStreamer, StreamingClientSource
 from kcpctl.runtime import Metrics
 from kcpctl.testing import FakeClock
 from kcpctl.testing.listerwatcher import (
     HANG,
+    ScriptedSource,
     StreamingSource,
     end_of_state,
     event,
@@ -62,6 +67,7 @@ class Rig:
         states: InitialStates | None = None,
         *,
         multi: bool = False,
+        transform: Transform | None = None,
         options: ReflectorOptions = DEFAULTS,
     ) -> None:
         self.clock = FakeClock()
@@ -73,7 +79,12 @@ class Rig:
         rng.random = lambda: 0.0  # type: ignore[method-assign] # the longest of each pause
         self.reflector = Reflector(
             self.source,
-            ObjectDecoder(CONFIG_MAPS, cluster="*" if multi else "root", multi_cluster=multi),
+            ObjectDecoder(
+                CONFIG_MAPS,
+                cluster="*" if multi else "root",
+                multi_cluster=multi,
+                transform=transform,
+            ),
             self.sink,
             description="configmaps of root",
             clock=self.clock,
@@ -377,6 +388,43 @@ async def test_cancelling_ends_a_pause_between_streams_at_once(rig: Rig) -> None
         assert rig.clock.sleepers == 1
 
 
+async def test_a_source_without_streams_is_listed_and_watched() -> None:
+    """WL-11: the default of fakes, and of informers that are told not to stream."""
+    rig = Rig()
+    source = ScriptedSource()
+    source.lists.append(page(10))
+    rig.reflector = Reflector(
+        source,
+        ObjectDecoder(CONFIG_MAPS, cluster="root", multi_cluster=False),
+        rig.sink,
+        description="configmaps of root",
+        clock=rig.clock,
+        rng=random.Random(1),
+        metrics=InformerMetrics(None, "", "configmaps", ""),
+    )
+    async with rig.running():
+        assert source.list_versions == ["0"]
+        assert source.watch_versions == ["10"]
+    client = AsyncClient(cast(Transport, None), cluster_name="root")
+    assert isinstance(StreamingClientSource(client, CONFIG_MAPS), StateStreamer)
+    assert not isinstance(ClientSource(client, CONFIG_MAPS), StateStreamer)
+
+
+async def test_a_transform_sees_each_object_of_a_streamed_state_once() -> None:
+    """WL-12 mended: it need not be idempotent."""
+    seen: list[str] = []
+
+    def transform(obj: Unstructured) -> Unstructured:
+        seen.append(obj["metadata"]["name"])
+        return obj
+
+    rig = Rig(transform=transform)
+    rig.source.streams.append([A, B, end_of_state(10), event("ADDED", raw_object("c", 11)), HANG])
+    async with rig.running():
+        assert seen == ["a", "b", "c"]
+        assert len(rig.sink.calls) == 2
+
+
 async def test_a_bad_object_does_not_keep_the_state_from_being_complete(rig: Rig) -> None:
     """FIFO-18 fixed."""
     bad = RawEvent("ADDED", b'{"metadata":{"labels":5}}')
@@ -411,6 +459,76 @@ async def test_states_are_read_a_few_at_a_time() -> None:
         await settle()
         assert first.sink.calls == second.sink.calls == third.sink.calls == ["replace "]
         assert states.waiting == 0
+
+
+async def test_a_server_that_does_not_answer_keeps_others_for_two_seconds() -> None:
+    """Pitfall 10: and the next time it waits with its like."""
+    states = InitialStates(1)
+    silent, other = Rig(states), Rig(states)
+    silent.source.streams.extend([[HANG], [TransportTimeout("30 s")]])
+    other.source.streams.append([[], A, end_of_state(10), HANG])
+    async with silent.running(), other.running():
+        assert other.source.stream_versions == []
+        await silent.step(1.9)
+        assert other.source.stream_versions == []
+        await silent.step(0.1)
+        assert other.sink.calls == ["replace root|default/a"]
+        assert silent.source.open_watches == 1
+
+
+async def test_servers_that_did_not_answer_have_places_of_their_own() -> None:
+    """Pitfall 10."""
+    states = InitialStates(1)
+    gate = asyncio.Event()
+
+    async def hold(entered: list[bool], *, silent: bool) -> None:
+        async with states.turn(silent=silent):
+            entered.append(silent)
+            await gate.wait()
+
+    entered: list[bool] = []
+    tasks = [asyncio.create_task(hold(entered, silent=silent)) for silent in (True, True, False)]
+    await settle()
+    assert entered == [True, False]
+    assert states.waiting == 1
+    gate.set()
+    await asyncio.gather(*tasks)
+    assert entered == [True, False, True]
+
+
+async def test_a_place_that_was_given_back_early_is_not_given_back_twice() -> None:
+    states = InitialStates(1)
+    async with states.turn() as give_back:
+        give_back()
+        give_back()
+        async with asyncio.timeout(5), states.turn():
+            waiting = asyncio.create_task(states.turn().__aenter__())
+            await settle()
+            give_back()
+            assert states.waiting == 1
+            waiting.cancel()
+            await asyncio.wait({waiting})
+
+
+async def test_a_server_that_has_streamed_before_is_given_a_second_chance() -> None:
+    """WL-09: the connection may have been cut off without a word."""
+    rig = Rig()
+    rig.source.streams.extend([[end_of_state(10), Gone("old")], [[], A, HANG]])
+    rig.source.streams.append([[], A, end_of_state(20), HANG])
+    async with rig.running():
+        for _ in range(34):
+            await rig.step(1)
+        assert rig.source.stream_versions == ["", "10", "10"]
+        assert rig.states.can_stream("https://one", "configmaps")
+        assert rig.reflector.resource_version == "20"
+    rig = Rig()
+    rig.source.streams.extend([[end_of_state(10), Gone("old")], [[], A, HANG], [[], A, HANG]])
+    rig.source.lists.append(page(20))
+    async with rig.running():
+        for _ in range(70):
+            await rig.step(1)
+        assert rig.source.list_versions == ["10"]
+        assert not rig.states.can_stream("https://one", "configmaps")
 
 
 async def test_who_is_cancelled_while_waiting_gives_its_place_back() -> None:
