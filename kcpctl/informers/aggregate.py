@@ -10,7 +10,7 @@ from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient, Write
 from kcpctl.errors import KcpctlError
 from kcpctl.informers.deliveries import Audience, Deliveries, Delivery
-from kcpctl.informers.handlers import EventHandler, Registration
+from kcpctl.informers.handlers import AnyHandler, EventHandler, Registration
 from kcpctl.informers.indexes import CLUSTER_INDEX, IndexFunction
 from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.lister import Lister
@@ -118,7 +118,7 @@ class AggregateInformer(Generic[T]):
 
     def add_handler(
         self,
-        handler: EventHandler,
+        handler: AnyHandler,
         *,
         matches: Callable[[CachedObject], bool] | None = None,
         buffered: bool = False,
@@ -139,7 +139,7 @@ class AggregateInformer(Generic[T]):
 
     def _add(
         self,
-        handler: EventHandler,
+        handler: AnyHandler,
         cluster: str,
         *,
         matches: Callable[[CachedObject], bool] | None,
@@ -258,12 +258,12 @@ class AggregateInformer(Generic[T]):
 
     def show(self, member: _Member[T], obj: CachedObject, *, is_initial: bool) -> None:
         """Take an object that a member has got: for members only."""
-        old = self._store.get(obj.key)
+        old, before = self._store.get(obj.key), self._shown_by.get(obj.key)
         self._shown_by[obj.key] = member
         self._store.put(obj)
         if old is None:
             self._deliveries.add(obj, is_initial=is_initial)
-        elif old.raw != obj.raw:
+        elif before is member or old.raw != obj.raw:
             self._deliveries.update(old, obj)
 
     def shows(self, member: _Member[T], key: str) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from kcpctl.informers.buffering import Buffer
-from kcpctl.informers.handlers import EventHandler, Filtered, name_of
+from kcpctl.informers.handlers import AnyHandler, EventHandler, Filtered, awaited, name_of
 from kcpctl.informers.metrics import InformerMetrics
 from kcpctl.informers.objects import CachedObject
 from kcpctl.runtime import Clock, get_logger
@@ -149,6 +150,7 @@ class Deliveries:
         self._changed = threading.Condition(self.lock)
         self._there = Audience()
         self._io_thread: int | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._check_seconds = 0.0
         self._ended = False
 
@@ -156,7 +158,7 @@ class Deliveries:
 
     def register(
         self,
-        handler: EventHandler,
+        handler: AnyHandler,
         *,
         cluster: str,
         matches: Callable[[CachedObject], bool] | None,
@@ -166,19 +168,13 @@ class Deliveries:
         """Return the delivery to a handler, which begins when it joins."""
         name = name_of(handler)
         resync_seconds = self._resync_period(name, resync_seconds)
+        told = awaited(handler, self._run)
         buffer: Buffer | None = None
-        if buffered:
-            handler = buffer = Buffer(
-                handler,
-                name=name,
-                informer=self._informer,
-                clock=self._clock,
-                on_error=lambda key, error: self._failed(name, key, error),
-                on_synced=self._notify_waiters,
-            )
+        if buffered or told is not handler:
+            told = buffer = self._buffer(told, name)
         return Delivery(
             self,
-            handler if matches is None else Filtered(handler, matches),
+            told if matches is None else Filtered(told, matches),
             name=name,
             cluster=cluster,
             buffer=buffer,
@@ -209,7 +205,7 @@ class Deliveries:
         with self.lock:
             delivery.live = False
             self._there = self._there.minus(delivery)
-            self._forget_pending(delivery)
+            self._measure_no_more(delivery)
             self._changed.notify_all()
             on_io_thread = threading.get_ident() == self._io_thread
         if delivery.buffer is not None:
@@ -241,6 +237,7 @@ class Deliveries:
         """Note the start; return how often a resync may be due, 0 for never (INF-36, INF-37)."""
         with self.lock:
             self._io_thread = threading.get_ident()
+            self._loop = asyncio.get_running_loop()
             asked = [one.resync_seconds for one in self._there if one.resync_seconds]
             self._check_seconds = min(asked, default=0.0)
             for delivery in self._there:
@@ -253,7 +250,7 @@ class Deliveries:
             self._ended = True
             there, self._there = self._there, Audience()
             for delivery in there:
-                self._forget_pending(delivery)
+                self._measure_no_more(delivery)
             self._changed.notify_all()
         buffers = [delivery.buffer for delivery in there if delivery.buffer is not None]
         for buffer in buffers:
@@ -329,6 +326,21 @@ class Deliveries:
                 delivery.resync_at = now + delivery.resync_seconds
             return Audience(due) if due else None
 
+    def _buffer(self, handler: EventHandler, name: str) -> Buffer:
+        return Buffer(
+            handler,
+            name=name,
+            informer=self._informer,
+            clock=self._clock,
+            on_error=lambda key, error: self._failed(name, key, error),
+            on_synced=self._notify_waiters,
+        )
+
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a call of an async handler on the I/O loop; for the threads of buffers."""
+        assert self._loop is not None, "nothing is told before the start"
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
     def _resync_period(self, name: str, asked: float) -> float:
         """Return how often a handler that asks for ``asked`` is resynced."""
         if asked < 0:
@@ -348,20 +360,12 @@ class Deliveries:
         return period
 
     def _measure(self, delivery: Delivery) -> None:
-        name = delivery.name
         if delivery.buffer is not None and self._io_thread is not None:
-            self._metrics.bind_pending(name, lambda: self._pending(name))
+            self._metrics.bind_pending(delivery.name, delivery.buffer.__len__)
 
-    def _forget_pending(self, delivery: Delivery) -> None:
-        """Remove the gauge of a handler, unless another of that name is there."""
-        if delivery.buffer is not None and not self._buffers(delivery.name):
-            self._metrics.unbind_pending(delivery.name)
-
-    def _pending(self, name: str) -> float:
-        return sum(len(buffer) for buffer in self._buffers(name))
-
-    def _buffers(self, name: str) -> list[Buffer]:
-        return [one.buffer for one in self._there if one.buffer is not None and one.name == name]
+    def _measure_no_more(self, delivery: Delivery) -> None:
+        if delivery.buffer is not None:
+            self._metrics.unbind_pending(delivery.name, delivery.buffer.__len__)
 
     def _notify_waiters(self) -> None:
         with self.lock:

@@ -366,6 +366,18 @@ def test_close_drops_what_waits_and_waits_for_the_call_that_runs(rig: Rig) -> No
     assert not buffer.synced
 
 
+def test_closing_wakes_the_thread_that_waits_for_changes(rig: Rig) -> None:
+    """FIFO-08, INF-26."""
+    recorder = Recorder()
+    buffer = rig.buffer(recorder)
+    add(buffer, "a")
+    soon(lambda: bool(recorder.calls))
+    threads = [one for one in threading.enumerate() if one.name == "kcpctl-handler-slow"]
+    assert len(threads) == 1
+    buffer.close(wait=True)
+    assert not threads[0].is_alive()
+
+
 def test_a_handler_may_close_its_own_buffer(rig: Rig) -> None:
     """INF-13: without waiting for itself."""
     calls: list[str] = []

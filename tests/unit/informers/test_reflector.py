@@ -19,6 +19,7 @@ from kcpctl.errors import (
     Forbidden,
     Gone,
     InternalError,
+    NotFound,
     ResourceVersionTooLarge,
     ServerTimeout,
     TooManyRequests,
@@ -367,6 +368,18 @@ async def test_a_failed_list_ends_the_cycle_and_is_told(
         assert rig.count("reflector_relists_total", cause="error") == 1
 
 
+async def test_a_kind_that_is_not_served_yet_is_asked_for_again(rig: Rig) -> None:
+    """CL-17: with pauses of up to 30 s, for as long as it takes."""
+    rig.source.lists.extend([NotFound("no such kind")] * 20 + [page(10)])
+    async with rig.running():
+        assert len(rig.source.requests) == 1
+        for times in range(20):
+            await rig.step(29.9)
+            assert len(rig.source.requests) >= min(times, 5)
+            await rig.step(0.1)
+        assert rig.sink.calls == ["replace "]
+
+
 async def test_a_throttled_list_waits_as_long_as_the_server_says(rig: Rig) -> None:
     rig.source.lists.extend([TooManyRequests("slow", retry_after_seconds=12), page(10)])
     async with rig.running():
@@ -627,7 +640,7 @@ async def test_breaks_with_news_in_between_are_none_in_a_row(rig: Rig) -> None:
 async def test_an_event_that_the_sink_cannot_take_keeps_no_other_away(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """RF-35: reported, and its version is taken."""
+    """RF-35, FIFO-32: reported, and its version is taken."""
     rig.source.lists.append(page(10))
     apply = rig.sink.apply
 
