@@ -188,7 +188,9 @@ def informer_rows(figures: Figures, arguments: argparse.Namespace) -> None:
 
 def queue_rows(figures: Figures, arguments: argparse.Namespace) -> None:
     """Measure the work queue; its program does the rounds."""
-    rates = last_json(run(HERE / "queue.py", "--rounds", arguments.rounds, "--json"))
+    # A round takes three seconds, and the figures of several threads differ from one to the next.
+    rounds = 1 if arguments.quick else 2 * arguments.rounds + 1
+    rates = last_json(run(HERE / "queue.py", "--rounds", rounds, "--json"))
     many, backlog = "1 + 4 threads", "100,000 keys of 1,000 clusters"
     pairs = {
         "queue 1": ("fifo, 1 thread", "queue.Queue, 1 thread"),
