@@ -41,10 +41,12 @@ __all__ = [
     "InternalError",
     "Invalid",
     "KcpctlError",
+    "LeadershipLost",
     "MethodNotAllowed",
     "NotAcceptable",
     "NotConnected",
     "NotFound",
+    "NotLeading",
     "RequestEntityTooLarge",
     "ResourceVersionTooLarge",
     "ServerTimeout",
@@ -117,6 +119,14 @@ class NotConnected(KcpctlError):
         )
         why = f": {last_error}" if last_error else ""
         super().__init__(f"cluster {cluster!r} is not connected ({state}{why}); {plan}")
+
+
+class NotLeading(KcpctlError):
+    """A write was refused here because this process does not hold the lease that it needs."""
+
+
+class LeadershipLost(KcpctlError):
+    """The lease could not be renewed in time, or somebody else has it."""
 
 
 class TransportError(KcpctlError):

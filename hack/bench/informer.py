@@ -7,7 +7,7 @@ and the server are the harness's that the driver brings, which is looked for in 
 the driver that started this, or in the folder that ``BENCH_HARNESS`` names:
 
     python path/to/run.py --runner kcpctl=hack/bench/informer.py --peers kcpctl,limit-meta1
-    BENCH_HARNESS=path/to/peers hack/bench/informer.py --n 10000
+    BENCH_HARNESS=path/to/peers hack/bench/informer.py --n 10000 --variant compact
 
 Everything is as a program gets it by default: client, informer, factory and controller with
 metrics on, states streamed, the fair queue, four workers. Reconciles run on the controller's
@@ -110,7 +110,8 @@ class Peer(common.Peer, EventHandler):  # type: ignore[misc] # the harness has n
         self.factory = InformerFactory(
             new(config, metrics=self.metrics), self.io, name="bench", metrics=self.metrics
         )
-        self.informer = self.factory.informer(KINDS[self.kind])
+        compact = self.args.variant == "compact"
+        self.informer = self.factory.informer(KINDS[self.kind], compact=compact)
         self.registration = self.informer.add_handler(self)
         self.controller: Controller | None = None
         self.initial = 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from kcpctl.client import AsyncClient, Client, ClientConfig, ClientOptions
+from kcpctl.cli.election import new_election
+from kcpctl.client import AsyncClient, Client, ClientConfig, ClientOptions, WriteGate
 from kcpctl.clusters import ClusterPool
 from kcpctl.informers import InformerFactory
 from kcpctl.manager import Endpoint, Manager
@@ -27,23 +29,26 @@ class Assembly:
         self._stack = ExitStack()
         self.metrics = Metrics()
         self.io_loop = self._stack.enter_context(IOLoop())
+        self._gate = WriteGate() if flags["leader_elect"] else None
 
-    def connect(self, config: ClientConfig) -> Client:
+    def connect(self, config: ClientConfig, *, gated: bool = True) -> Client:
         """Return a client of the server's one cluster.
 
-        It is called what ``--cluster-name`` says; else a logical cluster is called by its name,
-        also when the URL has its path, because keys and hashes are made of the name.
+        With leader election it writes only while this process leads, unless it is not ``gated``.
+        The cluster is called what ``--cluster-name`` says; else a logical cluster is called by its
+        name, also when the URL has its path, because keys and hashes are made of the name.
         """
         name: str | None = self._flags["cluster_name"]
-        client = self._client(AsyncClient.plain(config, cluster_name=name, **self._limits()))
+        options = self._client_options(gated=gated)
+        client = self._client(AsyncClient.plain(config, cluster_name=name, **options))
         if name is None and config.cluster and (found := client.logical_cluster_name()):
-            plain = AsyncClient.plain(config, cluster_name=found, **self._limits())
+            plain = AsyncClient.plain(config, cluster_name=found, **options)
             client = self._client(plain)
         return client
 
     def connect_all(self, config: ClientConfig) -> Client:
         """Return a client of all logical clusters of a server."""
-        return self._client(AsyncClient.workspaces(config, **self._limits()))
+        return self._client(AsyncClient.workspaces(config, **self._client_options()))
 
     def manager(self, client: Client, config: ClientConfig) -> Manager:
         """Return a manager that runs the SyncTarget controller on ``client``."""
@@ -53,10 +58,15 @@ class Assembly:
             metrics=self.metrics,
             health=self._endpoint("health_probe_bind_address", ":8081"),
             metrics_endpoint=self._endpoint("metrics_bind_address", ":8080"),
+            election=new_election(flags, config, self._gate, self.metrics) if self._gate else None,
             graceful_shutdown_timeout_seconds=flags["graceful_shutdown_timeout"],
         )
         factory = InformerFactory(client.aio, self.io_loop, name="upstream", metrics=self.metrics)
-        pool = ClusterPool(self.io_loop, metrics=self.metrics)
+        pool = ClusterPool(
+            self.io_loop,
+            metrics=self.metrics,
+            new_client=partial(AsyncClient.plain, write_gate=self._gate),
+        )
         manager.add_runnable(lambda: None, pool.close, name="cluster pool")
         manager.add_factory(factory)
         manager.add(
@@ -76,8 +86,9 @@ class Assembly:
         self._stack.callback(client.close)
         return client
 
-    def _limits(self) -> ClientOptions:
+    def _client_options(self, *, gated: bool = True) -> ClientOptions:
         return {
+            "write_gate": self._gate if gated else None,
             "qps": self._flags["kube_api_qps"],
             "burst": self._flags["kube_api_burst"],
             "metrics": self.metrics,

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from kcpctl.cli.connect import logging_flags, server_flags
+from kcpctl.cli.election import election_flags
 from kcpctl.cli.options import DURATION, FILE, GroupedCommand, flag
 from kcpctl.errors import UsageError
 from kcpctl.runtime.clock import SYSTEM_CLOCK
@@ -162,6 +163,7 @@ _DEFAULT_METRICS = ":8080"
     default="30s",
     help="How long a stop waits for queued and running reconciles.",
 )
+@election_flags
 @logging_flags
 def command(**flags: Any) -> int:
     """Run the controllers until Ctrl-C.
@@ -187,6 +189,8 @@ def _check(flags: dict[str, Any]) -> None:
         )
     if flags["demo"] and not embedded:
         raise UsageError("--demo needs --embedded: it starts its own control plane and clusters")
+    if flags["leader_elect"] and embedded:
+        raise UsageError("--leader-elect is for servers that several processes share: leave it out")
     if flags["exit_when_ready"] and not embedded:
         raise UsageError("--exit-when-ready needs --embedded")
     if flags["kube_api_burst"] is not None and flags["kube_api_qps"] is None:

@@ -52,7 +52,8 @@ def _run_on_server(flags: Mapping[str, Any], stop: threading.Event) -> int:
         with _explained(config):
             client = assembly.connect(config)
             if flags["install_crds"]:
-                install_crds(client)
+                # Whoever comes first does this, leader or not.
+                install_crds(assembly.connect(config, gated=False))
             served = wait_for_crds(client, flags["crd_timeout"], stop)
         if served:
             assembly.manager(client, config).run(stop)

@@ -3,10 +3,12 @@
 from kcpctl.client.blocking import Client, ResourceClient
 from kcpctl.client.client import AsyncClient, ClientOptions
 from kcpctl.client.config import ClientConfig, ExecPlugin, Impersonation
+from kcpctl.client.gate import WriteGate
 from kcpctl.client.kubeconfig import config_from_kubeconfig, load_config
 from kcpctl.client.objects import ItemList, PatchType, RawEvent, RawPage, WatchEvent
 from kcpctl.client.resource import AsyncResourceClient
 from kcpctl.client.transport import Call, Response, Transport
+from kcpctl.client.writes import Write, WriteLog
 
 __all__ = [
     "AsyncClient",
@@ -25,6 +27,9 @@ __all__ = [
     "Response",
     "Transport",
     "WatchEvent",
+    "Write",
+    "WriteGate",
+    "WriteLog",
     "config_from_kubeconfig",
     "load_config",
 ]

@@ -10,8 +10,10 @@ from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import LOGICAL_CLUSTERS, Resource
 from kcpctl.client.config import ClientConfig
 from kcpctl.client.discovery import parse_version, serves
+from kcpctl.client.gate import WriteGate
 from kcpctl.client.http import HttpTransport
 from kcpctl.client.resource import AsyncResourceClient
+from kcpctl.client.server_warnings import WarningHandler
 from kcpctl.client.transport import Call, Response, Transport
 from kcpctl.errors import CrossWorkspaceAccess, Forbidden, NotFound, UsageError
 from kcpctl.logicalcluster import ROOT, WILDCARD, ClusterName, cluster_of, is_valid_path
@@ -31,7 +33,9 @@ class ClientOptions(TypedDict, total=False):
 
     qps, burst: a token bucket for everything but watches; without qps there is none (RC-22).
     metrics: where to count requests. clock: the time. request_timeout_seconds: of one try
-    (default 30).
+    (default 30). write_gate: what every request that writes must pass.
+    (default 30). on_warning: is called with the text of each Warning header of the server; without
+    it each text is logged once (RC-19).
     """
 
     qps: float | None
@@ -39,6 +43,8 @@ class ClientOptions(TypedDict, total=False):
     metrics: Metrics | None
     clock: Clock
     request_timeout_seconds: float
+    write_gate: WriteGate | None
+    on_warning: WarningHandler | None
 
 
 class AsyncClient:

@@ -46,15 +46,21 @@ class ClientConfig:
     ``cluster``. At most one of ``token``, ``token_file``, ``exec_plugin`` and ``username`` is
     used, in that order; a client certificate may come with any. ``source`` says where it was
     read, for messages. The representation shows no secret.
+
+    Where ``ca``, ``client_cert`` or ``client_key`` were read from a file, ``ca_file`` and so on
+    name it: a client reads them again while it runs.
     """
 
     server: str
     cluster: ClusterName | None = None
     ca: bytes | None = field(default=None, repr=False)
+    ca_file: Path | None = None
     insecure: bool = False
     server_name: str = ""
     client_cert: bytes | None = field(default=None, repr=False)
+    client_cert_file: Path | None = None
     client_key: bytes | None = field(default=None, repr=False)
+    client_key_file: Path | None = None
     token: str = field(default="", repr=False)
     token_file: Path | None = None
     exec_plugin: ExecPlugin | None = field(default=None, repr=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class ContextReader:
         context: str | None,
         *,
         allow_files: bool,
-        allow_exec: bool,
+        allow_exec: bool | Collection[str],
     ) -> None:
         self._node = node
         self._source = source
@@ -61,6 +61,7 @@ class ContextReader:
             server=server,
             cluster=logical_cluster,
             ca=ca,
+            ca_file=self._file(self._cluster, "certificate-authority"),
             insecure=insecure,
             server_name=str(self._cluster.safe_get("tls-server-name") or ""),
             proxy_url=check_proxy_url(proxy, source=self._source)
@@ -112,19 +113,31 @@ class ContextReader:
         who = f"{self._source}: user {self._context.get('user')!r}"
         if user.get("auth-provider"):
             raise ConfigError(
-                f"{who} uses an auth-provider, which kubectl has given up too; use a token, a "
-                "client certificate or an exec plugin"
+                f"{who} uses an auth-provider, which would have to write its tokens back into the "
+                "kubeconfig; use a token, a client certificate or an exec plugin (for OIDC there "
+                "is kubelogin)"
             )
-        if user.get("exec") and not self._allow_exec:
-            raise ConfigError(
-                f"{who} runs a credential plugin (exec), which is not done for kubeconfigs from "
-                "elsewhere; use a token or a client certificate"
-            )
+        if user.get("exec"):
+            self._check_plugin(str((user["exec"] or {}).get("command", "")), who)
         named = {**self._cluster.value, **user}
         if not self._allow_files and (files := [key for key in _FILE_KEYS if named.get(key)]):
             raise ConfigError(
                 f"{self._source} names files ({', '.join(files)}), which only exist where it was "
                 "written; put the data in (kubectl config view --flatten --minify)"
+            )
+
+    def _check_plugin(self, command: str, who: str) -> None:
+        """AU-09: plugins run as we do, so whoever loads a kubeconfig says which may."""
+        allowed = self._allow_exec
+        if allowed is False:
+            raise ConfigError(
+                f"{who} runs a credential plugin (exec), which is not done for kubeconfigs from "
+                "elsewhere; use a token or a client certificate"
+            )
+        if allowed is not True and command not in allowed:
+            raise ConfigError(
+                f"{who} runs the credential plugin {command!r}, which is not one of those allowed "
+                f"({', '.join(sorted(allowed)) or 'none'}); allow it or use a token"
             )
 
     def _identity(self) -> dict[str, Any]:
@@ -140,7 +153,9 @@ class ContextReader:
             )
         identity: dict[str, Any] = {
             "client_cert": cert,
+            "client_cert_file": self._file(user, "client-certificate"),
             "client_key": key,
+            "client_key_file": self._file(user, "client-key"),
             "impersonate": _impersonation(user.value),
         }
         if user.safe_get("tokenFile"):
@@ -175,6 +190,12 @@ class ContextReader:
             ) from error
         except UnicodeDecodeError as error:
             raise ConfigError(f"{self._source}: the file of {key} is not PEM") from error
+
+    def _file(self, node: Any, key: str) -> Path | None:
+        """Return the file that ``key`` names, unless its data are in the kubeconfig itself."""
+        if node.safe_get(f"{key}-data") or not node.safe_get(key):
+            return None
+        return Path(os.path.normpath((_base(node) or Path()) / str(node[key])))
 
     def _existing_file(self, node: Any, key: str) -> Path:
         file = Path(os.path.normpath((_base(node) or Path()) / str(node[key])))

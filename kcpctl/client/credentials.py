@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kcpctl.client.config import ClientConfig, ExecPlugin
+from kcpctl.client.plugins import run_plugin
 from kcpctl.errors import ConfigError
 from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock, parse_time
 from kcpctl.runtime.logging import get_logger
-from kcpctl.runtime.threads import BlockingPool
 
 __all__ = ["Credential", "Credentials", "credentials_of"]
 
@@ -41,9 +41,6 @@ class Credentials(Protocol):
     async def renew(self, rejected: Credential) -> bool:
         """The server answered 401 to ``rejected``: whether there is another one now (AU-05)."""
 
-    async def close(self) -> None:
-        """End what was started."""
-
 
 class Fixed:
     """Credentials that never change."""
@@ -58,9 +55,6 @@ class Fixed:
     async def renew(self, rejected: Credential) -> bool:
         """There is no other one."""
         return False
-
-    async def close(self) -> None:
-        """Nothing was started."""
 
 
 class TokenFile:
@@ -90,9 +84,6 @@ class TokenFile:
         self._read()
         return self._credential != rejected
 
-    async def close(self) -> None:
-        """Nothing was started."""
-
     def _read(self) -> None:
         try:
             token = self._path.read_text(encoding="utf-8").strip()
@@ -113,10 +104,10 @@ class TokenFile:
 
 
 class ExecPluginCredentials:
-    """Credentials of a plugin that the kubeconfig names; run by the ``kubernetes`` package.
+    """Credentials of a plugin that the kubeconfig names.
 
-    One run at a time, on a thread; what it gave is used until it expires, or until a 401 when it
-    does not say (AU-04).
+    One run at a time; what it gave is used until it expires, or until a 401 when it does not say
+    (AU-04). Cancelling the call that runs it kills it, and the next call runs it again.
     """
 
     def __init__(self, plugin: ExecPlugin, *, source: str, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -124,7 +115,6 @@ class ExecPluginCredentials:
         self._source = source
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._pool: BlockingPool | None = None
         self._credential: Credential | None = None
         self._expires_at: float | None = None
 
@@ -143,50 +133,23 @@ class ExecPluginCredentials:
                 await self._run()
             return self._credential != rejected
 
-    async def close(self) -> None:
-        """End the thread."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
-
     def _expired(self) -> bool:
         leeway = self._clock.time() + _EXPIRY_LEEWAY_SECONDS
         return self._expires_at is not None and leeway >= self._expires_at
 
     async def _run(self) -> None:
-        if self._pool is None:
-            self._pool = BlockingPool("kcpctl-exec", threads=1)
-        status = await self._pool.run(_run_plugin, self._plugin, self._source)
-        self._credential = _credential_of(status, self._plugin, self._source)
+        status = await run_plugin(self._plugin, self._source)
+        credential = _credential_of(status, self._plugin, self._source)
         expiry = status.get("expirationTimestamp")
-        self._expires_at = parse_time(expiry) if expiry else None
+        try:
+            self._expires_at = parse_time(str(expiry)) if expiry else None
+        except ValueError as error:
+            raise ConfigError(
+                f"{self._source}: the credential plugin {self._plugin.command!r} gave an "
+                "expirationTimestamp that is no time"
+            ) from error
+        self._credential = credential
         _log.debug("Ran the credential plugin", command=self._plugin.command)
-
-
-def _run_plugin(plugin: ExecPlugin, source: str) -> Mapping[str, Any]:
-    """Run the plugin and return the status that it printed. Blocks."""
-    from kubernetes.config.config_exception import ConfigException
-    from kubernetes.config.exec_provider import ExecProvider
-    from kubernetes.config.kube_config import ConfigNode
-
-    try:
-        provider = ExecProvider(
-            ConfigNode("exec", dict(plugin.spec)),
-            str(plugin.directory) if plugin.directory else None,
-            ConfigNode("cluster", dict(plugin.cluster)),
-        )
-        status = provider.run()
-    except ConfigException as error:
-        raise ConfigError(
-            f"{source}: the credential plugin {plugin.command!r} failed: {error}"
-        ) from error
-    except OSError as error:
-        hint = plugin.spec.get("installHint") or "install it or correct the user's exec.command"
-        raise ConfigError(
-            f"{source}: the credential plugin {plugin.command!r} cannot be run "
-            f"({error.strerror}); {hint}"
-        ) from error
-    return status if isinstance(status, Mapping) else {}
 
 
 def _credential_of(status: Mapping[str, Any], plugin: ExecPlugin, source: str) -> Credential:

@@ -23,7 +23,24 @@ from kcpctl.errors import (
     error_from_status,
 )
 
-__all__ = ["ConnectionLost", "api_error", "transport_error"]
+__all__ = [
+    "ClientCertificateRefused",
+    "ConnectionLost",
+    "ConnectionRenewed",
+    "api_error",
+    "transport_error",
+]
+
+# The alerts that a server sends about a client's certificate, as OpenSSL names them. With TLS 1.3
+# they come after the handshake, in place of the answer.
+_REFUSALS = {
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it wants one",
+    "TLSV1_ALERT_UNKNOWN_CA": "it does not know who issued it",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it is not valid",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it has expired",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "it was revoked",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it is not valid",
+}
 
 _LOST = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
 
@@ -32,12 +49,27 @@ class ConnectionLost(TransportError):
     """The connection was reset or closed before the answer was complete (RC-08)."""
 
 
+class ConnectionRenewed(TransportError):
+    """A stream was ended by this side, to be opened again with new certificates (AU-07)."""
+
+
+class ClientCertificateRefused(TransportError):
+    """The server does not accept our certificate; it looked at nothing that was sent."""
+
+    retryable = False
+
+
 def transport_error(error: Exception, request: str, timeout_seconds: float) -> KcpctlError:
     """Return the error of the tree for what aiohttp raised for ``request``."""
     if isinstance(error, TimeoutError):
         return TransportTimeout(f"no answer within {timeout_seconds:g}s ({request})")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return _certificate_error(error.certificate_error, request)
+    if (alert := _alert(error)) in _REFUSALS:
+        return ClientCertificateRefused(
+            f"the server does not accept the client certificate: {_REFUSALS[alert]}; check the "
+            f"user's client-certificate in the kubeconfig ({request})"
+        )
     if isinstance(error, ssl.SSLError | aiohttp.ClientSSLError):
         return TransportError(f"the TLS handshake failed: {_tls_reason(error)} ({request})")
     if isinstance(error, aiohttp.ClientConnectorDNSError | socket.gaierror):
@@ -85,6 +117,16 @@ def _connect_error(error: aiohttp.ClientConnectorError, request: str) -> KcpctlE
 def _os_reason(error: Exception) -> str:
     inner = getattr(error, "os_error", error)
     return str(getattr(inner, "strerror", None) or inner) or type(inner).__name__
+
+
+def _alert(error: BaseException | None) -> str:
+    """Return the name of the TLS alert behind an error, or ""."""
+    while error is not None:
+        inner = getattr(error, "os_error", error)
+        if isinstance(inner, ssl.SSLError):
+            return str(getattr(inner, "reason", None) or "")
+        error = error.__cause__
+    return ""
 
 
 def _tls_reason(error: Exception) -> str:

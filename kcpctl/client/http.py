@@ -5,26 +5,43 @@ from __future__ import annotations
 import io
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from typing import Any, TypeVar
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 from yarl import URL
 
 from kcpctl.client.config import ClientConfig
 from kcpctl.client.credentials import Credential, credentials_of
-from kcpctl.client.failures import api_error, transport_error
+from kcpctl.client.failures import (
+    ClientCertificateRefused,
+    ConnectionLost,
+    api_error,
+    transport_error,
+)
+from kcpctl.client.gate import WriteGate
 from kcpctl.client.inflight import InFlight
 from kcpctl.client.limiter import TokenBucket
 from kcpctl.client.metrics import ClientMetrics
 from kcpctl.client.retries import with_retries
+from kcpctl.client.rotation import CHECK_SECONDS, TlsFiles, TlsMaterial
+from kcpctl.client.server_warnings import WarningHandler, WarningLog, warning_texts
 from kcpctl.client.tls import shrink_read_buffers, tls_context
 from kcpctl.client.transport import Call, Response
-from kcpctl.errors import TransportError, Unauthorized
+from kcpctl.errors import CertificateInvalid, KcpctlError, NotLeading, TransportError, Unauthorized
 from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock
+from kcpctl.runtime.logging import get_logger
 from kcpctl.runtime.metrics import Metrics
+from kcpctl.runtime.tasks import TaskSet
 
 __all__ = ["HttpTransport"]
+
+_log = get_logger(__name__)
+
+T = TypeVar("T")
 
 _CONNECT_SECONDS = 30.0  # RC-18
 _IDLE_SECONDS = 30.0  # shorter than any API server keeps an idle connection
@@ -34,13 +51,22 @@ _MAX_ERROR_BYTES = 1024 * 1024
 _READ_AHEAD_BYTES = 256 * 1024
 _LARGE_BYTES = 256 * 1024
 _FAILURES = (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError)
+# What other credentials or certificates may mend; nothing was done for such a call.
+_REFUSED = (Unauthorized, CertificateInvalid, ClientCertificateRefused)
 
 
 class HttpTransport:
     """A :class:`Transport` over one aiohttp session, made at the first call.
 
-    Failed calls are sent again as :func:`with_retries` says; a 401 once, when there are other
-    credentials than those rejected (AU-05); a refused connection or a timeout never (RC-10).
+    Failed calls are sent again as :func:`with_retries` says; one that was refused for its identity,
+    or whose server we do not trust, once, when there are other credentials or certificates by now
+    (AU-05); a refused connection or a timeout never (RC-10).
+
+    Certificates in files are read again every minute (AU-11, AU-12), by a task that ``close`` ends.
+    From then on connections are made with the new ones; calls under way end in peace, idle
+    connections are not used again, and streams end with ConnectionRenewed, which a watch takes for
+    an orderly end (AU-07).
+
     Redirects are errors: credentials go to the configured server only. Proxies are used when the
     configuration names one; the environment is not looked at here.
     """
@@ -54,18 +80,26 @@ class HttpTransport:
         metrics: Metrics | None = None,
         clock: Clock = SYSTEM_CLOCK,
         request_timeout_seconds: float = 30.0,
+        write_gate: WriteGate | None = None,
+        on_warning: WarningHandler | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
         self._timeout_seconds = request_timeout_seconds
-        self._limiter = TokenBucket(qps, burst, clock=clock) if qps is not None else None
+        self._on_warning = on_warning or WarningLog(config.host)
+        self._limiter = (
+            TokenBucket(qps, burst, host=config.host, clock=clock) if qps is not None else None
+        )
         self._metrics = ClientMetrics(metrics, config.host)
         self._credentials = credentials_of(config, clock)
         self._base = URL(config.server)
         self._headers = _constant_headers(config)
-        self._tls: tuple[Credential, ssl.SSLContext] | None = None
+        self._files = TlsFiles(config, self._metrics)
+        self._tls: tuple[TlsMaterial, ssl.SSLContext] | None = None
+        self._tasks = TaskSet(f"client of {config.host}")
         self._session: aiohttp.ClientSession | None = None
-        self._in_flight = InFlight()
+        self._in_flight = InFlight(clock)
+        self._gate = write_gate
         self._closed = False
 
     @property
@@ -75,14 +109,14 @@ class HttpTransport:
 
     async def request(self, call: Call) -> Response:
         """Send ``call`` and return the whole answer."""
-        return await with_retries(call, self._exchange, self._clock, self._metrics)
+        return await with_retries(call, self._exchange, self._pause, self._metrics)
 
     async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
         """Send ``call`` and yield the body's bytes as they come; not limited (RC-03)."""
-        response = await with_retries(call, self._open, self._clock, self._metrics)
+        response = await with_retries(call, self._open, self._pause, self._metrics)
         _keep_alive(response)
         try:
-            with self._in_flight.reading(response):
+            with self._in_flight.streaming(response):
                 yield b""
                 async for chunk in response.content.iter_any():
                     yield chunk
@@ -95,15 +129,16 @@ class HttpTransport:
         """Close every connection; calls under way and afterwards raise TransportError."""
         self._closed = True
         self._in_flight.end()
+        await self._tasks.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
-        await self._credentials.close()
 
     async def _exchange(self, call: Call) -> Response:
         if self._limiter is not None:
             # RC-04: the timeout starts after the wait.
-            self._metrics.waited(call.method, await self._limiter.acquire())
+            waited_seconds = await self._unless_closed(self._limiter.acquire())
+            self._metrics.waited(call.method, waited_seconds)
         response = await self._open(call)
         try:
             with self._in_flight.reading(response):
@@ -115,22 +150,62 @@ class HttpTransport:
         self._metrics.sized(call.method, len(call.body or b""), len(body))
         return Response(response.status, _lower(response.headers), body)
 
+    async def _unless_closed(self, waiting: Coroutine[Any, Any, T]) -> T:
+        """Wait for something other than the server; TransportError once the client is closed."""
+        try:
+            async with self._in_flight.waiting():
+                return await waiting
+        except TimeoutError:
+            raise self._closed_error() from None
+
+    async def _pause(self, seconds: float) -> None:
+        await self._unless_closed(self._clock.asleep(seconds))
+
     async def _open(self, call: Call) -> aiohttp.ClientResponse:
-        """Return a response below 300 whose body is not read yet; one 401 is mended."""
-        credential = await self._credentials.current()
+        """Return a response below 300 whose body is not read yet; one refusal is mended."""
+        credential = await self._unless_closed(self._credentials.current())
+        material = self._files.material
         try:
             return await self._open_as(call, credential)
-        except Unauthorized:
-            if not await self._credentials.renew(credential):
+        except _REFUSED as error:
+            self._files.check()
+            mended = self._files.material != material
+            if not isinstance(error, CertificateInvalid):
+                renewing = self._credentials.renew(credential)
+                mended = await self._unless_closed(renewing) or mended
+            if not mended:
                 raise
-        return await self._open_as(call, await self._credentials.current())
+        except ConnectionLost:
+            # Servers that refuse a certificate may hang up before they could say so.
+            self._files.check()
+            raise
+        return await self._open_as(call, await self._unless_closed(self._credentials.current()))
+
+    async def _keep_renewed(self) -> None:
+        """Look for new certificates every minute, and have open streams use them."""
+        while True:
+            await self._clock.asleep(CHECK_SECONDS)
+            self._files.check()
+            if not self._in_flight.has_streams:
+                continue
+            try:
+                # Of a plugin too: nothing but a new watch would ask it again.
+                context = self._context(await self._credentials.current())
+            except KcpctlError as error:
+                _log.warning("No new credentials", host=self._config.host, error=error)
+                continue
+            if isinstance(context, ssl.SSLContext):
+                self._in_flight.renew(context)
 
     async def _open_as(self, call: Call, credential: Credential) -> aiohttp.ClientResponse:
         started, code = self._clock.monotonic(), None
+        if self._gate is not None:
+            self._gate.check(call.method, self._describe(call))
         try:
-            async with self._in_flight.opening(self._opening_seconds(call)):
+            async with self._in_flight.waiting(self._opening_seconds(call)):
                 response = await self._send(call, credential)
                 code = response.status
+                self._hear(response)
                 if code < 300:
                     return response
                 body = await _error_body(response)
@@ -161,6 +236,12 @@ class HttpTransport:
             ),
         )
 
+    def _hear(self, response: aiohttp.ClientResponse) -> None:
+        """RC-19."""
+        if "Warning" in response.headers:
+            for text in warning_texts(response.headers.getall("Warning")):
+                self._on_warning(text)
+
     def _url(self, call: Call) -> URL:
         # The path is encoded already; yarl must not decide about it again.
         url = URL(self._config.server + call.path, encoded=True)
@@ -169,32 +250,40 @@ class HttpTransport:
     def _live_session(self) -> aiohttp.ClientSession:
         if self._closed:
             # Not a RuntimeError: a worker may hold on to a client that its pool has just closed.
-            raise TransportError(f"the client of {self.server} is closed")
+            raise self._closed_error()
         if self._session is None:
             shrink_read_buffers()
             self._session = aiohttp.ClientSession(
                 # No limit: each watch holds a connection, and requests must not wait for one.
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
+                connector=_Connector(self._gate),
                 read_bufsize=_READ_AHEAD_BYTES,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
             )
+            if self._base.scheme == "https" and (
+                self._files.are_named or self._config.exec_plugin is not None
+            ):
+                self._tasks.spawn(self._keep_renewed(), name="certificates")
         return self._session
 
     def _context(self, credential: Credential) -> ssl.SSLContext | bool:
         if self._base.scheme != "https":
             return True
-        if self._tls is None or self._tls[0] != credential:
+        material = self._files.material
+        if credential.client_cert is not None:
+            cert, key = credential.client_cert, credential.client_key
+            material = material._replace(client_cert=cert, client_key=key)
+        if self._tls is None or self._tls[0] != material:
             config = self._config
             context = tls_context(
-                ca=config.ca,
-                client_cert=credential.client_cert or config.client_cert,
-                client_key=credential.client_key or config.client_key,
-                insecure=config.insecure,
-                source=config.source,
+                **material._asdict(), insecure=config.insecure, source=config.source
             )
-            self._tls = (credential, context)
+            self._tls = (material, context)
+            self._in_flight.renew(context)
         return self._tls[1]
+
+    def _closed_error(self) -> TransportError:
+        return TransportError(f"the client of {self.server} is closed")
 
     def _describe(self, call: Call) -> str:
         """Return the request line without the query, which may hold what is not for a log."""
@@ -211,6 +300,26 @@ class HttpTransport:
         if self._closed:
             return TransportError(f"the client was closed meanwhile ({self._describe(call)})")
         return transport_error(error, self._describe(call), timeout_seconds)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Asks the write gate once more when the connection is there, which may have taken a while."""
+
+    def __init__(self, gate: WriteGate | None) -> None:
+        super().__init__(limit=0, keepalive_timeout=_IDLE_SECONDS)
+        self._gate = gate
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        if self._gate is not None:
+            try:
+                self._gate.check(req.method, f"{req.method} {req.url.path}")
+            except NotLeading:
+                connection.release()
+                raise
+        return connection
 
 
 async def _error_body(response: aiohttp.ClientResponse) -> bytes:

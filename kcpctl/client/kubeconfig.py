@@ -9,7 +9,7 @@ not asked of it. What is wrong is said here, in one sentence: what, where, and h
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -30,24 +30,27 @@ def load_config(
     path: str | Path | None = None,
     context: str | None = None,
     *,
+    allow_exec: bool | Collection[str] = True,
     environ: Mapping[str, str] | None = None,
     service_account: Path = _SERVICE_ACCOUNT,
 ) -> ClientConfig:
     """Return the configuration of a context, by default the current one.
 
     Looked for like kubectl: ``path``, else the files of $KUBECONFIG, else ``~/.kube/config``,
-    else the ServiceAccount of the Pod that we run in. Raises ConfigError with one sentence.
+    else the ServiceAccount of the Pod that we run in. ``allow_exec`` says whether credential
+    plugins may run, or which commands, as the kubeconfig writes them (AU-09). Raises ConfigError
+    with one sentence.
     """
     environ = os.environ if environ is None else environ
     if path is not None:
-        return _from_files([Path(path).expanduser()], context, environ)
+        return _from_files([Path(path).expanduser()], context, environ, allow_exec)
     if listed := [Path(part) for part in environ.get("KUBECONFIG", "").split(":") if part]:
         # Like kubectl: of several files some may be missing, but not all.
         found = [file for file in listed if file.exists()]
-        return _from_files(found or listed, context, environ)
+        return _from_files(found or listed, context, environ, allow_exec)
     default = Path(environ.get("HOME") or Path.home()) / ".kube" / "config"
     if default.exists():
-        return _from_files([default], context, environ)
+        return _from_files([default], context, environ, allow_exec)
     if environ.get("KUBERNETES_SERVICE_HOST"):
         return _in_cluster(service_account, environ)
     raise ConfigError(
@@ -57,12 +60,16 @@ def load_config(
 
 
 def config_from_kubeconfig(
-    data: bytes, *, source: str, context: str | None = None, allow_exec: bool = False
+    data: bytes,
+    *,
+    source: str,
+    context: str | None = None,
+    allow_exec: bool | Collection[str] = False,
 ) -> ClientConfig:
     """Return the configuration of a context of kubeconfig bytes, for example from a Secret.
 
     Nothing is written, run or connected to. Bytes from elsewhere must not name our files, which
-    could have our own token sent to their server, and run no plugin unless ``allow_exec``.
+    could have our own token sent to their server, and run no plugin unless ``allow_exec`` says so.
     Raises ConfigError that names ``source``.
     """
     from kubernetes.config.kube_config import ConfigNode
@@ -73,7 +80,10 @@ def config_from_kubeconfig(
 
 
 def _from_files(
-    files: Sequence[Path], context: str | None, environ: Mapping[str, str]
+    files: Sequence[Path],
+    context: str | None,
+    environ: Mapping[str, str],
+    allow_exec: bool | Collection[str],
 ) -> ClientConfig:
     from kubernetes.config.kube_config import ConfigNode, KubeConfigMerger
 
@@ -87,7 +97,8 @@ def _from_files(
         current = (document.get("current-context") for document in documents)
         context = context or next(filter(None, current), None)
     source = "kubeconfig " + ":".join(map(str, files))
-    return ContextReader(node, source, context, allow_files=True, allow_exec=True).read(environ)
+    reader = ContextReader(node, source, context, allow_files=True, allow_exec=allow_exec)
+    return reader.read(environ)
 
 
 def _in_cluster(directory: Path, environ: Mapping[str, str]) -> ClientConfig:
@@ -110,6 +121,7 @@ def _in_cluster(directory: Path, environ: Mapping[str, str]) -> ClientConfig:
     return ClientConfig(
         server=found.host,
         ca=ca,
+        ca_file=ca_file,
         token_file=token_file,
         default_namespace=namespace.read_text().strip() if namespace.is_file() else "default",
         source=f"the Pod's ServiceAccount in {directory}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from kcpctl.runtime.metrics import Metrics
 
 __all__ = ["ClientMetrics"]
@@ -42,6 +44,24 @@ class ClientMetrics:
         self._received = metrics.histogram(
             "rest_client_response_size_bytes", "Body received.", ("verb", "host"), buckets=_SIZE
         )
+
+        self._ca_reloads = metrics.counter(
+            "rest_client_transport_ca_reload_total",
+            "Checks of the file with the certificate authority.",
+            ("result", "reason"),
+        )
+        self._certificate_reloads = metrics.counter(
+            "rest_client_transport_certificate_reload_total",
+            "Checks of the files with the client certificate and its key.",
+            ("result", "reason"),
+        )
+
+    def reloaded(self, what: Literal["ca", "certificate"], reason: str) -> None:
+        """Count one check of TLS files (AU-12); ``reason`` is how it came out."""
+        if self._on:
+            counter = self._ca_reloads if what == "ca" else self._certificate_reloads
+            result = "success" if reason in {"unchanged", "updated"} else "failure"
+            counter.labels(result, reason).inc()
 
     def answered(self, method: str, code: int | None, seconds: float) -> None:
         """Count one try; without a code there was no answer."""

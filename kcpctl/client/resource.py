@@ -22,6 +22,7 @@ from kcpctl.client.objects import (
 )
 from kcpctl.client.paging import each_page, list_all
 from kcpctl.client.watch import batches, events
+from kcpctl.client.writes import note_write
 from kcpctl.errors import CrossWorkspaceAccess, TransportError, UsageError
 from kcpctl.logicalcluster import CLUSTER_ANNOTATION
 
@@ -191,7 +192,7 @@ class AsyncResourceClient(Generic[T]):
         query = _writing(field_manager)
         if dry_run:
             query["dryRun"] = "All"
-        return await self._send("POST", path, query, data)
+        return await self._send("POST", path, query, data, noted=not dry_run)
 
     async def update(self, obj: ObjectLike, *, field_manager: str | None = None) -> T:
         """Replace an object; Conflict when its resourceVersion is not the newest."""
@@ -256,6 +257,7 @@ class AsyncResourceClient(Generic[T]):
         if propagation:
             options["propagationPolicy"] = propagation
         response = await self._client.request("DELETE", path, body=msgspec.json.encode(options))
+        self._note(response.body)
         return _decoded(response.body, dict)
 
     async def watch(
@@ -346,6 +348,8 @@ class AsyncResourceClient(Generic[T]):
         query: Mapping[str, str],
         body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | bytes,
         content_type: str = "application/json",
+        *,
+        noted: bool = True,
     ) -> T:
         response = await self._client.request(
             method,
@@ -354,7 +358,12 @@ class AsyncResourceClient(Generic[T]):
             body=body if isinstance(body, bytes) else msgspec.json.encode(body),
             content_type=content_type,
         )
+        if noted:
+            self._note(response.body)
         return self._decoded(response.body)
+
+    def _note(self, answer: bytes) -> None:
+        note_write(self._client.server, self._client.url, self.resource, answer)
 
     def _outgoing(
         self, obj: ObjectLike, namespace: str | None, *, needs_name: bool = True

@@ -10,8 +10,7 @@ import tenacity
 from kcpctl.client.failures import ConnectionLost
 from kcpctl.client.metrics import ClientMetrics
 from kcpctl.client.transport import Call
-from kcpctl.errors import ApiError, ResourceVersionTooLarge
-from kcpctl.runtime.clock import Clock
+from kcpctl.errors import ApiError, KcpctlError, ResourceVersionTooLarge
 from kcpctl.runtime.logging import get_logger
 
 __all__ = ["with_retries"]
@@ -26,12 +25,16 @@ _LOST_WAIT_SECONDS = 1.0  # RC-08
 
 
 async def with_retries(
-    call: Call, send: Callable[[Call], Awaitable[T]], clock: Clock, metrics: ClientMetrics
+    call: Call,
+    send: Callable[[Call], Awaitable[T]],
+    sleep: Callable[[float], Awaitable[None]],
+    metrics: ClientMetrics,
 ) -> T:
     """Send ``call``, again where the rules allow it, and raise the last failure.
 
     429 and 5xx with a Retry-After: any method, at most 10 tries, waits capped at 30 s (RC-06,
-    RC-13). A GET whose connection broke: 3 tries, 1 s apart (RC-08). All else is the caller's.
+    RC-13). A GET whose connection broke: 3 tries, 1 s apart (RC-08). All else is the caller's. A
+    failure tells of the one before it, if that was another (RC-14). What ``sleep`` raises ends it.
     """
     try:
         return await send(call)
@@ -40,11 +43,19 @@ async def with_retries(
             raise
         # Asked for help only now: tenacity's bookkeeping is a fifth of a small request.
         failed: list[Exception] = [error]
+        previous = str(error)
 
     async def attempt() -> T:
+        nonlocal previous
         if failed:
             raise failed.pop()
-        return await send(call)
+        try:
+            return await send(call)
+        except KcpctlError as error:
+            before, previous = previous, str(error)
+            if before != previous:
+                error.args = (f"{error}; the try before: {before}", *error.args[1:])
+            raise
 
     def note(state: tenacity.RetryCallState) -> None:
         error = _error_of(state)
@@ -52,7 +63,7 @@ async def with_retries(
         _log.debug("Request is sent again", attempt=state.attempt_number, error=error)
 
     retrying = tenacity.AsyncRetrying(
-        sleep=clock.asleep,
+        sleep=sleep,
         retry=tenacity.retry_if_exception(lambda error: _wait_seconds(error, call) is not None),
         stop=_is_last_try,
         wait=lambda state: _wait_seconds(_error_of(state), call) or 0.0,

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from kcpctl.client.failures import ConnectionRenewed
 from kcpctl.client.objects import RawEvent, cut_event, decode_event, excerpt
 from kcpctl.errors import ApiError, TransportError, error_from_status
 
@@ -76,6 +77,9 @@ async def batches(
                     yield batch
                 if error is not None:
                     raise error
+        except ConnectionRenewed:
+            # An orderly end: half a line comes again, to whoever goes on from the last event.
+            return
         except TransportError as error:
             if rest := lines.rest():
                 raise TransportError(

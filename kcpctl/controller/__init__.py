@@ -1,10 +1,11 @@
 """The run loop of a controller, and what reconcilers write with.
 
 ``Controller`` takes keys from informers' events to a ``Reconciler`` on worker threads;
-``commit`` writes the difference a reconcile made, ``EventRecorder`` tells people about it.
+``commit`` writes the difference a reconcile made, ``commit_applied`` the whole of it server-side;
+``EventRecorder`` tells people about it.
 """
 
-from kcpctl.controller.committer import commit
+from kcpctl.controller.committer import commit, commit_applied
 from kcpctl.controller.controller import Controller
 from kcpctl.controller.events import EventRecorder, ObjectReference
 from kcpctl.controller.finalizers import (
@@ -44,6 +45,7 @@ __all__ = [
     "all_of",
     "any_of",
     "commit",
+    "commit_applied",
     "finalizers_of",
     "for_owner",
     "has_finalizer",

@@ -1,4 +1,4 @@
-"""The committer: write what a reconcile changed, and nothing else (KCP-32)."""
+"""The committer: write what a reconcile changed, and nothing else (KCP-32, KCP-33)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kcpctl.apis.convert import to_unstructured
 from kcpctl.apis.meta import ApiObject, Unstructured
 from kcpctl.client import PatchType
 
-__all__ = ["Change", "Patcher", "commit", "difference"]
+__all__ = ["Applier", "Change", "Patcher", "commit", "commit_applied", "difference"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -35,6 +35,21 @@ class Patcher(Protocol[T_co]):
         field_manager: str | None = None,
     ) -> T_co:
         """Send a patch and return the object as the server has it then."""
+
+
+class Applier(Protocol[T_co]):
+    """What the committer needs of a blocking resource client to apply server-side."""
+
+    def apply(
+        self,
+        obj: Unstructured,
+        *,
+        field_manager: str,
+        force: bool = False,
+        subresource: str = "",
+        namespace: str | None = None,
+    ) -> T_co:
+        """Apply the fields that ``obj`` has, and return the object as the server has it then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +88,44 @@ def commit(
     )
 
 
+def commit_applied(
+    client: Applier[T],
+    old: ApiObject | Unstructured,
+    new: ApiObject | Unstructured,
+    *,
+    field_manager: str,
+    force: bool = False,
+) -> T | None:
+    """Apply ``new`` server-side if it differs from ``old``; None if it does not (KCP-33).
+
+    The same rules and guards as :func:`commit`, but whole objects instead of a difference: what
+    ``new`` has is the field manager's from then on, and what it had before and has no more is
+    removed. So both have the fields that this controller owns, and no others. With ``force`` they
+    are taken from other managers; without, that is a :class:`kcpctl.errors.Conflict`.
+    """
+    change = difference(old, new)
+    if change is None:
+        return None
+    after = to_unstructured(new)
+    metadata = {k: v for k, v in after["metadata"].items() if k not in _SERVER_OWNED}
+    body = {"apiVersion": after["apiVersion"], "kind": after["kind"]}
+    if change.subresource:
+        # Labels and the like are not written through it, and not to be owned through it either.
+        metadata = {k: v for k, v in metadata.items() if k in {"name", "namespace"}}
+        keep = {"status"}
+    else:
+        keep = after.keys() - {"status"}
+    body |= {k: v for k, v in after.items() if k in keep}
+    body["metadata"] = metadata | _guard(to_unstructured(old)["metadata"])
+    return client.apply(
+        body,
+        field_manager=field_manager,
+        force=force,
+        subresource=change.subresource,
+        namespace=change.namespace or None,
+    )
+
+
 def difference(old: ApiObject | Unstructured, new: ApiObject | Unstructured) -> Change | None:
     """Return the patch that turns ``old`` into ``new``, or None; raises as :func:`commit`."""
     before, after = to_unstructured(old), to_unstructured(new)
@@ -98,9 +151,12 @@ def difference(old: ApiObject | Unstructured, new: ApiObject | Unstructured) -> 
         subresource = ""
     else:
         return None
-    guard = {key: meta[key] for key in ("uid", "resourceVersion") if meta.get(key)}
-    body["metadata"] = {**guard, **body.get("metadata", {})}
+    body["metadata"] = _guard(meta) | body.get("metadata", {})
     return Change(meta["name"], meta.get("namespace", ""), body, subresource)
+
+
+def _guard(meta: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: meta[key] for key in ("uid", "resourceVersion") if meta.get(key)}
 
 
 def _identity(obj: Unstructured) -> tuple[object, ...]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import operator
 import random
 import threading
-from collections.abc import Sequence
-from typing import Final, Self
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Self
 
 from kcpctl.controller.mapping import MapFunction, own_key
-from kcpctl.controller.metrics import ControllerMetrics, Outcome
+from kcpctl.controller.metrics import ControllerMetrics
+from kcpctl.controller.pending import Informer, PendingWrites
 from kcpctl.controller.predicates import Predicate
-from kcpctl.controller.request import Reconciler, Request, Result
+from kcpctl.controller.request import Reconciler
 from kcpctl.controller.source import EnqueueHandler, Source
-from kcpctl.errors import Conflict, KcpctlError, NotConnected, TerminalError, TooManyRequests
+from kcpctl.controller.worker import Worker
 from kcpctl.informers import Registration
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
@@ -20,24 +23,17 @@ from kcpctl.runtime import (
     Clock,
     Metrics,
     get_logger,
-    log_fields,
-    new_uid,
     start_thread,
 )
-from kcpctl.workqueue import Fair, QueueMetrics, RateLimitingQueue, ShutDown
+from kcpctl.workqueue import Fair, QueueMetrics, RateLimitingQueue
+from kcpctl.workqueue.keys import cluster_of_key
 
 __all__ = ["Controller"]
 
 _log = get_logger(__name__)
 
-# The object changed under the reconcile: the new version is on its way through the watch. Short
-# and fixed, and no failure (CS-08: as a failure it could park the key for minutes).
-_CONFLICT_DELAY_SECONDS: Final = 0.1
-# A server that asks for more than this is asked again all the same.
-_MAX_RETRY_AFTER_SECONDS: Final = 30.0
-_DEFAULT_RETRY_AFTER_SECONDS: Final = 1.0
-# The pool notifies when the cluster is back; this is for a notification that went astray.
-_NOT_CONNECTED_SAFETY_SECONDS: Final = 30.0
+Belongs = Callable[[str], bool]
+"""Whether a key is one of those meant."""
 
 
 class Controller:
@@ -50,17 +46,28 @@ class Controller:
     - success: forget the key's failures (CL-09); with ``requeue_after_seconds`` run again then;
     - TerminalError: log, count, forget; nothing until the object changes (CL-10, mends CL-11);
     - NotConnected: no failure; the pool's notification brings the key back;
+    - NotLeading: the lease is lost and this process about to end; the next leader has the key;
     - Conflict: again after 100 ms; TooManyRequests: when the server said, at most 30 s;
     - anything else: count a failure and run again after the limiter's back-off (CL-06). An
       exception that is not a KcpctlError is a bug: logged as an error, counted as a panic.
 
+    A key does not run again before the watched informers have seen what its last run wrote (CS).
+    Until then it is looked at every 100 ms, which is no reconcile; after 30 s it runs anyway.
+
     The default queue is fair: logical clusters take turns, however many keys each has, and within
     one the initial list and resyncs come last. With a single cluster that is first come first
-    served. Another queue, with weights or a limit of workers per cluster, can be passed in.
+    served. Another queue, with weights for example, can be passed in.
 
-    ``watches`` belongs before ``start``. ``enqueue`` may be called from any thread. ``stop`` lets
-    what is queued and running finish within its timeout, then drops the rest; what was dropped
-    comes back with the next process's initial list. A controller runs once.
+    ``watches`` and its like belong before ``start``. ``enqueue`` and ``remove`` may be called from
+    any thread. ``stop`` lets what is queued and running finish within its timeout, then drops the
+    rest; what was dropped comes back with the next process's initial list. A controller runs once.
+
+    Parameters
+    ----------
+    workers: how many keys are reconciled at a time.
+    max_per_cluster: how many of them may be of one logical cluster, so that one whose reconciles
+        hang leaves workers to the others. When an informer of many clusters is watched the default
+        is all workers but one, else there is no limit.
     """
 
     def __init__(
@@ -69,6 +76,7 @@ class Controller:
         reconciler: Reconciler,
         *,
         workers: int = 4,
+        max_per_cluster: int | None = None,
         queue: RateLimitingQueue[str] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
@@ -76,16 +84,24 @@ class Controller:
     ) -> None:
         if workers < 1:
             raise ValueError(f"controller {name!r} needs at least one worker, not {workers}")
+        if queue is not None and max_per_cluster is not None:
+            raise ValueError(
+                f"controller {name!r}: the limit per cluster is its queue's own matter"
+            )
         metrics = metrics or Metrics()
         self.name = name
         self.workers = workers
+        self._fair = Fair(max_per_cluster=max_per_cluster)
+        self._limited = max_per_cluster is not None or workers == 1
         self.queue: RateLimitingQueue[str] = queue or RateLimitingQueue(
-            name, clock=clock, ordering=Fair(), metrics=QueueMetrics(metrics, name)
+            name, clock=clock, ordering=self._fair, metrics=QueueMetrics(metrics, name)
         )
         self._reconciler = reconciler
         self._clock = clock
         self._rng = rng
         self._metrics = ControllerMetrics(metrics, name, workers=workers)
+        self._pending = PendingWrites(name)
+        self._at_removal: list[Callable[[Belongs], object]] = []
         self._registrations: list[tuple[Source, Registration]] = []
         self._lock = threading.Lock()
         # Guarded by _lock.
@@ -109,8 +125,31 @@ class Controller:
         if self._started:
             raise RuntimeError(f"controller {self.name!r} runs already: watch before starting it")
         handler = EnqueueHandler(self.queue, map_to=map_to or own_key, predicates=tuple(predicates))
+        self.reads(informer)
         registration = informer.add_handler(handler, resync_seconds=resync_seconds)
         self._registrations.append((informer, registration))
+        return self
+
+    def reads(self, informer: Source) -> Self:
+        """Let keys wait also for this informer to see what they wrote.
+
+        For informers whose listers the reconciler reads but whose events bring up no key; those
+        that are watched need not be named.
+        """
+        if isinstance(informer, Informer):
+            self._pending.watch(informer)
+            if informer.spans_clusters and not self._limited:
+                self.queue.arrange(partial(self._fair.limit, self.workers - 1))
+                self._limited = True
+        return self
+
+    def on_removal(self, callback: Callable[[Belongs], object]) -> Self:
+        """Call ``callback`` when clusters are removed, to drop what it keeps for keys that belong.
+
+        It is given a function that tells whether a key is of those. It may be called from any
+        thread, and more than once; it must not block.
+        """
+        self._at_removal.append(callback)
         return self
 
     def enqueue(self, key: str) -> None:
@@ -120,6 +159,23 @@ class Controller:
     def enqueue_after(self, key: str, seconds: float) -> None:
         """Reconcile ``key`` in ``seconds``, unless something brings it up earlier."""
         self.queue.add_after(key, seconds)
+
+    def remove(self, cluster: str) -> None:
+        """End all that there is of a logical cluster; once more does nothing (fixes MCR-04).
+
+        Its keys leave the queue, ready, waiting or to run again, with their failures, the bucket of
+        their cluster and what is known of their writes. A reconcile under way ends, and nothing
+        follows from it. Later events of the cluster count again, so end those first:
+        :meth:`Manager.remove` does both.
+        """
+        # In this order: a worker that is late finds that its key was removed.
+        self.queue.remove_cluster(cluster)
+        self._pending.remove_cluster(cluster)
+        self._removed(lambda key: cluster_of_key(key) == cluster)
+
+    def _removed(self, belongs: Belongs) -> None:
+        for callback in self._at_removal:
+            callback(belongs)
 
     @property
     def synced(self) -> bool:
@@ -153,7 +209,7 @@ class Controller:
                 raise RuntimeError(f"controller {self.name!r} was started already")
             self._started = True
             self._threads = [
-                start_thread(self._work, name=f"{self.name}-{number}")
+                start_thread(self._new_worker().run, name=f"{self.name}-{number}")
                 for number in range(self.workers)
             ]
         _log.debug("Controller started", controller=self.name, workers=self.workers)
@@ -183,82 +239,14 @@ class Controller:
             )
         return not stuck
 
-    def _work(self) -> None:
-        while True:
-            try:
-                key = self.queue.get()
-            except ShutDown:
-                return
-            self._metrics.active_workers.inc()
-            try:
-                self._process(key)
-            finally:
-                self._metrics.active_workers.dec()
-                self.queue.done(key)
-
-    def _process(self, key: str) -> None:
-        """Run one key and decide what comes next. Raises nothing."""
-        began = self._clock.monotonic()
-        with log_fields(controller=self.name, reconcileID=new_uid(self._rng)):
-            outcome: Outcome
-            try:
-                request = Request.from_key(key)
-                with log_fields(**_fields_of(request)):
-                    try:
-                        outcome = self._succeed(key, self._reconciler.reconcile(request))
-                    except BaseException as error:  # noqa: BLE001 - a worker outlives any reconcile
-                        outcome = self._fail(key, error)
-            except ValueError as error:
-                self.queue.forget(key)
-                _log.error("Dropped a malformed key", key=key, exc_info=error)
-                outcome = "error"
-        self._metrics.seconds.observe(self._clock.monotonic() - began)
-        self._metrics.outcomes[outcome].inc()
-
-    def _succeed(self, key: str, result: Result | None) -> Outcome:
-        self.queue.forget(key)
-        if result is None or result.requeue_after_seconds is None:
-            return "success"
-        self.queue.add_after(key, result.requeue_after_seconds)
-        return "requeue_after"
-
-    def _fail(self, key: str, error: BaseException) -> Outcome:
-        if isinstance(error, NotConnected):
-            _log.debug("Waiting for a connection", exc_info=error)
-            self.queue.forget(key)
-            self.queue.add_after(key, _NOT_CONNECTED_SAFETY_SECONDS)
-            return "requeue_after"
-        if isinstance(error, Conflict) and not _is_apply_conflict(error):
-            _log.debug("Trying again after a conflict", exc_info=error)
-            self.queue.add_after(key, _CONFLICT_DELAY_SECONDS)
-            return "requeue"
-        if isinstance(error, TooManyRequests):
-            wait = error.retry_after_seconds or _DEFAULT_RETRY_AFTER_SECONDS
-            _log.debug("The server asked to slow down", exc_info=error)
-            self.queue.add_after(key, min(wait, _MAX_RETRY_AFTER_SECONDS))
-            return "requeue"
-        self._metrics.errors.inc()
-        if isinstance(error, TerminalError):
-            self._metrics.terminal_errors.inc()
-            _log.error("Reconcile failed until the object changes", exc_info=error)
-            self.queue.forget(key)
-            return "error"
-        failures = self.queue.num_requeues(key) + 1
-        if isinstance(error, KcpctlError):
-            _log.warning("Reconcile failed, will retry", failures=failures, exc_info=error)
-        else:
-            self._metrics.panics.inc()
-            _log.error("Reconcile failed on a bug, will retry", failures=failures, exc_info=error)
-        self.queue.add_rate_limited(key)
-        return "error"
-
-
-def _fields_of(request: Request) -> dict[str, object]:
-    namespace = {"namespace": request.namespace} if request.namespace else {}
-    return {"cluster": request.cluster, **namespace, "name": request.name}
-
-
-def _is_apply_conflict(error: Conflict) -> bool:
-    """Whether another field manager owns the fields: no newer version will end that by itself."""
-    causes = error.details.get("causes") or ()
-    return any(cause.get("reason") == "FieldManagerConflict" for cause in causes)
+    def _new_worker(self) -> Worker:
+        return Worker(
+            self.name,
+            self._reconciler,
+            self.queue,
+            self._pending,
+            self._metrics.worker(),
+            clock=self._clock,
+            rng=self._rng,
+            on_removed=lambda key: self._removed(partial(operator.eq, key)),
+        )

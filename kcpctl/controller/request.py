@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+import msgspec
+
 from kcpctl.logicalcluster import ClusterName, split_key
 
 __all__ = ["Reconciler", "Request", "Result"]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, gc=False):
     """Which object to look at: its key, taken apart. ``namespace`` is "" if it has none."""
 
     key: str
@@ -28,9 +29,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a reconcile asks for. ``requeue_after_seconds`` plans another run of the key."""
+    """What a reconcile asks for. ``requeue_after_seconds`` plans another run of the key.
+
+    That run keeps the priority that the key has now, unless ``priority`` gives it another (CL-12).
+    """
 
     requeue_after_seconds: float | None = None
+    priority: int | None = None
 
 
 class Reconciler(Protocol):

@@ -1,6 +1,7 @@
 """Informers: a local copy of what an API server holds, and news of its changes."""
 
 from kcpctl.informers.aggregate import AggregateInformer
+from kcpctl.informers.discovering import DiscoveringInformers, ResourceSubscriber
 from kcpctl.informers.factory import InformerFactory
 from kcpctl.informers.handlers import EventHandler, HandlerFuncs, Registration
 from kcpctl.informers.ignoring import Ignore
@@ -14,6 +15,7 @@ from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.lister import ClusterLister, Lister, NamespaceLister
 from kcpctl.informers.objects import BadObject, CachedObject, ObjectMetadata, Transform
 from kcpctl.informers.options import ReflectorOptions
+from kcpctl.informers.scope import Cache
 from kcpctl.informers.source import (
     ClientSource,
     ListerWatcher,
@@ -27,10 +29,12 @@ __all__ = [
     "CLUSTER_INDEX",
     "AggregateInformer",
     "BadObject",
+    "Cache",
     "CachedObject",
     "ClientSource",
     "ClusterLister",
     "ClusterView",
+    "DiscoveringInformers",
     "EventHandler",
     "HandlerFuncs",
     "Ignore",
@@ -42,6 +46,7 @@ __all__ = [
     "ObjectMetadata",
     "ReflectorOptions",
     "Registration",
+    "ResourceSubscriber",
     "SharedInformer",
     "StateStreamer",
     "StreamingClientSource",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from kcpctl.apis.resource import Resource
-from kcpctl.client import AsyncClient
+from kcpctl.client import AsyncClient, Write
 from kcpctl.errors import KcpctlError
 from kcpctl.informers.deliveries import Audience, Deliveries, Delivery
 from kcpctl.informers.handlers import EventHandler, Registration
@@ -17,6 +17,7 @@ from kcpctl.informers.lister import Lister
 from kcpctl.informers.metrics import InformerMetrics
 from kcpctl.informers.objects import CachedObject
 from kcpctl.informers.resync import resync
+from kcpctl.informers.scope import Cache
 from kcpctl.informers.store import Store
 from kcpctl.informers.view import ClusterView
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, IOLoop, Metrics, TaskSet
@@ -101,6 +102,15 @@ class AggregateInformer(Generic[T]):
         members = (self._members or {}).values()
         errors = {member.name: member.informer.last_error for member in members}
         return {name: error for name, error in errors.items() if error is not None}
+
+    spans_clusters: Final = True
+
+    def cache_of(self, write: Write) -> Cache | None:
+        """Return the member that will show what was written, if any: versions are its own."""
+        for member in (self._members or {}).values():
+            if (cache := member.informer.cache_of(write)) is not None:
+                return cache
+        return None
 
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Add an index; raises ValueError for a name in use."""

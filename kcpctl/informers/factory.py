@@ -28,7 +28,9 @@ __all__ = ["InformerFactory"]
 
 T = TypeVar("T")
 _Informer = SharedInformer[Any]
-_Arguments = tuple[Resource, type, str | None, str, str, bool, Transform | None, Ignore | None]
+_Arguments = tuple[
+    Resource, type, str | None, str, str, bool, Transform | None, bool, Ignore | None
+]
 
 
 class InformerFactory:
@@ -83,6 +85,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         transform: Transform | None = None,
+        compact: bool = False,
         ignore: Ignore | None = None,
     ) -> SharedInformer[Unstructured]: ...
 
@@ -97,6 +100,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         transform: Transform | None = None,
+        compact: bool = False,
         ignore: Ignore | None = None,
     ) -> SharedInformer[T]: ...
 
@@ -110,6 +114,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         transform: Transform | None = None,
+        compact: bool = False,
         ignore: Ignore | None = None,
     ) -> _Informer:
         """Return the informer for these arguments; the same arguments give the same one (FAC-01).
@@ -124,6 +129,7 @@ class InformerFactory:
             field_selector,
             metadata_only,
             transform,
+            compact,
             ignore,
         )
         with self._lock:
@@ -145,6 +151,7 @@ class InformerFactory:
                     streaming=self._streaming,
                     metadata_only=metadata_only,
                     transform=transform,
+                    compact=compact,
                     ignore=ignore,
                     options=self._options,
                 )
@@ -172,7 +179,7 @@ class InformerFactory:
 
         Returns when it has ended. One of another factory is left alone.
         """
-        self._io_loop.run(self._stop(informer))
+        self._io_loop.run(self.end(informer))
 
     def remove(self, cluster: str) -> None:
         """Forget a logical cluster in every informer; see :meth:`SharedInformer.remove`.
@@ -190,14 +197,34 @@ class InformerFactory:
 
     # On the I/O loop.
 
+    async def begin(self, informer: SharedInformer[Any]) -> None:
+        """Start one informer, unless it runs: :meth:`start` for those on the I/O loop."""
+        with self._lock:
+            self._check_open()
+            self._run(informer)
+
+    async def end(self, informer: SharedInformer[Any]) -> None:
+        """End one informer and forget it: :meth:`stop` for those on the I/O loop."""
+        with self._lock:
+            task = self._running.pop(informer, None)
+            self._informers = {
+                arguments: other
+                for arguments, other in self._informers.items()
+                if other is not informer
+            }
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
     async def _start(self) -> None:
         with self._lock:
             self._check_open()
             for informer in self._informers.values():
-                if informer not in self._running:
-                    self._running[informer] = self._tasks.spawn(
-                        informer.run(), name=informer.description
-                    )
+                self._run(informer)
+
+    def _run(self, informer: _Informer) -> None:
+        if informer not in self._running:
+            self._running[informer] = self._tasks.spawn(informer.run(), name=informer.description)
 
     async def _wait_for_sync(self, timeout_seconds: float) -> None:
         with self._lock:
@@ -217,18 +244,6 @@ class InformerFactory:
                 f"informers not synced after {timeout_seconds:g}s: "
                 + "; ".join(_why_not(informer) for informer in missing)
             )
-
-    async def _stop(self, informer: _Informer) -> None:
-        with self._lock:
-            task = self._running.pop(informer, None)
-            self._informers = {
-                arguments: other
-                for arguments, other in self._informers.items()
-                if other is not informer
-            }
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
 
     async def _close(self) -> None:
         with self._lock:

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from kcpctl.apis.resource import Resource
-from kcpctl.client import AsyncClient
+from kcpctl.client import AsyncClient, Write
 from kcpctl.informers.deliveries import Deliveries, Delivery, is_same
 from kcpctl.informers.handlers import EventHandler, Registration
 from kcpctl.informers.ignoring import Ignore, Ignoring
@@ -22,6 +22,7 @@ from kcpctl.informers.objects import CachedObject, ObjectDecoder, Transform, is_
 from kcpctl.informers.options import DEFAULTS, ReflectorOptions
 from kcpctl.informers.reflector import Reflector, Sink
 from kcpctl.informers.resync import resync
+from kcpctl.informers.scope import Cache, Scope
 from kcpctl.informers.source import ClientSource, ListerWatcher, StreamingClientSource
 from kcpctl.informers.store import Store
 from kcpctl.informers.view import ClusterView
@@ -58,6 +59,8 @@ class SharedInformer(Generic[T]):
     metadata_only: have the server send PartialObjectMetadata; the lister returns that, as a dict.
     transform: what is kept of each object (INF-29). An object that it raises for is reported and
         skipped, and nothing else (FIFO-18 fixed).
+    compact: hold objects compressed: a third of the memory or less, for some 20 microseconds of CPU
+        time for each object that comes and 5 for each that is read.
     ignore: what is left out altogether (KCP-15); an object that begins to match is deleted. Better
         than a handler that looks away: nothing is stored. A selector is better still.
     options: of the reflector.
@@ -81,11 +84,13 @@ class SharedInformer(Generic[T]):
         streaming: bool = True,
         metadata_only: bool = False,
         transform: Transform | None = None,
+        compact: bool = False,
         ignore: Ignore | None = None,
         initial_states: InitialStates = PROCESS,
         options: ReflectorOptions = DEFAULTS,
     ) -> None:
         self.resource = resource
+        self._scope = Scope(client, resource, namespace, label_selector, field_selector)
         parts = (namespace, label_selector, field_selector, "metadata" if metadata_only else "")
         scope = ",".join(part for part in parts if part)
         self.description = f"{resource.group_resource} of {client.cluster_name}" + (
@@ -119,6 +124,7 @@ class SharedInformer(Generic[T]):
                 multi_cluster=client.is_multi_cluster,
                 transform=transform,
                 metadata_only=metadata_only,
+                compact=compact,
             ),
             sink,
             description=self.description,
@@ -165,6 +171,17 @@ class SharedInformer(Generic[T]):
         told of a change finds its version here already.
         """
         return self._resource_version
+
+    @property
+    def spans_clusters(self) -> bool:
+        """Whether it shows the objects of many logical clusters."""
+        return self._scope.client.is_wildcard
+
+    def cache_of(self, write: Write) -> Cache | None:
+        """Return what will have seen a write when its version is reached; None for what is not
+        in scope, or cannot be told (CS-09, CS-11).
+        """
+        return self if self._scope.covers(write) else None
 
     @property
     def last_error(self) -> Exception | None:

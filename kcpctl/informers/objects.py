@@ -19,6 +19,7 @@ from kcpctl.apis.convert import decode
 from kcpctl.apis.meta import OwnerReference, Unstructured
 from kcpctl.apis.resource import Resource
 from kcpctl.errors import KcpctlError
+from kcpctl.informers.packing import Dictionary, Packer
 from kcpctl.logicalcluster import CLUSTER_ANNOTATION, WILDCARD, ClusterName, key_of
 
 __all__ = [
@@ -73,7 +74,8 @@ class CachedObject(msgspec.Struct, frozen=True, eq=False, gc=False):
     """An object as an informer holds it. Immutable, so every thread may read it.
 
     ``key`` is ``cluster|namespace/name``; from ``uid`` to ``deletion_timestamp`` it is what most
-    readers need of the metadata. The rest is decoded when :attr:`meta` is asked for, and kept.
+    readers need of the metadata. The rest is decoded when :attr:`meta` is asked for, and kept;
+    a compact informer's objects are unpacked for that, and keep nothing.
 
     (gc=False: nothing in it can be part of a cycle, and a hundred thousand of them are nothing
     that the collector has to visit.)
@@ -85,9 +87,15 @@ class CachedObject(msgspec.Struct, frozen=True, eq=False, gc=False):
     resource_version: str
     generation: int
     deletion_timestamp: str | None
-    raw: bytes
-    """The JSON of the whole object, with apiVersion and kind, without managedFields."""
+    _data: bytes
     _meta: ObjectMetadata | None = None
+    _packed_by: Dictionary | None = None
+
+    @property
+    def raw(self) -> bytes:
+        """The JSON of the whole object, with apiVersion and kind, without managedFields."""
+        packed_by = self._packed_by
+        return self._data if packed_by is None else packed_by.unpack(self._data)
 
     @property
     def namespace(self) -> str:
@@ -103,8 +111,9 @@ class CachedObject(msgspec.Struct, frozen=True, eq=False, gc=False):
                 meta = _decode_metadata(self.raw).metadata
             except msgspec.MsgspecError as error:
                 raise BadObject(f"the metadata of {self.key} cannot be read: {error}") from error
-            # Two threads may both do this: their results are equal.
-            msgspec.structs.force_setattr(self, "_meta", meta)
+            if self._packed_by is None:
+                # Two threads may both do this: their results are equal.
+                msgspec.structs.force_setattr(self, "_meta", meta)
         return meta
 
     @overload
@@ -212,7 +221,7 @@ class ObjectDecoder:
     cluster is not known is refused: it would mix with those of other clusters (KCP-05).
 
     With ``transform`` the bytes are of what it returns; key and cluster are taken before (KCP-05).
-    With ``metadata_only`` objects are PartialObjectMetadata.
+    With ``metadata_only`` objects are PartialObjectMetadata. With ``compact`` they are held packed.
     """
 
     def __init__(
@@ -223,7 +232,9 @@ class ObjectDecoder:
         multi_cluster: bool,
         transform: Transform | None = None,
         metadata_only: bool = False,
+        compact: bool = False,
     ) -> None:
+        self._packer = Packer() if compact else None
         self._kind = PARTIAL_KIND if metadata_only else resource.kind
         version = PARTIAL_API_VERSION if metadata_only else resource.api_version
         self._head = f'{{"apiVersion":"{version}","kind":"{self._kind}",'.encode()
@@ -261,6 +272,9 @@ class ObjectDecoder:
             data = self._head + data.lstrip()[1:].lstrip()
         if self._transform is not None:
             data, meta = _transformed(self._transform, meta, data)
+        packed_by: Dictionary | None = None
+        if self._packer is not None:
+            packed_by, data = self._packer.pack(data)
         return CachedObject(
             key_of(cluster, meta.namespace, meta.name),
             cluster,
@@ -269,6 +283,8 @@ class ObjectDecoder:
             meta.generation,
             meta.deletion_timestamp,
             data,
+            None,
+            packed_by,
         )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Final, Generic, Protocol, Self, TypeVar
 
+from kcpctl.client import Write
 from kcpctl.informers.deliveries import Delivery
 from kcpctl.informers.handlers import EventHandler, Registration
 from kcpctl.informers.lister import ClusterLister
 from kcpctl.informers.objects import CachedObject
+from kcpctl.informers.scope import Cache
 from kcpctl.logicalcluster import ClusterName
 
 __all__ = ["ClusterView"]
@@ -24,6 +26,8 @@ class _Informer(Protocol):
 
     @property
     def synced(self) -> bool: ...
+
+    def cache_of(self, write: Write) -> Cache | None: ...
 
 
 class _Add(Protocol):
@@ -67,6 +71,12 @@ class ClusterView(Generic[T]):
     def synced(self) -> bool:
         """Whether the informer has its first full state."""
         return self._informer.synced
+
+    spans_clusters: Final = False
+
+    def cache_of(self, write: Write) -> Cache | None:
+        """Return the informer's cache that will show what was written, if any."""
+        return self._informer.cache_of(write)
 
     def add_handler(
         self,

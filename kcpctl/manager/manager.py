@@ -13,6 +13,7 @@ from kcpctl.client import AsyncClient, Client, load_config
 from kcpctl.controller import Controller, EventRecorder
 from kcpctl.informers import InformerFactory
 from kcpctl.logicalcluster import WILDCARD
+from kcpctl.manager.election import Election
 from kcpctl.manager.endpoint import Endpoint, HttpServer
 from kcpctl.manager.health import Check, report
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, IOLoop, Metrics, get_logger, start_thread
@@ -58,6 +59,9 @@ class Manager:
         when it was made by :meth:`connect`.
     health: serves /healthz, /livez and /readyz (each with ``?verbose``); metrics_endpoint:
         serves /metrics. None is off.
+    election: the controllers start when this process leads; until then it stands by with its
+        informers synced, and is ready. When the Lease is lost the manager stops, and ``run``
+        raises LeadershipLost. The Lease is given back when everything else has stopped.
     """
 
     def __init__(
@@ -68,9 +72,11 @@ class Manager:
         clock: Clock = SYSTEM_CLOCK,
         health: Endpoint | None = None,
         metrics_endpoint: Endpoint | None = None,
+        election: Election | None = None,
         graceful_shutdown_timeout_seconds: float = 30.0,
     ) -> None:
         self.client = client
+        self._election = election
         self.io_loop = client.loop
         self.metrics = metrics or Metrics()
         self.clock = clock
@@ -86,6 +92,7 @@ class Manager:
             "controllers": self._check_controllers,
         }
         self._started = False
+        self._standing_by = False
         self._running = False
         off = Endpoint("0", "")
         self._health = HttpServer(
@@ -173,6 +180,8 @@ class Manager:
                 stop.wait()
         finally:
             self.stop()
+        if self._election is not None:
+            self._election.check()
 
     def start(self, stop: threading.Event | None = None) -> bool:
         """Start everything; return False if ``stop`` was set while informers were waited for.
@@ -183,6 +192,9 @@ class Manager:
             raise RuntimeError("the manager was started already")
         self._started = True
         try:
+            if self._election is not None:
+                # First, so that it ends last: what is still written then needs the Lease.
+                self._undo.append(("leader election", self._election.close))
             for server in (self._metrics_server, self._health):
                 self._begin(
                     "endpoint",
@@ -193,7 +205,8 @@ class Manager:
                 self._begin(name, begin, end)
             for factory in self._factories:
                 self._begin("informers", factory.start, factory.close)
-            if not self._wait_for_sync(stop or threading.Event()):
+            stop = stop or threading.Event()
+            if not (self._wait_for_sync(stop) and self._wait_to_lead(stop)):
                 return False
             for controller in self._controllers:
                 controller.start()
@@ -258,6 +271,15 @@ class Manager:
             self.clock.sleep(_SYNC_POLL_SECONDS)
         return False
 
+    def _wait_to_lead(self, stop: threading.Event) -> bool:
+        if self._election is None:
+            return True
+        self._standing_by = True
+        self._election.campaign(on_lost=stop.set)
+        won = self._election.wait(stop)
+        self._standing_by = False
+        return won
+
     def _stop_controllers(self, deadline: float) -> bool:
         """Stop the controllers side by side: one that hangs must not use up the others' time."""
         left = max(deadline - self.clock.monotonic(), 0.0)
@@ -296,6 +318,8 @@ class Manager:
         return f"waiting for {', '.join(waiting)}" if waiting else ""
 
     def _check_controllers(self) -> str:
+        if self._standing_by:
+            return ""
         stopped = [one.name for one in self._controllers if not one.running]
         if stopped:
             return f"not running: {', '.join(stopped)}"
@@ -305,6 +329,8 @@ class Manager:
         from aiohttp import web
 
         checks: dict[str, Check] = {"ping": lambda: ""}
+        if self._election is not None:
+            checks["leader-election"] = self._election.problem
         if request.path == "/readyz":
             checks |= self._checks
         healthy, text = report(request.path, checks, verbose="verbose" in request.query)

@@ -16,9 +16,9 @@ from kcpctl.runtime.clock import (
 )
 from kcpctl.runtime.entropy import SYSTEM_RANDOM, new_uid, random_suffix
 from kcpctl.runtime.ioloop import IOLoop
-from kcpctl.runtime.logging import Logger, get_logger, log_fields
+from kcpctl.runtime.logging import Logger, get_logger, log_fields, set_log_fields
 from kcpctl.runtime.metrics import Metrics
-from kcpctl.runtime.process import Child, watch_parent
+from kcpctl.runtime.process import Child, run_program, watch_parent
 from kcpctl.runtime.tasks import TaskSet, gather_all
 from kcpctl.runtime.threads import BlockingPool, ShortLock, start_thread
 
@@ -43,6 +43,8 @@ __all__ = [
     "new_uid",
     "parse_time",
     "random_suffix",
+    "run_program",
+    "set_log_fields",
     "start_thread",
     "watch_parent",
 ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, Protocol
 
 __all__ = ["SYSTEM_CLOCK", "Clock", "SystemClock", "format_micro_time", "format_time", "parse_time"]
@@ -24,6 +26,9 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Return seconds of a clock that never jumps."""
 
+    def boottime(self) -> float:
+        """Return seconds of a clock that never jumps and goes on while the machine sleeps."""
+
     def sleep(self, seconds: float) -> None:
         """Block this thread; zero or less returns at once."""
 
@@ -36,6 +41,11 @@ class Clock(Protocol):
 
 # Inside the class ``time`` is the method.
 _monotonic: Final = time.monotonic
+_boottime: Final[Callable[[], float]] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    if hasattr(time, "CLOCK_BOOTTIME")
+    else time.monotonic
+)
 
 
 class SystemClock:
@@ -47,6 +57,10 @@ class SystemClock:
 
     # The C function itself: a work queue asks several times for each key.
     monotonic = staticmethod(_monotonic)
+
+    def boottime(self) -> float:
+        """Return the monotonic clock; on Linux the one that counts suspended time as well."""
+        return _boottime()
 
     def sleep(self, seconds: float) -> None:
         """Block this thread."""

@@ -23,6 +23,7 @@ __all__ = [
     "current_fields",
     "get_logger",
     "log_fields",
+    "set_log_fields",
 ]
 
 _fields: contextvars.ContextVar[Mapping[str, object]] = contextvars.ContextVar("log_fields")
@@ -74,6 +75,15 @@ def log_fields(**fields: object) -> Iterator[None]:
         yield
     finally:
         _fields.reset(token)
+
+
+def set_log_fields(fields: Mapping[str, object]) -> None:
+    """Let every line that this task or thread logs from now on have ``fields`` and no others.
+
+    For loops that own their thread: cheaper than :func:`log_fields`, and the mapping is not looked
+    into before a line is logged.
+    """
+    _fields.set(fields)
 
 
 def current_fields() -> Mapping[str, object]:

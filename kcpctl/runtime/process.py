@@ -8,6 +8,7 @@ parent-death signal, does not depend on which thread started the child.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import subprocess
@@ -17,7 +18,7 @@ from typing import IO
 
 from kcpctl.runtime.threads import start_thread
 
-__all__ = ["PARENT_FD_VARIABLE", "Child", "watch_parent"]
+__all__ = ["PARENT_FD_VARIABLE", "Child", "run_program", "watch_parent"]
 
 PARENT_FD_VARIABLE = "KCPCTL_PARENT_FD"
 
@@ -87,6 +88,41 @@ class Child:
             os.close(self._write_end)
             self._write_end = -1
         return status
+
+
+async def run_program(
+    args: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    with_terminal: bool = False,
+) -> tuple[int, bytes, bytes]:
+    """Run a program to its end; return its status and what it wrote to both outputs.
+
+    Cancelling kills it, and does not wait for children of its own that keep its outputs open.
+    ``with_terminal`` leaves it our standard input and error, to ask a person. Raises OSError when
+    it cannot be started.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *args,
+        env=env,
+        cwd=cwd,
+        stdin=None if with_terminal else asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=None if with_terminal else asyncio.subprocess.PIPE,
+    )
+    try:
+        output, errors = await process.communicate()
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
+    finally:
+        # There is no public way to close the pipes that a grandchild still holds.
+        process._transport.close()  # type: ignore[attr-defined]
+    assert process.returncode is not None
+    return process.returncode, output, errors or b""
 
 
 def watch_parent(on_end: Callable[[], None]) -> None:

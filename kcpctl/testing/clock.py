@@ -39,6 +39,10 @@ class FakeClock:
         with self._lock:
             return self._monotonic
 
+    def boottime(self) -> float:
+        """Return the fake monotonic clock."""
+        return self.monotonic()
+
     def step(self, seconds: float) -> None:
         """Let ``seconds`` pass."""
         with self._lock:

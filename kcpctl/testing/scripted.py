@@ -20,13 +20,17 @@ Ending = Literal["end", "cut", "reset", "hang"]
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request as it came. ``headers`` have lower-case names; repeated ones are a list."""
+    """A request as it came. ``headers`` have lower-case names; repeated ones are a list.
+
+    ``peer`` is the common name in the client's certificate, or "".
+    """
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, list[str]]
     body: bytes
+    peer: str = ""
 
     def header(self, name: str) -> str:
         """Return the first header of that name, or ""."""
@@ -169,7 +173,7 @@ class ScriptedServer:
             while self._holds:
                 if not await reader.read(4096):
                     return
-            while (request := await _read_request(reader)) is not None:
+            while (request := await _read_request(reader, _peer(writer))) is not None:
                 self.received.append(request)
                 await self._notify()
                 if not await _send(self._answer(request), reader, writer):
@@ -201,7 +205,12 @@ class ScriptedServer:
 _REASONS: Final = {200: "OK", 201: "Created"}
 
 
-async def _read_request(reader: asyncio.StreamReader) -> Received | None:
+def _peer(writer: asyncio.StreamWriter) -> str:
+    subject = (writer.get_extra_info("peercert") or {}).get("subject", ())
+    return next((value for ((key, value),) in subject if key == "commonName"), "")
+
+
+async def _read_request(reader: asyncio.StreamReader, peer: str) -> Received | None:
     first = (await reader.readline()).decode("latin-1").split()
     if len(first) != 3:
         return None
@@ -217,6 +226,7 @@ async def _read_request(reader: asyncio.StreamReader) -> Received | None:
         query=dict(parse_qsl(target.query, keep_blank_values=True)),
         headers=headers,
         body=await reader.readexactly(length),
+        peer=peer,
     )
 
 

@@ -25,15 +25,22 @@ class DelayingQueue(WorkQueue[K]):
         """Add ``key`` when ``seconds`` have passed; of two plans the earlier one wins (DQ-03).
 
         Zero or less is an immediate add (DQ-02). Without a priority it keeps the one with which it
-        is being processed (PQ-16), else 0. Ignored once shutdown has begun (DQ-10).
+        is being processed (PQ-16), else 0. Ignored once shutdown has begun (DQ-10), and for a key
+        in processing whose cluster was removed: its worker is late.
         """
+        self._plan(key, seconds, priority)
+
+    def _plan(self, key: K, seconds: float, priority: int | None) -> bool:
+        """Do that; return False for a key that was removed."""
         try:
             self._enter()
         except IndexError:
             self._lock.acquire()
         try:
+            if key in self._removed:
+                return False
             if self._shutting_down:
-                return
+                return True
             if self._metrics is not None:
                 self._metrics.retries += 1
             if priority is None:
@@ -42,5 +49,6 @@ class DelayingQueue(WorkQueue[K]):
                 self._enqueue(key, self._cancel(key, priority))
             elif self._waiting.schedule(key, self._monotonic() + seconds, priority):
                 self._wake_timekeeper()
+            return True
         finally:
             self._leave(None)

@@ -100,6 +100,14 @@ class Fair(Ordering[str]):
         # Those that may be served, next one first: by name when it joined with a single key.
         self._round: deque[_Cluster | str] = deque()
 
+    def limit(self, max_per_cluster: int) -> None:
+        """Set the limit before the first key is handed out; see :meth:`WorkQueue.arrange`."""
+        for name, cluster in self._clusters.items():
+            if isinstance(cluster, str):
+                self._record(name, cluster)
+        self._max_per_cluster = max_per_cluster
+        self._counts = True
+
     def push(self, key: str, priority: int) -> None:
         """Take a key in; a cluster that had none joins the round at its end."""
         name = key.rpartition("|")[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, ShortLock
@@ -69,6 +69,8 @@ class WorkQueue(Generic[K]):
         # Of the dirty keys and of those in processing; 0 is left out.
         self._dirty_priority: dict[K, int] = {}
         self._processing_priority: dict[K, int] = {}
+        # Those in processing whose cluster was removed meanwhile.
+        self._removed: set[K] = set()
         self._waiting: WaitingKeys[K] = WaitingKeys()
         self._shutting_down = False
         self._draining = False
@@ -147,6 +149,8 @@ class WorkQueue(Generic[K]):
                 log.append(self._monotonic() - since)
                 if len(log) >= FOLDED_AT:
                     self._metrics.fold()
+            if self._removed:
+                self._removed.discard(key)
             self._ordering.done(key)
             if key in self._dirty:
                 self._ordering.push(key, self._dirty_priority.get(key, 0))
@@ -161,13 +165,16 @@ class WorkQueue(Generic[K]):
     def remove_cluster(self, name: str) -> None:
         """Drop the keys of a logical cluster, queued or waiting.
 
-        A key that is being processed stays until it is ``done``, and does not run again. How long
-        it takes is the ordering's matter: with :class:`Fair`, by the number of that cluster's keys
-        and of the clusters, with the others by the number of all queued keys.
+        A key that is being processed stays until it is ``done``, and does not run again: what its
+        worker plans for later is dropped too, but a new add of it counts. How long it takes is the
+        ordering's matter: with :class:`Fair`, by the number of that cluster's keys and of the
+        clusters, with the others by the number of all queued keys.
         """
         with self._lock:
             dropped = self._ordering.remove_cluster(name)
-            dropped += [key for key in self._processing if cluster_of_key(key) == name]
+            running = [key for key in self._processing if cluster_of_key(key) == name]
+            self._removed.update(running)
+            dropped += running
             for key in dropped:
                 self._dirty.pop(key, None)
                 self._dirty_priority.pop(key, None)
@@ -175,6 +182,15 @@ class WorkQueue(Generic[K]):
             if self._shutting_down:
                 self._pass_on()
                 self._check_drained()
+
+    def was_removed(self, key: K) -> bool:
+        """Whether the cluster of a key in processing was removed since it was handed out."""
+        return key in self._removed
+
+    def arrange(self, change: Callable[[], object]) -> None:
+        """Call what changes the ordering, while nobody uses it."""
+        with self._lock:
+            change()
 
     def __len__(self) -> int:
         """Return how many keys are ready: not processing, not waiting for their time (WQ-17)."""

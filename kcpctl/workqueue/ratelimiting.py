@@ -40,7 +40,9 @@ class RateLimitingQueue(DelayingQueue[K]):
 
         The priority is as with ``add_after``.
         """
-        self.add_after(key, self._limiter.when(key), priority)
+        if not self._plan(key, self._limiter.when(key), priority):
+            # Nothing will run that could clear it.
+            self._limiter.forget(key)
 
     def forget(self, key: K) -> None:
         """Clear the failures of ``key``; a queued or waiting key stays where it is (RL-15)."""

@@ -35,6 +35,7 @@ _SECTIONS: Final = {
     "AU": 14,
     "KCP": 35,
     "MCR": 11,
+    "LE": 24,
 }
 _ROW: Final = re.compile(r"^\| (?P<id>[A-Z]+-\d\d) \| (?P<what>.+) \| (?P<how>[a-z -]+) \|$")
 _HOW: Final = {"as client-go", "as controller-runtime", "as kcp", "differs", "not here"}

@@ -47,7 +47,7 @@ class Sender:
 
     async def run(self, method: str = "GET", *, retry: bool = True) -> str:
         call = Call(method, "/", retry=retry)
-        return await with_retries(call, self, self.clock, ClientMetrics(Metrics(), "h"))
+        return await with_retries(call, self, self.clock.asleep, ClientMetrics(Metrics(), "h"))
 
 
 def busy(seconds: float | None = 1) -> TooManyRequests:

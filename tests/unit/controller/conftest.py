@@ -81,8 +81,10 @@ class Bench:
 
     cached = staticmethod(cached)
 
-    def new_controller(self, name: str = "test", workers: int = 1) -> Controller:
-        return Controller(name, self, workers=workers, clock=self.clock, metrics=self.metrics)
+    def new_controller(self, name: str = "test", workers: int = 1, **options: Any) -> Controller:
+        return Controller(
+            name, self, workers=workers, clock=self.clock, metrics=self.metrics, **options
+        )
 
     def reconcile(self, request: Request) -> Result | None:
         self.requests.put(request)

@@ -13,6 +13,7 @@ from kcpctl.errors import (
     AlreadyExists,
     Conflict,
     NotConnected,
+    NotLeading,
     TerminalError,
     TooManyRequests,
     TransportTimeout,
@@ -131,6 +132,16 @@ def test_a_cluster_that_is_not_connected_parks_the_key_quietly(
     bench.controller.enqueue(KEY)
     bench.settled(2)
     assert bench.waiting() == {}
+
+
+def test_a_key_whose_write_was_refused_for_want_of_the_lease_is_left_to_the_next_leader(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.start(NotLeading("not sent"))
+    bench.run(KEY)
+    assert bench.waiting() == {}
+    assert bench.metric("controller_runtime_reconcile_errors_total") == 0
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("key", ["a|b|c", "root|x/y/z", "|web", "root|"])

@@ -165,7 +165,9 @@ CHANGES = st.lists(
 )
 
 
-async def converge(changes: list[tuple[str, str, str]], seed: int, *, streaming: bool) -> None:
+async def converge(
+    changes: list[tuple[str, str, str]], seed: int, *, streaming: bool, compact: bool
+) -> None:
     clock = FakeClock()
     server = (StreamingServer if streaming else Server)(random.Random(seed))
     client = AsyncClient(cast(Transport, None), cluster_name="*", multi_cluster=True)
@@ -174,6 +176,7 @@ async def converge(changes: list[tuple[str, str, str]], seed: int, *, streaming:
         CONFIG_MAPS,
         dict,
         source=server,
+        compact=compact,
         clock=clock,
         rng=random.Random(seed),
         initial_states=InitialStates(),
@@ -224,8 +227,8 @@ async def pass_time(clock: FakeClock, seconds: int) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(changes=CHANGES, seed=st.integers(0, 2**32), streaming=st.booleans())
+@given(changes=CHANGES, seed=st.integers(0, 2**32), streaming=st.booleans(), compact=st.booleans())
 def test_the_store_and_every_handler_end_with_what_the_server_has(
-    changes: list[tuple[str, str, str]], seed: int, streaming: bool
+    changes: list[tuple[str, str, str]], seed: int, streaming: bool, compact: bool
 ) -> None:
-    asyncio.run(converge(changes, seed, streaming=streaming))
+    asyncio.run(converge(changes, seed, streaming=streaming, compact=compact))

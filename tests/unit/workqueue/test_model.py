@@ -103,6 +103,7 @@ class Model:
         self.waiting: dict[str, tuple[float, int, int]] = {}
         self.processing: set[str] = set()
         self.running_priority: dict[str, int] = {}
+        self.removed: set[str] = set()
         self.failures: dict[str, int] = {}
         self.down = False
         self.count = 0
@@ -117,6 +118,9 @@ class Model:
         self.ordering.arrange(self.processing)
 
     def add_after(self, key: str, seconds: float, priority: int | None) -> None:
+        if key in self.removed:
+            self.failures.pop(key, None)
+            return
         self.count += 1
         if priority is None:
             priority = self.running_priority.get(key, 0)
@@ -148,6 +152,7 @@ class Model:
 
     def done(self, key: str) -> None:
         self.processing.discard(key)
+        self.removed.discard(key)
         del self.running_priority[key]
         # The cluster's place is free before the key is queued again.
         self.ordering.arrange(self.processing)
@@ -156,6 +161,7 @@ class Model:
             self.ordering.arrange(self.processing)
 
     def remove(self, name: str) -> None:
+        self.removed |= {key for key in self.processing if key[0] == name}
         for keys in (self.ready, self.again, self.waiting):
             for key in [key for key in keys if key[0] == name]:
                 del keys[key]
@@ -195,7 +201,7 @@ class QueueMachine(RuleBasedStateMachine):
         failures = self.model.failures[key] = self.model.failures.get(key, 0) + 1
         self.queue.add_rate_limited(key)
         self.model.add_after(key, 1 if failures <= 2 else 4, None)
-        assert self.queue.num_requeues(key) == failures
+        assert self.queue.num_requeues(key) == self.model.failures.get(key, 0)
 
     @rule(key=KEYS)
     def forget(self, key: str) -> None:
