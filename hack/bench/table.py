@@ -140,7 +140,15 @@ class Informers:
         """Measure the memory of the compact mode."""
         if "compact mode" in self.figures.left_out:
             return
-        command = (HERE / "informer.py", "--compact", "--n", self.count, "--phases", "sync")
+        command = (
+            HERE / "informer.py",
+            "--variant",
+            "compact",
+            "--n",
+            self.count,
+            "--phases",
+            "sync",
+        )
         try:
             row = last_json(run(*command, BENCH_HARNESS=str(self.directory / "peers")))
         except UnmeasuredError as error:
