@@ -16,8 +16,8 @@ class ApiStruct(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True
     """The base of API types: camelCase on the wire, and nothing written that is not set."""
 
 
-class OwnerReference(ApiStruct):
-    """A reference to the object that this one is deleted with."""
+class OwnerReference(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True):
+    """A reference to the object that this one is deleted with. Immutable: caches share it."""
 
     api_version: str
     kind: str

@@ -139,14 +139,15 @@ def decode_event(line: bytes) -> RawEvent:
     return RawEvent(envelope.type, envelope.object)
 
 
-def cut_event(line: bytes) -> RawEvent:
-    """Do the same without looking at the object, so that its bytes are parsed once, by the reader.
+def cut_event(chunk: bytes, start: int, end: int) -> RawEvent | None:
+    """Cut the event out of a line of ``chunk`` without looking at the object.
 
-    What is cut out is the whole object or no JSON value at all: a third field, or half an object,
-    would be part of it. ERROR events are always decoded.
+    So its bytes are copied and parsed once, by the reader. What is cut out is the whole object or
+    no JSON value at all: a third field, or half an object, would be part of it. None for a line
+    that must be decoded: another form, or an ERROR.
     """
-    if line.endswith(_CLOSING):
+    if chunk.startswith(_CLOSING, end - len(_CLOSING)):
         for opening, type_ in _OPENINGS:
-            if line.startswith(opening):
-                return RawEvent(type_, line[len(opening) - 1 : -1])
-    return decode_event(line)
+            if chunk.startswith(opening, start):
+                return RawEvent(type_, chunk[start + len(opening) - 1 : end - 1])
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Final, Protocol
 
 from kcpctl.informers.objects import CachedObject
@@ -38,8 +39,8 @@ class Index(Protocol):
     def put(self, old: CachedObject | None, new: CachedObject | None) -> None:
         """Replace what ``old`` added by what ``new`` adds; they have the same key."""
 
-    def keys(self, value: str) -> Iterable[str]:
-        """Return the keys of the objects that have the value."""
+    def keys(self, value: str, cluster: str | None = None) -> Iterable[str]:
+        """Return the keys of the objects that have the value, of all clusters or of one."""
 
     def values(self) -> list[str]:
         """Return the values in use (IDX-20)."""
@@ -48,66 +49,75 @@ class Index(Protocol):
         """Return a new index of the same kind without content."""
 
 
-class _KeySets:
-    """Values with their sets of keys. An empty set is dropped (IDX-16)."""
+class KeyIndex:
+    """A built-in index, whose value follows from the object's key, so that an update is nothing.
 
-    def __init__(self) -> None:
+    Each value is of one logical cluster. One that no object has any more is dropped (IDX-16).
+    """
+
+    def __init__(self, value_of: Callable[[CachedObject], str]) -> None:
+        self._value_of = value_of
         self._sets: dict[str, dict[str, None]] = {}
 
-    def keys(self, value: str) -> Iterable[str]:
-        """Return the keys of the objects that have the value."""
-        return self._sets.get(value, ())
+    def keys(self, value: str, cluster: str | None = None) -> Iterable[str]:
+        """Return the keys of the objects that have the value, of all clusters or of one."""
+        keys = self._sets.get(value, ())
+        if cluster is None:
+            return keys
+        return [key for key in keys if key.startswith(f"{cluster}|")]
 
     def values(self) -> list[str]:
         """Return the values in use (IDX-20)."""
         return list(self._sets)
 
-    def _add(self, value: str, key: str) -> None:
-        keys = self._sets.get(value)
-        if keys is None:
-            keys = self._sets[value] = {}
-        keys[key] = None
-
-    def _remove(self, value: str, key: str) -> None:
-        keys = self._sets[value]
-        del keys[key]
-        if not keys:
-            del self._sets[value]
-
-
-class KeyIndex(_KeySets):
-    """A built-in index, whose value follows from the object's key, so that an update is nothing."""
-
-    def __init__(self, value_of: Callable[[CachedObject], str]) -> None:
-        super().__init__()
-        self._value_of = value_of
-
     def put(self, old: CachedObject | None, new: CachedObject | None) -> None:
         """Replace what ``old`` added by what ``new`` adds."""
         if old is None and new is not None:
-            self._add(self._value_of(new), new.key)
+            value = self._value_of(new)
+            keys = self._sets.get(value)
+            if keys is None:
+                keys = self._sets[value] = {}
+            keys[new.key] = None
         elif new is None and old is not None:
-            self._remove(self._value_of(old), old.key)
+            value = self._value_of(old)
+            left = self._sets[value]
+            del left[old.key]
+            if not left:
+                del self._sets[value]
 
     def empty(self) -> KeyIndex:
         """Return a new index of the same kind without content."""
         return KeyIndex(self._value_of)
 
 
-class FunctionIndex(_KeySets):
+class FunctionIndex:
     """An index by a function of the program.
 
+    The objects that have a value are found at once, those of all clusters as well as those of one
+    (KCP-26). A value that no object has any more is dropped (IDX-16).
     When the function raises, the object is found under no value, and that is logged and counted
     through ``on_error`` (fixes IDX-22). The values of each object are remembered, so a function
     that answers differently the second time leaves nothing behind.
     """
 
     def __init__(self, name: str, function: IndexFunction, on_error: Callable[[], None]) -> None:
-        super().__init__()
         self._name = name
         self._function = function
         self._on_error = on_error
+        # By value, then by cluster.
+        self._sets: dict[str, dict[str, dict[str, None]]] = {}
         self._by_key: dict[str, frozenset[str]] = {}
+
+    def keys(self, value: str, cluster: str | None = None) -> Iterable[str]:
+        """Return the keys of the objects that have the value, of all clusters or of one."""
+        clusters = self._sets.get(value, {})
+        if cluster is None:
+            return chain.from_iterable(clusters.values())
+        return clusters.get(cluster, ())
+
+    def values(self) -> list[str]:
+        """Return the values in use (IDX-20)."""
+        return list(self._sets)
 
     def put(self, old: CachedObject | None, new: CachedObject | None) -> None:
         """Replace what ``old`` added by what ``new`` adds."""
@@ -117,15 +127,24 @@ class FunctionIndex(_KeySets):
         before = self._by_key.pop(obj.key, frozenset())
         after = frozenset() if new is None else self._values_of(new)
         for value in before - after:
-            self._remove(value, obj.key)
+            self._remove(value, obj)
         for value in after - before:
-            self._add(value, obj.key)
+            self._sets.setdefault(value, {}).setdefault(obj.cluster, {})[obj.key] = None
         if after:
             self._by_key[obj.key] = after
 
     def empty(self) -> FunctionIndex:
         """Return a new index of the same kind without content."""
         return FunctionIndex(self._name, self._function, self._on_error)
+
+    def _remove(self, value: str, obj: CachedObject) -> None:
+        clusters = self._sets[value]
+        keys = clusters[obj.cluster]
+        del keys[obj.key]
+        if not keys:
+            del clusters[obj.cluster]
+            if not clusters:
+                del self._sets[value]
 
     def _values_of(self, obj: CachedObject) -> frozenset[str]:
         try:

@@ -18,12 +18,13 @@ from kcpctl.informers.indexes import CLUSTER_INDEX, IndexFunction
 from kcpctl.informers.initial import PROCESS, InitialStates
 from kcpctl.informers.lister import Lister
 from kcpctl.informers.metrics import InformerMetrics
-from kcpctl.informers.objects import CachedObject, ObjectDecoder, Transform, is_older
+from kcpctl.informers.mutation import detector_if_wanted
+from kcpctl.informers.objects import CachedObject, Transform, is_older
 from kcpctl.informers.options import DEFAULTS, ReflectorOptions
 from kcpctl.informers.reflector import Reflector, Sink
 from kcpctl.informers.resync import resync
 from kcpctl.informers.scope import Cache, Scope
-from kcpctl.informers.source import ClientSource, ListerWatcher, StreamingClientSource
+from kcpctl.informers.source import ListerWatcher
 from kcpctl.informers.store import Store
 from kcpctl.informers.view import ClusterView
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, TaskSet, get_logger
@@ -90,43 +91,22 @@ class SharedInformer(Generic[T]):
         options: ReflectorOptions = DEFAULTS,
     ) -> None:
         self.resource = resource
-        self._scope = Scope(client, resource, namespace, label_selector, field_selector)
-        parts = (namespace, label_selector, field_selector, "metadata" if metadata_only else "")
-        scope = ",".join(part for part in parts if part)
+        self._scope = Scope(
+            client, resource, namespace, label_selector, field_selector, metadata_only
+        )
+        scope = str(self._scope)
         self.description = f"{resource.group_resource} of {client.cluster_name}" + (
             f" ({scope})" if scope else ""
         )
         self._clock = clock
         self._metrics = InformerMetrics(metrics, name, resource.group_resource, scope)
-        self._store = Store(
-            on_index_error=lambda: self._metrics.count("informer_index_errors_total")
-        )
+        self._store = Store(on_index_error=lambda: self._count("informer_index_errors_total"))
         self.lister: Lister[T] = Lister(self._store, resource, type)
-        sink: Sink = self
-        if ignore is not None:
-            sink = Ignoring(
-                self, ignore, on_error=lambda: self._metrics.count("informer_ignore_errors_total")
-            )
+        self._detector = detector_if_wanted(self, self.description, clock)
         self._reflector = Reflector(
-            source
-            or _source(
-                client,
-                resource,
-                streaming=streaming,
-                namespace=namespace,
-                label_selector=label_selector,
-                field_selector=field_selector,
-                metadata_only=metadata_only,
-            ),
-            ObjectDecoder(
-                resource,
-                cluster=client.cluster_name,
-                multi_cluster=client.is_multi_cluster,
-                transform=transform,
-                metadata_only=metadata_only,
-                compact=compact,
-            ),
-            sink,
+            source or self._scope.source(streaming=streaming),
+            self._scope.decoder(transform, compact=compact),
+            self._sink(ignore),
             description=self.description,
             clock=clock,
             rng=rng,
@@ -137,19 +117,32 @@ class SharedInformer(Generic[T]):
             resource=str(resource.group_resource),
             options=options,
         )
+        self._deliveries = self._make_deliveries()
         self._resource_version = ""
         self._has_state = False
         self._synced = asyncio.Event()
-        self._deliveries = Deliveries(
-            self.description,
-            clock=clock,
-            metrics=self._metrics,
-            ailment=lambda: self._reflector.last_error,
-        )
         # Guarded by the lock of the deliveries.
         self._state = _State.NEW
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: int | None = None
+
+    def _sink(self, ignore: Ignore | None) -> Sink:
+        """Return what the reflector feeds: this informer, and what stands before it."""
+        sink = self._detector or self
+        if ignore is None:
+            return sink
+        return Ignoring(sink, ignore, on_error=lambda: self._count("informer_ignore_errors_total"))
+
+    def _make_deliveries(self) -> Deliveries:
+        return Deliveries(
+            self.description,
+            clock=self._clock,
+            metrics=self._metrics,
+            ailment=lambda: self._reflector.last_error,
+        )
+
+    def _count(self, name: str) -> None:
+        self._metrics.count(name)
 
     # Any thread.
 
@@ -326,25 +319,28 @@ class SharedInformer(Generic[T]):
             objects=lambda: len(self._store),
             streams_state=lambda: float(self._reflector.streamed),
             silence_seconds=lambda: self._reflector.silence_seconds,
+            resource_version=lambda: self._resource_version,
         )
         tasks = TaskSet(f"informer {self.description}")
+        if check_seconds:
+            tasks.spawn(self._resync(check_seconds), name="resync")
         try:
-            if check_seconds:
-                told = resync(
-                    self._deliveries,
-                    self._store,
-                    self._clock,
-                    check_seconds,
-                    lambda: self._reflector.watching,
-                )
-                tasks.spawn(told, name="resync")
-            await self._reflector.run()
+            if self._detector is None:
+                await self._reflector.run()
+            else:
+                await self._detector.guard(self._reflector.run())
         finally:
             with self._deliveries.lock:
                 self._state = _State.STOPPED
             self._metrics.unbind()
             await tasks.close()
             await self._deliveries.end()
+
+    async def _resync(self, check_seconds: float) -> None:
+        reflector = self._reflector
+        await resync(
+            self._deliveries, self._store, self._clock, check_seconds, lambda: reflector.watching
+        )
 
     def replace(self, objects: list[CachedObject], resource_version: str) -> None:
         """Take a full list: for the reflector only.
@@ -392,23 +388,3 @@ class SharedInformer(Generic[T]):
     def bookmark(self, resource_version: str) -> None:
         """Take a bookmark (FIFO-23): for the reflector only."""
         self._resource_version = resource_version
-
-
-def _source(
-    client: AsyncClient,
-    resource: Resource,
-    *,
-    streaming: bool,
-    namespace: str | None,
-    label_selector: str,
-    field_selector: str,
-    metadata_only: bool,
-) -> ListerWatcher:
-    return (StreamingClientSource if streaming else ClientSource)(
-        client,
-        resource,
-        namespace=namespace,
-        label_selector=label_selector,
-        field_selector=field_selector,
-        metadata_only=metadata_only,
-    )

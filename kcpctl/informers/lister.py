@@ -13,8 +13,8 @@ from kcpctl.informers.indexes import (
     CLUSTER_INDEX,
     cluster_and_namespace,
 )
-from kcpctl.informers.objects import CachedObject
-from kcpctl.informers.selectors import parse_selector
+from kcpctl.informers.objects import BadObject, CachedObject
+from kcpctl.informers.selectors import Matcher, parse_selector
 from kcpctl.informers.store import Store
 from kcpctl.logicalcluster import key_of, split_key
 
@@ -64,9 +64,11 @@ class Lister(Generic[T]):
         """Return the objects that an index has under ``value``; ValueError without that index."""
         return self._select(self._store.by_index(name, value), "")
 
-    def cached_by_index(self, name: str, value: str) -> _Found[CachedObject]:
-        """Return the same as they are stored, for those who need metadata only."""
-        return self._store.by_index(name, value)
+    def cached_by_index(
+        self, name: str, value: str, cluster: str | None = None
+    ) -> _Found[CachedObject]:
+        """Return the same as they are stored, of all clusters or of one."""
+        return self._store.by_index(name, value, cluster)
 
     def index_values(self, name: str) -> _Strings:
         """Return the values that an index has now."""
@@ -76,16 +78,16 @@ class Lister(Generic[T]):
         """Return a view of one logical cluster (KCP-08)."""
         return ClusterLister(self, cluster)
 
-    def in_index(self, name: str, value: str, label_selector: str) -> _Found[T]:
-        """Return the objects of an index that match a selector."""
-        return self._select(self._store.by_index(name, value), label_selector)
+    def in_index(
+        self, name: str, value: str, label_selector: str, cluster: str | None = None
+    ) -> _Found[T]:
+        """Return the objects of an index that match a selector, of all clusters or of one."""
+        return self._select(self._store.by_index(name, value, cluster), label_selector)
 
     def _select(self, objects: Iterable[CachedObject], label_selector: str) -> _Found[T]:
         matches = parse_selector(label_selector)
         return [
-            decode(obj.raw, self._type)
-            for obj in objects
-            if matches is None or matches(obj.meta.labels)
+            decode(obj.raw, self._type) for obj in objects if matches is None or _has(obj, matches)
         ]
 
     def _not_found(self, key: str) -> NotFound:
@@ -114,6 +116,17 @@ class ClusterLister(Generic[T]):
         """Return the cluster's objects that match, of all namespaces."""
         return self._lister.in_index(CLUSTER_INDEX, self._cluster, label_selector)
 
+    def by_index(self, name: str, value: str) -> _Found[T]:
+        """Return the cluster's objects that an index has under ``value`` (KCP-26).
+
+        No other object is looked at. Raises ValueError without that index.
+        """
+        return self._lister.in_index(name, value, "", self._cluster)
+
+    def cached_by_index(self, name: str, value: str) -> _Found[CachedObject]:
+        """Return the same as they are stored."""
+        return self._lister.cached_by_index(name, value, self._cluster)
+
     def namespace(self, namespace: str) -> NamespaceLister[T]:
         """Return a view of one namespace."""
         return NamespaceLister(self._lister, self._cluster, namespace)
@@ -135,3 +148,11 @@ class NamespaceLister(Generic[T]):
         """Return the namespace's objects that match."""
         value = cluster_and_namespace(self._cluster, self._namespace)
         return self._lister.in_index(CLUSTER_AND_NAMESPACE_INDEX, value, label_selector)
+
+
+def _has(obj: CachedObject, matches: Matcher) -> bool:
+    """Whether the labels match; those that cannot be read do not, and keep no other object back."""
+    try:
+        return matches(obj.meta.labels)
+    except BadObject:
+        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -16,6 +17,7 @@ _GAUGES: Final = {
     "informer_objects": "Objects in the store",
     "informer_streams_state": "1 when the last full state came as a stream, 0 when as a list",
     "informer_seconds_since_last_event": "Time since the server last showed a sign of life",
+    "informer_resource_version": "The last 15 digits of the version that the store has reached",
 }
 _COUNTERS: Final = {
     "reflector_lists_total": "Full states that were read, as lists or as streams",
@@ -30,6 +32,7 @@ _COUNTERS: Final = {
     "informer_index_errors_total": "Exceptions of index functions",
 }
 _RELISTS: Final = "reflector_relists_total"
+_EXACT_DIGITS: Final = 15
 _PENDING: Final = "informer_handler_pending"
 _PENDING_HELP: Final = "Objects with changes that a buffered handler has not heard of yet"
 
@@ -53,13 +56,19 @@ class InformerMetrics:
         objects: Callable[[], float],
         streams_state: Callable[[], float],
         silence_seconds: Callable[[], float],
+        resource_version: Callable[[], str],
     ) -> None:
         """Ask for these whenever the metrics are rendered."""
         if self._metrics is None:
             return
-        for (name, help_text), ask in zip(
-            _GAUGES.items(), (synced, objects, streams_state, silence_seconds), strict=True
-        ):
+        asked = (
+            synced,
+            objects,
+            streams_state,
+            silence_seconds,
+            lambda: _measurable(resource_version()),
+        )
+        for (name, help_text), ask in zip(_GAUGES.items(), asked, strict=True):
             self._metrics.gauge(name, help_text, _LABELS).labels(*self._labels).set_function(ask)
         self._bound = True
 
@@ -95,3 +104,8 @@ class InformerMetrics:
                 _RELISTS, "Ends of list and watch cycles, by cause", (*_LABELS, "cause")
             )
             counter.labels(*self._labels, cause).inc()
+
+
+def _measurable(version: str) -> float:
+    """Return a version as a number that a float holds exactly (IDX-12); NaN for other texts."""
+    return float(version[-_EXACT_DIGITS:]) if version.isdecimal() else math.nan

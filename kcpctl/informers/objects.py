@@ -10,7 +10,7 @@ values 6, through a decoded tree 10.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar, cast, overload
 
 import msgspec
@@ -33,6 +33,7 @@ __all__ = [
     "Transform",
     "ends_initial_events",
     "is_older",
+    "mutations_of",
     "version_of",
 ]
 
@@ -62,8 +63,8 @@ class ObjectMetadata(msgspec.Struct, frozen=True, rename="camel", gc=False):
     uid: str = ""
     resource_version: str = ""
     generation: int = 0
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
     finalizers: tuple[str, ...] = ()
     owner_references: tuple[OwnerReference, ...] = ()
     creation_timestamp: str | None = None
@@ -125,6 +126,27 @@ class CachedObject(msgspec.Struct, frozen=True, eq=False, gc=False):
     def decode(self, type: type[T] | None = None) -> T | Unstructured:  # noqa: A002 - the word for it
         """Return the object as a dict or as ``type``; each call makes a new one."""
         return msgspec.json.decode(self.raw) if type is None else decode(self.raw, type)
+
+
+def mutations_of(obj: CachedObject) -> list[str]:
+    """Name what somebody has changed of an object that all readers share (INF-31).
+
+    That can only be an entry of its labels or annotations: all else is immutable, or decoded for
+    each caller. Never says the values, which may be secret.
+    """
+    meta = obj._meta
+    if meta is None:
+        return []
+    sent = _decode_metadata(obj.raw).metadata
+    return [
+        f"metadata.{field}[{key!r}]"
+        for field, now, before in (
+            ("labels", meta.labels, sent.labels),
+            ("annotations", meta.annotations, sent.annotations),
+        )
+        for key in sorted({*now, *before})
+        if now.get(key) != before.get(key)
+    ]
 
 
 class _Annotations(msgspec.Struct, frozen=True, gc=False):

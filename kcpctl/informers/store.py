@@ -103,13 +103,13 @@ class Store:
         with self._lock:
             return list(self._objects.values())
 
-    def by_index(self, name: str, value: str) -> list[CachedObject]:
-        """Return the objects that have ``value``, each once (IDX-18).
+    def by_index(self, name: str, value: str, cluster: str | None = None) -> list[CachedObject]:
+        """Return the objects that have ``value``, of all clusters or of one, each once (IDX-18).
 
         Raises ValueError for an index that does not exist (IDX-19).
         """
         with self._lock:
-            return [self._objects[key] for key in self._index(name).keys(value)]
+            return [self._objects[key] for key in self._index(name).keys(value, cluster)]
 
     def index_values(self, name: str) -> list[str]:
         """Return the values that objects have now (IDX-20)."""

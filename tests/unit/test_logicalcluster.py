@@ -21,6 +21,7 @@ NAME = st.from_regex(r"[a-z0-9]([-a-z0-9.:]{0,20}[a-z0-9])?", fullmatch=True)
 def test_kcp_01_a_key_leaves_out_what_is_empty(
     cluster: str, namespace: str | None, name: str, key: str
 ) -> None:
+    """IDX-01."""
     assert key_of(cluster, namespace, name) == key
     assert split_key(key) == (cluster, namespace or "", name)
 
@@ -34,6 +35,7 @@ def test_a_key_survives_joining_and_splitting(cluster: str, namespace: str, name
 
 @pytest.mark.parametrize("key", ["", "a|b|c", "a|b/c/d", "a/b/c", "a|", "|b", "a|b/", "a/b|c"])
 def test_kcp_03_what_is_no_key_is_refused(key: str) -> None:
+    """IDX-02."""
     with pytest.raises(ValueError, match="unexpected key"):
         split_key(key)
 

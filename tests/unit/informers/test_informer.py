@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import threading
 from collections.abc import AsyncIterator
@@ -118,7 +119,7 @@ def rig() -> Rig:
 
 
 async def test_a_delete_that_was_missed_is_delivered_with_the_last_known_state(rig: Rig) -> None:
-    """KCP-19, FIFO-21: gone from the store, and one on_delete."""
+    """KCP-19, FIFO-21, IDX-03: gone from the store, and one on_delete."""
     rig.source.lists.extend(
         [page(10, raw_object("a", 1), raw_object("b", 2)), page(20, raw_object("b", 2))]
     )
@@ -510,6 +511,21 @@ async def test_indexes_may_come_after_the_start(rig: Rig) -> None:
     async with rig.running():
         rig.informer.add_index("name", lambda obj: [obj.meta.name])
         assert len(rig.informer.lister.by_index("name", "a")) == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "shown"),
+    [("12", 12.0), ("1234567890123456789", 567890123456789.0), ("", None), ("a1", None)],
+)
+async def test_the_version_that_is_measured_is_one_that_a_float_holds(
+    rig: Rig, version: str, shown: float | None
+) -> None:
+    """IDX-12."""
+    rig.source.lists.append(page(version))
+    async with rig.running():
+        value = rig.value("informer_resource_version")
+        assert value is not None
+        assert math.isnan(value) if shown is None else value == shown
 
 
 async def test_metrics_tell_the_state_and_leave_with_the_informer(rig: Rig) -> None:

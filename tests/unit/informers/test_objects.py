@@ -34,7 +34,7 @@ WILDCARD = ObjectDecoder(CONFIG_MAPS, cluster="*", multi_cluster=True)
     ],
 )
 def test_what_is_not_an_object_of_the_kind_is_refused(raw: bytes, message: str) -> None:
-    """RF-21, RF-36, FIFO-16."""
+    """RF-21, RF-36, FIFO-16, IDX-04."""
     with pytest.raises(BadObject, match=message):
         PLAIN.decode(msgspec.Raw(raw))
 

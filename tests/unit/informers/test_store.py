@@ -88,6 +88,38 @@ def test_removing_a_missing_key_is_no_error(store: Store) -> None:
     assert len(store) == 0
 
 
+def test_putting_is_adding_and_updating(store: Store) -> None:
+    """IDX-07."""
+    store.put(obj("a", color="red"))
+    store.put(obj("a", 2, color="green"))
+    stored = store.get("one|default/a")
+    assert stored is not None
+    assert (len(store), stored.resource_version) == (1, "2")
+    assert keys(store, "color", "green") == ["one|default/a"]
+
+
+def test_reads_return_what_is_stored_itself(store: Store) -> None:
+    """IDX-10 without its danger: it cannot be changed."""
+    stored = obj("a", color="red")
+    store.put(stored)
+    assert store.get(stored.key) is stored
+    assert store.all()[0] is stored
+    assert store.by_index("color", "red")[0] is stored
+    with pytest.raises(AttributeError):
+        stored.uid = "other"  # type: ignore[misc]
+
+
+def test_a_value_is_in_use_as_long_as_an_object_has_it(store: Store) -> None:
+    """IDX-20."""
+    store.put(obj("a", color="red-blue"))
+    store.put(obj("b", cluster="two", color="red"))
+    assert sorted(store.index_values("color")) == ["blue", "red"]
+    assert sorted(store.index_values(CLUSTER_INDEX)) == ["one", "two"]
+    store.remove("one|default/a")
+    assert store.index_values("color") == ["red"]
+    assert store.index_values(CLUSTER_INDEX) == ["two"]
+
+
 def test_an_update_moves_the_object_between_values(store: Store) -> None:
     """IDX-15."""
     store.put(obj("a", color="red-green"))
