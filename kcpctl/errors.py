@@ -5,6 +5,7 @@
     |- ConfigError             a kubeconfig or another file cannot be used
     |- NotConnected            the pool has no live connection to a cluster
     |- CrossWorkspaceAccess    a client bound to one logical cluster was asked for another
+    |- ConditionTimeout        an object did not become what was waited for (also a TimeoutError)
     |- TerminalError           a reconcile that only a change of the object can mend
     |- TransportError          no answer: refused, reset, timed out, bad TLS, cut off
     |  |- ConnectionRefused, TransportTimeout, CertificateInvalid
@@ -31,6 +32,7 @@ __all__ = [
     "ApiError",
     "BadRequest",
     "CertificateInvalid",
+    "ConditionTimeout",
     "ConfigError",
     "Conflict",
     "ConnectionRefused",
@@ -78,6 +80,12 @@ class ConfigError(KcpctlError):
 
 class CrossWorkspaceAccess(KcpctlError):
     """A client bound to one logical cluster was asked to reach another one."""
+
+
+class ConditionTimeout(KcpctlError, TimeoutError):
+    """An object did not become what was waited for in time."""
+
+    retryable = True
 
 
 class TerminalError(KcpctlError):

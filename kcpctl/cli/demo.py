@@ -12,8 +12,7 @@ from kcpctl.apis.naming import STATE_LABEL_PREFIX, STATE_SYNC, sync_target_key
 from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, SECRETS, WORKSPACES
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import Client
-from kcpctl.errors import AlreadyExists, KcpctlError
-from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock
+from kcpctl.errors import AlreadyExists
 
 __all__ = [
     "CLUSTERS",
@@ -35,7 +34,7 @@ Observation = tuple[str, str, Unstructured]
 """(kind, name, object): what an informer saw; kind is SyncTarget, Deployment or the cluster."""
 
 
-def make_workspace(client: Client, *, clock: Clock = SYSTEM_CLOCK) -> str:
+def make_workspace(client: Client) -> str:
     """Create the workspace ``root:demo`` and return the name of its logical cluster."""
     workspaces = client.cluster("root").resource(WORKSPACES)
     body = {
@@ -44,13 +43,15 @@ def make_workspace(client: Client, *, clock: Clock = SYSTEM_CLOCK) -> str:
         "metadata": {"name": WORKSPACE},
     }
     _create(workspaces, body)
-    deadline = clock.monotonic() + _WORKSPACE_TIMEOUT_SECONDS
-    while clock.monotonic() < deadline:
-        workspace = workspaces.get(WORKSPACE)
-        if workspace.get("status", {}).get("phase") == "Ready":
-            return str(workspace["spec"]["cluster"])
-        clock.sleep(0.02)
-    raise KcpctlError(f"workspace root:{WORKSPACE} did not become Ready")
+    workspace = workspaces.wait_until(
+        WORKSPACE, _is_ready, timeout_seconds=_WORKSPACE_TIMEOUT_SECONDS
+    )
+    assert workspace is not None
+    return str(workspace["spec"]["cluster"])
+
+
+def _is_ready(workspace: Unstructured | None) -> bool:
+    return workspace is not None and workspace.get("status", {}).get("phase") == "Ready"
 
 
 def create_objects(

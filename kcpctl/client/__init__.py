@@ -3,6 +3,7 @@
 from kcpctl.client.blocking import Client, ResourceClient
 from kcpctl.client.client import AsyncClient, ClientOptions
 from kcpctl.client.config import ClientConfig, ExecPlugin, Impersonation
+from kcpctl.client.conflicts import retry_on_conflict, retry_on_conflict_async
 from kcpctl.client.gate import WriteGate
 from kcpctl.client.kubeconfig import config_from_kubeconfig, load_config
 from kcpctl.client.objects import ItemList, PatchType, RawEvent, RawPage, WatchEvent
@@ -32,4 +33,6 @@ __all__ = [
     "WriteLog",
     "config_from_kubeconfig",
     "load_config",
+    "retry_on_conflict",
+    "retry_on_conflict_async",
 ]

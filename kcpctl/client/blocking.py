@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, overload
 
 from kcpctl.apis.convert import ObjectLike
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import Resource
 from kcpctl.client.client import AsyncClient
-from kcpctl.client.objects import ItemList, PatchType
+from kcpctl.client.following import Condition
+from kcpctl.client.objects import ItemList, PatchType, WatchEvent
 from kcpctl.client.resource import AsyncResourceClient
 from kcpctl.client.transport import Response
 from kcpctl.logicalcluster import ClusterName
@@ -161,6 +162,51 @@ class ResourceClient(Generic[T]):
             )
         )
 
+    def watch_from(
+        self,
+        resource_version: str,
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> Generator[WatchEvent[T], None, None]:
+        """Yield what changes after ``resource_version``, for as long as it is read.
+
+        Close the iterator (``contextlib.closing``) to close the connection.
+        """
+        events = self.aio.watch_from(
+            resource_version,
+            namespace=namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+        )
+
+        async def following() -> WatchEvent[T] | None:
+            return await anext(events, None)
+
+        try:
+            while (event := self._loop.run(following())) is not None:
+                yield event
+        finally:
+            self._loop.run(_close(events))
+
+    def wait_until(
+        self,
+        name: str,
+        *conditions: Condition[T],
+        namespace: str | None = None,
+        timeout_seconds: float | None = None,
+    ) -> T | None:
+        """Wait until an object fulfils ``conditions``, one after the other, and return it.
+
+        They are called on the I/O thread and must not block.
+        """
+        return self._loop.run(
+            self.aio.wait_until(
+                name, *conditions, namespace=namespace, timeout_seconds=timeout_seconds
+            )
+        )
+
     def create(
         self,
         obj: ObjectLike,
@@ -254,3 +300,7 @@ class ResourceClient(Generic[T]):
                 propagation=propagation,
             )
         )
+
+
+async def _close(events: AsyncGenerator[object, None]) -> None:
+    await events.aclose()

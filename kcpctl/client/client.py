@@ -17,7 +17,7 @@ from kcpctl.client.server_warnings import WarningHandler
 from kcpctl.client.transport import Call, Response, Transport
 from kcpctl.errors import CrossWorkspaceAccess, Forbidden, NotFound, UsageError
 from kcpctl.logicalcluster import ROOT, WILDCARD, ClusterName, cluster_of, is_valid_path
-from kcpctl.runtime.clock import Clock
+from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock
 from kcpctl.runtime.metrics import Metrics
 
 __all__ = ["AsyncClient", "ClientOptions"]
@@ -33,9 +33,8 @@ class ClientOptions(TypedDict, total=False):
 
     qps, burst: a token bucket for everything but watches; without qps there is none (RC-22).
     metrics: where to count requests. clock: the time. request_timeout_seconds: of one try
-    (default 30). write_gate: what every request that writes must pass.
-    (default 30). on_warning: is called with the text of each Warning header of the server; without
-    it each text is logged once (RC-19).
+    (default 30). write_gate: what every request that writes must pass. on_warning: is called with
+    the text of each Warning header of the server; without it each text is logged once (RC-19).
     """
 
     qps: float | None
@@ -57,7 +56,7 @@ class AsyncClient:
     and may happen on any thread; everything async belongs on one event loop.
     """
 
-    __slots__ = ("_multi", "_name", "_prefix", "_transport")
+    __slots__ = ("_clock", "_multi", "_name", "_prefix", "_transport")
 
     def __init__(
         self,
@@ -66,8 +65,10 @@ class AsyncClient:
         cluster_name: str,
         prefix: str = "",
         multi_cluster: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._transport = transport
+        self._clock = clock
         self._name = ClusterName(cluster_name)
         self._prefix = prefix
         self._multi = multi_cluster
@@ -92,14 +93,20 @@ class AsyncClient:
             )
         prefix = f"/clusters/{config.cluster}" if config.cluster else ""
         name = cluster_name or config.cluster or ROOT
-        return cls(HttpTransport(config, **options), cluster_name=name, prefix=prefix)
+        clock = options.get("clock", SYSTEM_CLOCK)
+        transport = HttpTransport(config, **options)
+        return cls(transport, cluster_name=name, prefix=prefix, clock=clock)
 
     @classmethod
     def workspaces(cls, config: ClientConfig, **options: Unpack[ClientOptions]) -> Self:
         """Return a client of a server with many logical clusters, bound to all of them."""
         transport = HttpTransport(config, **options)
         return cls(
-            transport, cluster_name=WILDCARD, prefix=f"/clusters/{WILDCARD}", multi_cluster=True
+            transport,
+            cluster_name=WILDCARD,
+            prefix=f"/clusters/{WILDCARD}",
+            multi_cluster=True,
+            clock=options.get("clock", SYSTEM_CLOCK),
         )
 
     @property
@@ -116,6 +123,11 @@ class AsyncClient:
     def is_multi_cluster(self) -> bool:
         """Whether the server has many logical clusters, so that objects name theirs."""
         return self._multi
+
+    @property
+    def clock(self) -> Clock:
+        """What this client waits with."""
+        return self._clock
 
     @property
     def server(self) -> str:
@@ -139,9 +151,7 @@ class AsyncClient:
             return self.wildcard()
         if not is_valid_path(name):
             raise UsageError(f"{name!r} is neither a workspace path nor a logical cluster name")
-        return AsyncClient(
-            self._transport, cluster_name=name, prefix=f"/clusters/{name}", multi_cluster=True
-        )
+        return self._bound_to(name)
 
     def wildcard(self) -> AsyncClient:
         """Return a client bound to all logical clusters."""
@@ -149,9 +159,15 @@ class AsyncClient:
             raise CrossWorkspaceAccess(
                 f"this client reaches {self._name!r} only ({self.url}), not all logical clusters"
             )
-        prefix = f"/clusters/{WILDCARD}"
+        return self._bound_to(WILDCARD)
+
+    def _bound_to(self, name: str) -> AsyncClient:
         return AsyncClient(
-            self._transport, cluster_name=WILDCARD, prefix=prefix, multi_cluster=True
+            self._transport,
+            cluster_name=name,
+            prefix=f"/clusters/{name}",
+            multi_cluster=True,
+            clock=self._clock,
         )
 
     @overload

@@ -120,6 +120,8 @@ class HttpTransport:
                 yield b""
                 async for chunk in response.content.iter_any():
                     yield chunk
+                    # A quiet stream does not hold what came last.
+                    del chunk
         except _FAILURES as error:
             raise self._failure(error, call, self._total_seconds(call)) from error
         finally:
@@ -139,7 +141,7 @@ class HttpTransport:
             # RC-04: the timeout starts after the wait.
             waited_seconds = await self._unless_closed(self._limiter.acquire())
             self._metrics.waited(call.method, waited_seconds)
-        response = await self._open(call)
+        response = await self._open(call, endless=False)
         try:
             with self._in_flight.reading(response):
                 body = await response.read()
@@ -161,12 +163,16 @@ class HttpTransport:
     async def _pause(self, seconds: float) -> None:
         await self._unless_closed(self._clock.asleep(seconds))
 
-    async def _open(self, call: Call) -> aiohttp.ClientResponse:
-        """Return a response below 300 whose body is not read yet; one refusal is mended."""
+    async def _open(self, call: Call, *, endless: bool = True) -> aiohttp.ClientResponse:
+        """Return a response below 300 whose body is not read yet; one refusal is mended.
+
+        A body that is not ``endless`` must not pause for longer than a request may take, however
+        long all of it may.
+        """
         credential = await self._unless_closed(self._credentials.current())
         material = self._files.material
         try:
-            return await self._open_as(call, credential)
+            return await self._open_as(call, credential, endless)
         except _REFUSED as error:
             self._files.check()
             mended = self._files.material != material
@@ -179,7 +185,8 @@ class HttpTransport:
             # Servers that refuse a certificate may hang up before they could say so.
             self._files.check()
             raise
-        return await self._open_as(call, await self._unless_closed(self._credentials.current()))
+        credential = await self._unless_closed(self._credentials.current())
+        return await self._open_as(call, credential, endless)
 
     async def _keep_renewed(self) -> None:
         """Look for new certificates every minute, and have open streams use them."""
@@ -197,13 +204,15 @@ class HttpTransport:
             if isinstance(context, ssl.SSLContext):
                 self._in_flight.renew(context)
 
-    async def _open_as(self, call: Call, credential: Credential) -> aiohttp.ClientResponse:
+    async def _open_as(
+        self, call: Call, credential: Credential, endless: bool
+    ) -> aiohttp.ClientResponse:
         started, code = self._clock.monotonic(), None
         if self._gate is not None:
             self._gate.check(call.method, self._describe(call))
         try:
             async with self._in_flight.waiting(self._opening_seconds(call)):
-                response = await self._send(call, credential)
+                response = await self._send(call, credential, endless)
                 code = response.status
                 self._hear(response)
                 if code < 300:
@@ -215,7 +224,9 @@ class HttpTransport:
             self._metrics.answered(call.method, code, self._clock.monotonic() - started)
         raise api_error(code, response.headers, body, self._describe(call))
 
-    async def _send(self, call: Call, credential: Credential) -> aiohttp.ClientResponse:
+    async def _send(
+        self, call: Call, credential: Credential, endless: bool
+    ) -> aiohttp.ClientResponse:
         headers = self._headers.copy()
         headers["Accept"] = call.accept
         if call.body is not None:
@@ -232,7 +243,9 @@ class HttpTransport:
             proxy=self._config.proxy_url or None,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(
-                total=self._total_seconds(call), sock_connect=_CONNECT_SECONDS
+                total=self._total_seconds(call),
+                sock_connect=_CONNECT_SECONDS,
+                sock_read=None if endless else self._timeout_seconds,
             ),
         )
 

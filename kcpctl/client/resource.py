@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar, Unpack
@@ -11,6 +12,7 @@ import msgspec
 from kcpctl.apis.convert import ObjectLike, decode, to_unstructured
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import Resource
+from kcpctl.client.following import Condition, follow, until
 from kcpctl.client.objects import (
     ItemList,
     PatchType,
@@ -23,7 +25,7 @@ from kcpctl.client.objects import (
 from kcpctl.client.paging import each_page, list_all
 from kcpctl.client.watch import batches, events
 from kcpctl.client.writes import note_write
-from kcpctl.errors import CrossWorkspaceAccess, TransportError, UsageError
+from kcpctl.errors import ConditionTimeout, CrossWorkspaceAccess, TransportError, UsageError
 from kcpctl.logicalcluster import CLUSTER_ANNOTATION
 
 if TYPE_CHECKING:
@@ -285,6 +287,71 @@ class AsyncResourceClient(Generic[T]):
         async with aclosing(raw):
             async for event in raw:
                 yield WatchEvent(event.type, self._decoded(bytes(event.object)))
+
+    async def watch_from(
+        self,
+        resource_version: str,
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> AsyncGenerator[WatchEvent[T], None]:
+        """Yield what changes after ``resource_version``, for as long as it is read.
+
+        The watch is opened again at the last version whenever it ends or breaks, at most once a
+        second and when the server lets us, so that nothing is missed and nothing comes twice
+        (RW-02). Raises Gone when the version has expired, Unauthorized and Forbidden, and
+        UsageError for a version that is none (RW-01).
+        """
+
+        def watch(version: str) -> AsyncGenerator[RawEvent, None]:
+            return self.watch_raw(
+                namespace=namespace,
+                resource_version=version,
+                label_selector=label_selector,
+                field_selector=field_selector,
+            )
+
+        followed = follow(watch, resource_version, clock=self._client.clock)
+        async with aclosing(followed):
+            async for event in followed:
+                yield WatchEvent(event.type, self._decoded(bytes(event.object)))
+
+    async def wait_until(
+        self,
+        name: str,
+        *conditions: Condition[T],
+        namespace: str | None = None,
+        timeout_seconds: float | None = None,
+    ) -> T | None:
+        """Wait until an object fulfils ``conditions``, one after the other, and return it.
+
+        Each is called with the object as it is, None while there is none, at once and after every
+        change; one state may fulfil several. What a condition raises is raised. The object is read
+        once and then watched. When it is gone at the end its last state is returned, None if there
+        never was one. Raises ConditionTimeout, and what a list or :meth:`watch_from` raises, but
+        an expired version is only read again.
+        """
+        self._object_path(name, namespace, "wait_until")
+        selector = f"metadata.name={name}"
+
+        async def lists() -> ItemList[T]:
+            return await self.list(namespace=namespace, field_selector=selector)
+
+        def changes(version: str) -> AsyncGenerator[WatchEvent[T], None]:
+            return self.watch_from(version, namespace=namespace, field_selector=selector)
+
+        try:
+            async with asyncio.timeout(timeout_seconds) as limit:
+                return await until(lists, changes, conditions)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            where = f"{namespace}/{name}" if namespace else name
+            raise ConditionTimeout(
+                f"{self.resource.kind} {where} of {self._client.url} did not become what was "
+                f"waited for within {timeout_seconds:g}s"
+            ) from error
 
     def watch_raw(self, **options: Unpack[WatchOptions]) -> AsyncGenerator[RawEvent, None]:
         """Yield events with their objects left as bytes, bookmarks included.

@@ -83,9 +83,13 @@ async def batches(
     async with aclosing(chunks):
         try:
             async for chunk in chunks:
+                is_start = not chunk
                 batch, error = _cut(lines.feed(chunk), description)
-                if batch or not chunk:
+                # A quiet watch must not hold what came last, hundreds of KiB after a large state.
+                del chunk
+                if batch or is_start:
                     yield batch
+                del batch
                 if error is not None:
                     raise error
         except ConnectionRenewed:

@@ -16,6 +16,7 @@ from kcpctl.controller.finalizers import (
     remove_finalizer,
 )
 from kcpctl.controller.mapping import MapFunction, for_owner
+from kcpctl.controller.per_resource import ResourceControllers
 from kcpctl.controller.predicates import (
     AnnotationChanged,
     GenerationChanged,
@@ -39,6 +40,7 @@ __all__ = [
     "Predicate",
     "Reconciler",
     "Request",
+    "ResourceControllers",
     "ResourceVersionChanged",
     "Result",
     "add_finalizer",

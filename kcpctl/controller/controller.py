@@ -147,7 +147,7 @@ class Controller:
         """Call ``callback`` when clusters are removed, to drop what it keeps for keys that belong.
 
         It is given a function that tells whether a key is of those. It may be called from any
-        thread, and more than once; it must not block.
+        thread, the I/O thread included, and more than once.
         """
         self._at_removal.append(callback)
         return self

@@ -258,12 +258,12 @@ class AggregateInformer(Generic[T]):
 
     def show(self, member: _Member[T], obj: CachedObject, *, is_initial: bool) -> None:
         """Take an object that a member has got: for members only."""
-        old = self._store.get(obj.key)
+        old, before = self._store.get(obj.key), self._shown_by.get(obj.key)
         self._shown_by[obj.key] = member
         self._store.put(obj)
         if old is None:
             self._deliveries.add(obj, is_initial=is_initial)
-        elif old.raw != obj.raw:
+        elif before is member or old.raw != obj.raw:
             self._deliveries.update(old, obj)
 
     def shows(self, member: _Member[T], key: str) -> bool:

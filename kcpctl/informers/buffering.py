@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,34 +24,39 @@ _MANY_PENDING: Final = 1024
 
 @dataclass(slots=True)
 class Change:
-    """All that a handler has not heard of one object, as one change.
+    """All that a handler has not heard of one key, as one change.
 
-    From ``before``, which it heard of last, to ``after``; None is: no object. ``last`` is the last
-    state that was known of it.
+    ``before`` is what it heard of last, if there was anything; ``gone`` the last state of that, if
+    it was deleted; ``after`` is what there is now, if anything.
     """
 
+    key: str
     before: CachedObject | None
     after: CachedObject | None
-    last: CachedObject
+    gone: CachedObject | None = None
     is_initial: bool = False
     final_state_unknown: bool = False
 
-    def tell(self, handler: EventHandler) -> None:
-        """Call the handler."""
-        if self.after is None:
-            handler.on_delete(self.last, final_state_unknown=self.final_state_unknown)
-        elif self.before is None:
-            handler.on_add(self.after, is_initial=self.is_initial)
+    def calls(self, handler: EventHandler) -> Iterator[Callable[[], None]]:
+        """Return what to call, in order."""
+        before, after, gone = self.before, self.after, self.gone
+        if gone is not None:
+            yield lambda: handler.on_delete(gone, final_state_unknown=self.final_state_unknown)
+            before = None
+        if after is None:
+            return
+        if before is None:
+            yield lambda: handler.on_add(after, is_initial=self.is_initial)
         else:
-            handler.on_update(self.before, self.after)
+            yield lambda: handler.on_update(before, after)
 
 
 class Backlog:
     """What a handler has not heard yet: one change for each key, in the order of the first.
 
-    Updates collapse to one, from what was heard last to the newest. An object that was added and
-    deleted unheard was never there. One that was deleted and made again is an update, from the last
-    state of the first to the second, which has another uid: as after a list (INF-06). Not
+    Updates collapse to one, from what was heard last to the newest. An object that came and went
+    unheard was never there. One that was deleted and made again is a delete and an add: only an
+    update that the informer itself had to tell so (INF-06) is from one uid to another. Not
     thread-safe.
     """
 
@@ -67,30 +72,33 @@ class Backlog:
         """Note an object that came."""
         change = self._changes.get(obj.key)
         if change is None:
-            self._changes[obj.key] = Change(None, obj, obj, is_initial)
+            self._changes[obj.key] = Change(obj.key, None, obj, is_initial=is_initial)
             self.initial += is_initial
         else:
-            change.after = change.last = obj
+            change.after = obj
 
     def update(self, old: CachedObject, new: CachedObject) -> None:
         """Note an object that changed."""
         change = self._changes.get(new.key)
         if change is None:
-            self._changes[new.key] = Change(old, new, new)
+            self._changes[new.key] = Change(new.key, old, new)
         else:
-            change.after = change.last = new
+            change.after = new
 
     def delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:
         """Note an object that went."""
         change = self._changes.get(obj.key)
         if change is None:
-            change = self._changes[obj.key] = Change(obj, None, obj)
+            self._changes[obj.key] = Change(
+                obj.key, obj, None, obj, final_state_unknown=final_state_unknown
+            )
         elif change.before is None:
             del self._changes[obj.key]
             self.initial -= change.is_initial
-            return
-        change.after, change.last = None, obj
-        change.final_state_unknown = final_state_unknown
+        else:
+            change.after = None
+            if change.gone is None:
+                change.gone, change.final_state_unknown = obj, final_state_unknown
 
     def take(self) -> Change:
         """Return the oldest change, which is the handler's from now on."""
@@ -124,7 +132,7 @@ class Buffer(EventHandler):
         name: str,
         informer: str,
         clock: Clock,
-        on_error: Callable[[CachedObject, BaseException], None],
+        on_error: Callable[[str, BaseException], None],
         on_synced: Callable[[], None],
     ) -> None:
         self._handler = handler
@@ -226,12 +234,15 @@ class Buffer(EventHandler):
             return change
 
     def _tell(self, change: Change) -> None:
-        began = self._clock.monotonic()
-        try:
-            change.tell(self._handler)
-        except BaseException as error:  # noqa: BLE001 - the thread outlives any call
-            self._on_error(change.last, error)
-        self._trace(change, self._clock.monotonic() - began)
+        for call in change.calls(self._handler):
+            if self._closed:
+                return
+            began = self._clock.monotonic()
+            try:
+                call()
+            except BaseException as error:  # noqa: BLE001 - the thread outlives any call
+                self._on_error(change.key, error)
+            self._trace(change.key, self._clock.monotonic() - began)
         if change.is_initial:
             with self._changed:
                 self._telling_initial = False
@@ -239,7 +250,7 @@ class Buffer(EventHandler):
             if self._synced:
                 self._on_synced()
 
-    def _trace(self, change: Change, seconds: float) -> None:
+    def _trace(self, key: str, seconds: float) -> None:
         pending = len(self._backlog)
         if seconds > _SLOW_SECONDS and pending > _MANY_PENDING and not self._complained:
             self._complained = True
@@ -247,7 +258,7 @@ class Buffer(EventHandler):
                 "Event handler is slow",
                 informer=self._informer,
                 handler=self._name,
-                key=change.last.key,
+                key=key,
                 seconds=round(seconds, 3),
                 pending=pending,
             )

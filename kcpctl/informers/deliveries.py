@@ -173,7 +173,7 @@ class Deliveries:
                 name=name,
                 informer=self._informer,
                 clock=self._clock,
-                on_error=lambda obj, error: self._failed(name, obj, error),
+                on_error=lambda key, error: self._failed(name, key, error),
                 on_synced=self._notify_waiters,
             )
         return Delivery(
@@ -209,7 +209,7 @@ class Deliveries:
         with self.lock:
             delivery.live = False
             self._there = self._there.minus(delivery)
-            self._forget_pending(delivery)
+            self._measure_no_more(delivery)
             self._changed.notify_all()
             on_io_thread = threading.get_ident() == self._io_thread
         if delivery.buffer is not None:
@@ -253,7 +253,7 @@ class Deliveries:
             self._ended = True
             there, self._there = self._there, Audience()
             for delivery in there:
-                self._forget_pending(delivery)
+                self._measure_no_more(delivery)
             self._changed.notify_all()
         buffers = [delivery.buffer for delivery in there if delivery.buffer is not None]
         for buffer in buffers:
@@ -292,7 +292,7 @@ class Deliveries:
                     try:
                         delivery.handler.on_add(obj, is_initial=is_initial)
                     except Exception as error:  # noqa: BLE001 - see _failed
-                        self._failed(delivery.name, obj, error)
+                        self._failed(delivery.name, obj.key, error)
 
     def update(self, old: CachedObject, new: CachedObject, there: Audience | None = None) -> None:
         """Tell of an object that changed."""
@@ -302,7 +302,7 @@ class Deliveries:
                     try:
                         delivery.handler.on_update(old, new)
                     except Exception as error:  # noqa: BLE001 - see _failed
-                        self._failed(delivery.name, new, error)
+                        self._failed(delivery.name, new.key, error)
 
     def delete(
         self,
@@ -318,7 +318,7 @@ class Deliveries:
                     try:
                         delivery.handler.on_delete(obj, final_state_unknown=final_state_unknown)
                     except Exception as error:  # noqa: BLE001 - see _failed
-                        self._failed(delivery.name, obj, error)
+                        self._failed(delivery.name, obj.key, error)
 
     def due(self) -> Audience | None:
         """Return the handlers that want a resync now, and note that they get it (INF-38)."""
@@ -348,33 +348,25 @@ class Deliveries:
         return period
 
     def _measure(self, delivery: Delivery) -> None:
-        name = delivery.name
         if delivery.buffer is not None and self._io_thread is not None:
-            self._metrics.bind_pending(name, lambda: self._pending(name))
+            self._metrics.bind_pending(delivery.name, delivery.buffer.__len__)
 
-    def _forget_pending(self, delivery: Delivery) -> None:
-        """Remove the gauge of a handler, unless another of that name is there."""
-        if delivery.buffer is not None and not self._buffers(delivery.name):
-            self._metrics.unbind_pending(delivery.name)
-
-    def _pending(self, name: str) -> float:
-        return sum(len(buffer) for buffer in self._buffers(name))
-
-    def _buffers(self, name: str) -> list[Buffer]:
-        return [one.buffer for one in self._there if one.buffer is not None and one.name == name]
+    def _measure_no_more(self, delivery: Delivery) -> None:
+        if delivery.buffer is not None:
+            self._metrics.unbind_pending(delivery.name, delivery.buffer.__len__)
 
     def _notify_waiters(self) -> None:
         with self.lock:
             self._changed.notify_all()
 
-    def _failed(self, name: str, obj: CachedObject, error: BaseException) -> None:
+    def _failed(self, name: str, key: str, error: BaseException) -> None:
         """A handler that raises hurts nobody else, and does not stay unsynced (fixes INF-16)."""
         self._metrics.count("informer_handler_errors_total")
         _log.error(
             "Event handler failed",
             informer=self._informer,
             handler=name,
-            key=obj.key,
+            key=key,
             exc_info=error,
         )
 

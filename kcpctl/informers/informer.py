@@ -333,8 +333,10 @@ class SharedInformer(Generic[T]):
             with self._deliveries.lock:
                 self._state = _State.STOPPED
             self._metrics.unbind()
-            await tasks.close()
-            await self._deliveries.end()
+            try:
+                await tasks.close()
+            finally:
+                await self._deliveries.end()
 
     async def _resync(self, check_seconds: float) -> None:
         reflector = self._reflector

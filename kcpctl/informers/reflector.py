@@ -376,6 +376,8 @@ class Reflector:
                     async for batch in stream:
                         reading.opened = True
                         self._handle(reading, dog, batch)
+                        # A quiet watch does not hold what came last.
+                        del batch
                         if reading.complete is not None:
                             await turn.aclose()
                             await self._check(*reading.complete)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from kcpctl.informers.indexes import (
     CLUSTER_AND_NAMESPACE_INDEX,
     CLUSTER_INDEX,
@@ -49,6 +51,9 @@ class Store:
             key = obj.key
             old = self._objects.get(key)
             self._objects[key] = obj
+            if old is not None:
+                # What the dictionaries have as their key must not be in memory twice.
+                msgspec.structs.force_setattr(obj, "key", old.key)
             for index in self._indexes.values() if old is None else self._functions:
                 index.put(old, obj)
 

@@ -39,6 +39,9 @@ class Factory(Protocol):
     def waiting_for(self) -> list[str]:
         """The informers that have no complete initial list yet."""
 
+    def remove(self, cluster: str) -> None:
+        """Forget a logical cluster, with deletes delivered; at once on the I/O thread."""
+
     def close(self) -> None:
         """Stop everything."""
 
@@ -148,6 +151,28 @@ class Manager:
         if any(other.name == controller.name for other in self._controllers):
             raise ValueError(f"there is a controller named {controller.name!r} already")
         self._controllers.append(controller)
+
+    def remove(self, cluster: str) -> None:
+        """End all that there is of a logical cluster that is gone; once more does nothing.
+
+        First its objects leave the informers of all factories, with deletes delivered, then its
+        keys the controllers (see :meth:`Controller.remove`): when this returns both have happened.
+        May be called from any thread, the I/O thread included. What a server still sends of the
+        cluster afterwards is new.
+        """
+        if self.io_loop.on_loop_thread:
+            self._remove(cluster)
+        else:
+            self.io_loop.run(self._remove_on_loop(cluster))
+
+    async def _remove_on_loop(self, cluster: str) -> None:
+        self._remove(cluster)
+
+    def _remove(self, cluster: str) -> None:
+        for factory in self._factories:
+            factory.remove(cluster)
+        for controller in self._controllers:
+            controller.remove(cluster)
 
     def add_factory(self, factory: Factory) -> None:
         """Start and stop an informer factory with the manager."""

@@ -113,14 +113,11 @@ async def run_program(
     )
     try:
         output, errors = await process.communicate()
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        raise
     finally:
-        # There is no public way to close the pipes that a grandchild still holds.
+        # Kills it if it runs, and closes the pipes, which children of its own may keep open. There
+        # is no public way to do the latter.
         process._transport.close()  # type: ignore[attr-defined]
+        await process.wait()
     assert process.returncode is not None
     return process.returncode, output, errors or b""
 

@@ -7,15 +7,17 @@ import tempfile
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
+from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import WORKSPACES
 from kcpctl.client import AsyncClient, Client, ClientConfig, load_config
 from kcpctl.embedded.process import ControlPlaneProcess
 from kcpctl.runtime.ioloop import IOLoop
-from kcpctl.testing.waiting import eventually
 
 __all__ = ["ControlPlane"]
+
+_WORKSPACE_SECONDS: Final = 15.0
 
 
 class ControlPlane:
@@ -75,12 +77,12 @@ class ControlPlane:
             {"apiVersion": WORKSPACES.api_version, "kind": "Workspace", "metadata": {"name": name}}
         )
 
-        def ready() -> str:
-            found = workspaces.get(name)
-            phase = found.get("status", {}).get("phase")
-            return found["spec"]["cluster"] if phase == "Ready" else ""
+        def is_ready(found: Unstructured | None) -> bool:
+            return found is not None and found.get("status", {}).get("phase") == "Ready"
 
-        return self.all_clusters.cluster(eventually(ready))
+        made = workspaces.wait_until(name, is_ready, timeout_seconds=_WORKSPACE_SECONDS)
+        assert made is not None
+        return self.all_clusters.cluster(made["spec"]["cluster"])
 
     def start(self) -> Self:
         """Start it and wait until it serves; if it does not, end it and raise the reason."""

@@ -7,11 +7,13 @@ import json
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from kcpctl.runtime import TaskSet
 
 __all__ = ["Received", "Reply", "ScriptedServer", "status_body", "watch_line"]
 
@@ -46,16 +48,17 @@ class Reply:
     """What one request gets.
 
     ``body`` is bytes or JSON data, sent with its length; with ``chunks`` the answer is chunked
-    instead, each written on its own, as a watch does it. ``ending``: ``end`` finishes the answer
-    in order; ``cut`` closes the connection without finishing it; ``reset`` does so with a TCP
-    reset; ``hang`` sends no more until the client closes. ``status=0`` sends nothing at all
-    before the ending. ``truncate`` promises that many bytes more than are sent.
+    instead, each written on its own, as a watch does it; given as an iterator they may come as
+    slowly as it likes, until the client closes. ``ending``: ``end`` finishes the answer in order;
+    ``cut`` closes the connection without finishing it; ``reset`` does so with a TCP reset; ``hang``
+    sends no more until the client closes. ``status=0`` sends nothing at all before the ending.
+    ``truncate`` promises that many bytes more than are sent, or fewer.
     """
 
     body: bytes | Mapping[str, Any] | Sequence[Any] = b""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    chunks: Sequence[bytes] | None = None
+    chunks: Sequence[bytes] | AsyncIterable[bytes] | None = None
     ending: Ending = "end"
     truncate: int = 0
 
@@ -98,6 +101,7 @@ class ScriptedServer:
         self._server: asyncio.Server | None = None
         self._port = 0
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._playing = TaskSet("scripted server")
         self._writers: set[asyncio.StreamWriter] = set()
         self._changed = asyncio.Condition()
         self._holds = False
@@ -176,7 +180,12 @@ class ScriptedServer:
             while (request := await _read_request(reader, _peer(writer))) is not None:
                 self.received.append(request)
                 await self._notify()
-                if not await _send(self._answer(request), reader, writer):
+                reply = self._answer(request)
+                if isinstance(reply.chunks, AsyncIterable):
+                    goes_on = await self._play(reply, reply.chunks, reader, writer)
+                else:
+                    goes_on = await _send(reply, reader, writer)
+                if not goes_on:
                     break
         except (OSError, EOFError):
             pass
@@ -188,6 +197,36 @@ class ScriptedServer:
             self._tasks.discard(task)
             self._writers.discard(writer)
             await self._notify()
+
+    async def _play(
+        self,
+        reply: Reply,
+        chunks: AsyncIterable[bytes],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> bool:
+        """Write chunks as they come, until they end or the client goes away."""
+
+        async def write() -> None:
+            async for chunk in chunks:
+                _write_chunk(chunk, writer)
+                await writer.drain()
+
+        _write_head_and_body(reply, writer)
+        writing = self._playing.spawn(write(), name="chunks")
+        leaving = self._playing.spawn(reader.read(), name="client")
+        try:
+            await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not writing.done():
+                return False
+            writing.result()
+            if reply.ending == "hang":
+                await asyncio.wait({leaving})
+        finally:
+            writing.cancel()
+            leaving.cancel()
+            await asyncio.wait({writing, leaving})
+        return await _end(reply, writer)
 
     def _answer(self, request: Received) -> Reply:
         answers = self._script.get((request.method, request.path))
@@ -234,19 +273,30 @@ async def _send(reply: Reply, reader: asyncio.StreamReader, writer: asyncio.Stre
     """Write the reply; whether the connection goes on."""
     if reply.status:
         _write_head_and_body(reply, writer)
+        assert not isinstance(reply.chunks, AsyncIterable), "those are played"
         for chunk in reply.chunks or ():
-            writer.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+            _write_chunk(chunk, writer)
             await writer.drain()
-        if reply.chunks is not None and reply.ending == "end":
-            writer.write(b"0\r\n\r\n")
-        await writer.drain()
     if reply.ending == "hang":
+        await writer.drain()
         await reader.read()
+    return await _end(reply, writer)
+
+
+def _write_chunk(chunk: bytes, writer: asyncio.StreamWriter) -> None:
+    writer.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+
+
+async def _end(reply: Reply, writer: asyncio.StreamWriter) -> bool:
+    if reply.chunks is not None and reply.status and reply.ending == "end":
+        writer.write(b"0\r\n\r\n")
+    await writer.drain()
+    if reply.ending == "hang":
         return False
     if reply.ending == "reset":
         _abort_with_reset(writer)
         return False
-    if reply.ending == "cut" or reply.truncate:
+    if reply.ending == "cut" or reply.truncate > 0:
         writer.close()
         return False
     return True

@@ -45,10 +45,11 @@ class DelayingQueue(WorkQueue[K]):
                 self._metrics.retries += 1
             if priority is None:
                 priority = self._processing_priority.get(key, 0)
-            if seconds <= 0:
+            if seconds > 0:
+                if self._waiting.schedule(key, self._monotonic() + seconds, priority):
+                    self._wake_timekeeper()
+            else:  # NaN as well: early is better than never
                 self._enqueue(key, self._cancel(key, priority))
-            elif self._waiting.schedule(key, self._monotonic() + seconds, priority):
-                self._wake_timekeeper()
             return True
         finally:
             self._leave(None)

@@ -14,30 +14,23 @@ __all__ = ["Fair"]
 
 @final
 class _Cluster:
-    """The keys of one cluster, its place in the round, its turn and its workers.
+    """The keys of a cluster that has, or had since it last had none, more than one.
 
-    It is ``in_round`` exactly while it has keys and a worker left. ``credit`` is what remains of
-    its turn; without weights a turn is one key, and it stays 0.
-
-    As long as all its keys have one priority, ``level``, they stand in a plain line, which is
-    cheaper; from the first other one on they are ``ranked``, and there is no level. ``running``
-    is how many workers have its keys, counted only where there is a limit.
+    As long as all of them have one priority, ``level``, they stand in a plain line, which is
+    cheaper; from the first other one on they are ``ranked``, and there is no level. ``credit`` is
+    what remains of the cluster's turn; without weights a turn is one key, and it stays 0.
     """
 
-    __slots__ = ("credit", "in_round", "level", "line", "name", "ranked", "running")
+    __slots__ = ("credit", "level", "line", "name", "ranked")
 
-    def __init__(self, name: str, level: int) -> None:
+    def __init__(self, name: str, key: str, priority: int) -> None:
         self.name = name
-        self.in_round = True
-        self.level: int | None = level
-        self.line: deque[str] = deque()
+        self.level: int | None = priority
+        self.line = deque((key,))
         self.ranked: Priority[str] | None = None
         self.credit = 0
-        self.running = 0
 
     def push(self, key: str, priority: int) -> None:
-        if self.ranked is None and not self.line:
-            self.level = priority
         if priority == self.level:
             self.line.append(key)
         else:
@@ -47,13 +40,8 @@ class _Cluster:
         if self.level is None or priority > self.level:
             self._rank().touch(key, priority)
 
-    def clear(self) -> list[str]:
-        """Drop all keys and return them."""
-        if self.ranked is not None:
-            return self.ranked.remove_cluster(self.name)
-        dropped = list(self.line)
-        self.line.clear()
-        return dropped
+    def keys(self) -> list[str]:
+        return list(self.line) if self.ranked is None else self.ranked.remove_cluster(self.name)
 
     def _rank(self) -> Priority[str]:
         if self.ranked is None:
@@ -94,17 +82,17 @@ class Fair(Ordering[str]):
             raise ValueError(f"max_per_cluster must be 1 or more, not {max_per_cluster}")
         self._max_per_cluster = max_per_cluster
         self._counts = bool(weights) or max_per_cluster is not None
-        # A cluster that has a single key of priority 0, and nothing is counted, has no record but
-        # that key: making one would cost more than all the rest, and most clusters are quiet.
-        self._clusters: dict[str, _Cluster | str] = {}
-        # Those that may be served, next one first: by name when it joined with a single key.
+        # The clusters that have keys. A single key is there with its priority: a record would cost
+        # more time than all the rest, and ten times the memory, and most clusters are quiet.
+        self._clusters: dict[str, _Cluster | tuple[str, int]] = {}
+        # Those of them that have a worker left, next one first: by name, or from their first turn
+        # with several keys on by their record.
         self._round: deque[_Cluster | str] = deque()
+        # How many workers have a cluster's keys; counted only where there is a limit.
+        self._running: dict[str, int] = {}
 
     def limit(self, max_per_cluster: int) -> None:
         """Set the limit before the first key is handed out; see :meth:`WorkQueue.arrange`."""
-        for name, cluster in self._clusters.items():
-            if isinstance(cluster, str):
-                self._record(name, cluster)
         self._max_per_cluster = max_per_cluster
         self._counts = True
 
@@ -113,17 +101,12 @@ class Fair(Ordering[str]):
         name = key.rpartition("|")[0]
         cluster = self._clusters.get(name)
         if cluster is None:
-            if priority == 0 and not self._counts:
-                self._clusters[name] = key
+            self._clusters[name] = (key, priority)
+            if not self._running or self._running.get(name) != self._max_per_cluster:
                 self._round.append(name)
-                return
-            cluster = self._clusters[name] = _Cluster(name, priority)
-            self._round.append(cluster)
-        elif type(cluster) is not _Cluster:
-            cluster = self._record(name, cluster)
-        elif not cluster.in_round and cluster.running != self._max_per_cluster:
-            cluster.in_round = True
-            self._round.append(cluster)
+            return
+        if type(cluster) is not _Cluster:
+            cluster = self._clusters[name] = _Cluster(name, *cluster)
         if priority == cluster.level:
             cluster.line.append(key)
         else:
@@ -133,27 +116,29 @@ class Fair(Ordering[str]):
         """Raise a key within its cluster."""
         name = key.rpartition("|")[0]
         cluster = self._clusters[name]
-        if type(cluster) is not _Cluster:
-            if priority <= 0:
-                return
-            cluster = self._record(name, cluster)
-        cluster.touch(key, priority)
+        if type(cluster) is _Cluster:
+            cluster.touch(key, priority)
+        elif priority > cluster[1]:
+            self._clusters[name] = (key, priority)
 
     def pop(self) -> str:
         """Remove and return the next key of the cluster whose turn it is."""
         cluster = self._round.popleft()
         if type(cluster) is not _Cluster:
-            name, cluster = cluster, self._clusters[cluster]
-            if type(cluster) is not _Cluster:
-                del self._clusters[name]
-                return cluster
+            held = self._clusters[cluster]
+            if type(held) is not _Cluster:
+                del self._clusters[cluster]
+                if self._max_per_cluster is not None:
+                    self._running[cluster] = self._running.get(cluster, 0) + 1
+                return held[0]
+            cluster = held
         key = cluster.line.popleft() if cluster.ranked is None else cluster.ranked.pop()
         if self._counts:
             self._count(cluster)
         elif cluster.line or cluster:
             self._round.append(cluster)
         else:
-            self._end_turn(cluster)
+            del self._clusters[cluster.name]
         return key
 
     def can_pop(self) -> bool:
@@ -164,61 +149,42 @@ class Fair(Ordering[str]):
         """Give the cluster a worker back; it goes on with its turn if that was not over."""
         if self._max_per_cluster is None:
             return
-        cluster = self._clusters[key.rpartition("|")[0]]
-        assert isinstance(cluster, _Cluster)
-        cluster.running -= 1
-        if cluster.in_round:
+        name = key.rpartition("|")[0]
+        running = self._running.pop(name)
+        if running > 1:
+            self._running[name] = running - 1
+        if running != self._max_per_cluster or (cluster := self._clusters.get(name)) is None:
             return
-        if not cluster:
-            self._end_turn(cluster)
-            return
-        cluster.in_round = True
-        if cluster.credit:
+        if type(cluster) is _Cluster and cluster.credit:
             self._round.appendleft(cluster)
         else:
-            self._round.append(cluster)
+            self._round.append(name)
 
     def remove_cluster(self, name: str) -> list[str]:
         """Drop a cluster's keys; takes time by their number, and by that of the clusters."""
-        cluster = self._clusters.get(name)
+        cluster = self._clusters.pop(name, None)
         if cluster is None:
             return []
-        if isinstance(cluster, str):
-            del self._clusters[name]
-            self._round.remove(name)
-            return [cluster]
-        dropped = cluster.clear()
-        if cluster.in_round:
-            self._round.remove(name if name in self._round else cluster)
-        self._end_turn(cluster)
-        return dropped
-
-    def _record(self, name: str, key: str) -> _Cluster:
-        """Make the record of a cluster that had a single key so far."""
-        cluster = self._clusters[name] = _Cluster(name, 0)
-        cluster.line.append(key)
-        return cluster
+        if not self._running or self._running.get(name) != self._max_per_cluster:
+            if isinstance(cluster, _Cluster) and cluster in self._round:
+                self._round.remove(cluster)
+            else:
+                self._round.remove(name)
+        return cluster.keys() if isinstance(cluster, _Cluster) else [cluster[0]]
 
     def _count(self, cluster: _Cluster) -> None:
-        """Note that a worker has a key of the cluster whose turn it was, and who is next."""
+        """Note that the cluster had its turn, or a part of it, and where it stands now."""
+        running = 0
+        if self._max_per_cluster is not None:
+            running = self._running[cluster.name] = self._running.get(cluster.name, 0) + 1
         if self._weights:
             cluster.credit = (cluster.credit or self._weights.get(cluster.name, 1)) - 1
-        if self._max_per_cluster is not None:
-            cluster.running += 1
         if not cluster:
-            self._end_turn(cluster)
-        elif cluster.running == self._max_per_cluster:
-            cluster.in_round = False
+            # What is left of the turn is lost: the next key begins a new one, at the end.
+            del self._clusters[cluster.name]
+        elif running == self._max_per_cluster:
+            pass  # until a worker is done
         elif cluster.credit:
             self._round.appendleft(cluster)
         else:
             self._round.append(cluster)
-
-    def _end_turn(self, cluster: _Cluster) -> None:
-        """Forget a cluster that has no key left, unless its workers still run."""
-        # What is left of the turn is lost: the next key begins a new one, at the end.
-        cluster.credit = 0
-        cluster.in_round = False
-        cluster.ranked = None
-        if not cluster.running:
-            del self._clusters[cluster.name]

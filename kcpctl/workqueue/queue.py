@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, ShortLock
 from kcpctl.workqueue.errors import ShutDown
@@ -16,6 +16,9 @@ from kcpctl.workqueue.waiting import WaitingKeys
 __all__ = ["WorkQueue"]
 
 K = TypeVar("K", bound=Hashable)
+
+# Who sleeps looks up now and then: the operating system takes no wait until the end of time.
+_LONGEST_SLEEP_SECONDS: Final = 3600.0
 
 
 class WorkQueue(Generic[K]):
@@ -73,8 +76,13 @@ class WorkQueue(Generic[K]):
         self._removed: set[K] = set()
         self._waiting: WaitingKeys[K] = WaitingKeys()
         self._shutting_down = False
-        self._draining = False
+        # How often shut_down was called: each call releases the drains that had begun.
+        self._shut_downs = 0
+        # The metrics' logs of durations, at hand.
+        self._waits: list[float] = []
+        self._works: list[float] = []
         if metrics is not None:
+            self._waits, self._works = metrics.waits.log, metrics.works.log
             metrics.bind(self._lock, self._gauges)
 
     def add(self, key: K, priority: int = 0) -> None:
@@ -118,7 +126,7 @@ class WorkQueue(Generic[K]):
                     self._processing[key] = now
                     since = self._dirty.pop(key)
                     if self._metrics is not None:
-                        self._metrics.waits.log.append(now - since)
+                        self._waits.append(now - since)
                     if self._dirty_priority and (priority := self._dirty_priority.pop(key, 0)):
                         self._processing_priority[key] = priority
                     return key
@@ -145,9 +153,8 @@ class WorkQueue(Generic[K]):
             if self._processing_priority:
                 self._processing_priority.pop(key, None)
             if self._metrics is not None:
-                log = self._metrics.works.log
-                log.append(self._monotonic() - since)
-                if len(log) >= FOLDED_AT:
+                self._works.append(self._monotonic() - since)
+                if len(self._works) >= FOLDED_AT:
                     self._metrics.fold()
             if self._removed:
                 self._removed.discard(key)
@@ -195,14 +202,14 @@ class WorkQueue(Generic[K]):
     def __len__(self) -> int:
         """Return how many keys are ready: not processing, not waiting for their time (WQ-17)."""
         with self._lock:
-            self._promote_and_wake()
+            self._promote(self._monotonic())
             return self._ready()
 
     def snapshot(self) -> QueueSnapshot[K]:
         """Return what is queued, waiting and processing right now."""
         with self._lock:
-            self._promote_and_wake()
             now = self._monotonic()
+            self._promote(now)
             return QueueSnapshot(
                 queued={key: now - since for key, since in self._dirty.items()},
                 waiting={key: due - now for key, due in self._waiting.times().items()},
@@ -220,7 +227,7 @@ class WorkQueue(Generic[K]):
         Wakes all getters, does not wait for workers, and releases a blocked drain (WQ-10, WQ-13).
         """
         with self._lock:
-            self._draining = False
+            self._shut_downs += 1
             self._begin_shutdown()
             self._drainers.notify_all()
 
@@ -231,14 +238,14 @@ class WorkQueue(Generic[K]):
         :meth:`shut_down` was called meanwhile (decision 14, fixes WQ-11 and WQ-24).
         """
         with self._lock:
-            self._draining = True
             self._begin_shutdown()
+            shut_downs = self._shut_downs
             deadline = None
             if timeout_seconds is not None:
                 deadline = self._monotonic() + timeout_seconds
             while self._dirty or self._processing:
                 left = None if deadline is None else deadline - self._monotonic()
-                if not self._draining or (left is not None and left <= 0):
+                if self._shut_downs != shut_downs or (left is not None and left <= 0):
                     return False
                 self._clock.wait(self._drainers, left)
             return True
@@ -257,15 +264,16 @@ class WorkQueue(Generic[K]):
             if key not in self._processing:
                 self._ordering.touch(key, priority)
             return
+        if key not in self._processing:
+            # First, so that a key that the ordering refuses (Fair wants strings) leaves no trace.
+            self._ordering.push(key, priority)
+            if self._sleepers:
+                self._wake_getter()
         self._dirty[key] = self._monotonic()
         if priority:
             self._dirty_priority[key] = priority
         if self._metrics is not None:
             self._metrics.adds += 1
-        if key not in self._processing:
-            self._ordering.push(key, priority)
-            if self._sleepers:
-                self._wake_getter()
 
     def _ready(self) -> int:
         return len(self._dirty) - sum(key in self._dirty for key in self._processing)
@@ -276,10 +284,6 @@ class WorkQueue(Generic[K]):
             self._enqueue(key, priority)
         return self._waiting.next_due()
 
-    def _promote_and_wake(self) -> None:
-        self._promote(self._monotonic())
-        self._pass_on()
-
     def _wait(self, due: float | None, now: float, deadline: float | None) -> None:
         """Sleep until woken, or raise when there is nothing to sleep for any more.
 
@@ -287,7 +291,7 @@ class WorkQueue(Generic[K]):
         """
         if self._shutting_down and not self._ready():
             raise ShutDown(f"work queue {self.name!r} is shut down")
-        left = None if deadline is None else deadline - now
+        left = None if deadline is None else min(deadline - now, _LONGEST_SLEEP_SECONDS)
         if left is not None and left <= 0:
             raise TimeoutError(f"no key in work queue {self.name!r} in time")
         self._sleepers += 1
@@ -297,8 +301,8 @@ class WorkQueue(Generic[K]):
                 return
             self._keeping_time = True
             try:
-                due_in = due - now
-                self._clock.wait(self._timekeeper, due_in if left is None else min(due_in, left))
+                longest = _LONGEST_SLEEP_SECONDS if left is None else left
+                self._clock.wait(self._timekeeper, min(due - now, longest))
             finally:
                 self._keeping_time = False
         finally:

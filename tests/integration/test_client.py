@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from kcpctl.apis.resource import CLUSTER_ROLES, CONFIG_MAPS, NAMESPACES
-from kcpctl.client import AsyncClient, ClientConfig, Impersonation
+from kcpctl.client import AsyncClient, ClientConfig, Impersonation, http
 from kcpctl.errors import (
     ApiError,
     ConnectionRefused,
@@ -90,6 +92,7 @@ async def failure(client: AsyncClient) -> Exception:
 async def test_a_refused_connection_is_said_and_not_retried_rc_10(
     server: ScriptedServer, client: AsyncClient, clock: ImpatientClock
 ) -> None:
+    """RC-10."""
     await server.stop()
     error = await failure(client)
     assert isinstance(error, ConnectionRefused)
@@ -122,15 +125,18 @@ async def test_a_server_that_does_not_answer_times_out(server: ScriptedServer) -
 
 
 async def test_a_body_that_does_not_come_times_out(server: ScriptedServer) -> None:
+    """RC-23: and its connection is not used again."""
     server.on("GET", ONE, Reply(chunks=[b"{"], ending="hang"))
     client = AsyncClient.plain(ClientConfig(server=server.url), request_timeout_seconds=0.05)
     assert isinstance(await failure(client), TransportTimeout)
+    await server.until(lambda: server.live_connections == 0)
     await client.close()
 
 
 async def test_a_cancelled_request_closes_its_connection(
     server: ScriptedServer, client: AsyncClient
 ) -> None:
+    """RC-23."""
     server.on("GET", ONE, Reply(status=0, ending="hang"))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
@@ -142,6 +148,7 @@ async def test_a_cancelled_request_closes_its_connection(
 async def test_a_lost_connection_is_retried_for_a_get_rc_08(
     server: ScriptedServer, client: AsyncClient, clock: ImpatientClock, ending: str
 ) -> None:
+    """RC-08."""
     server.on("GET", ONE, Reply(status=0, ending=ending), Reply(CONFIG_MAP))  # type: ignore[arg-type]
     assert await get(client) == CONFIG_MAP
     assert set(clock.slept) <= {1.0}
@@ -160,6 +167,7 @@ async def test_a_connection_that_stays_lost_is_an_error_after_3_tries(
 async def test_a_lost_connection_is_not_retried_for_a_write_rc_08(
     server: ScriptedServer, client: AsyncClient
 ) -> None:
+    """RC-08."""
     server.on("POST", MAPS, Reply(status=0, ending="reset"))
     with pytest.raises(TransportError):
         await client.resource(CONFIG_MAPS).create(CONFIG_MAP)
@@ -194,6 +202,7 @@ async def test_what_does_not_speak_http_is_said() -> None:
 async def test_an_idle_connection_that_the_server_closed_is_not_used_again(
     server: ScriptedServer, client: AsyncClient
 ) -> None:
+    """RC-17."""
     server.on("GET", ONE, Reply(CONFIG_MAP))
     server.on("POST", MAPS, Reply(CONFIG_MAP, status=201))
     await get(client)
@@ -293,6 +302,7 @@ async def test_the_query_is_not_part_of_messages(
 async def test_retry_after_is_honoured_for_any_method_rc_06(
     server: ScriptedServer, client: AsyncClient, clock: ImpatientClock, code: int, method: str
 ) -> None:
+    """RC-06."""
     busy = Reply(status_body(code), status=code, headers={"Retry-After": "2"})
     server.on(method, ONE, busy, busy, Reply(CONFIG_MAP))
     response = await client.request(method, ONE, body=b"{}" if method == "POST" else None)
@@ -304,6 +314,7 @@ async def test_retry_after_is_honoured_for_any_method_rc_06(
 async def test_ten_tries_are_the_limit_rc_06(
     server: ScriptedServer, client: AsyncClient, clock: ImpatientClock
 ) -> None:
+    """RC-06."""
     server.on("GET", ONE, BUSY)
     error = await failure(client)
     assert isinstance(error, TooManyRequests)
@@ -314,6 +325,7 @@ async def test_ten_tries_are_the_limit_rc_06(
 async def test_a_long_wait_is_capped_rc_13(
     server: ScriptedServer, client: AsyncClient, clock: ImpatientClock
 ) -> None:
+    """RC-13."""
     server.on("GET", ONE, Reply(status=503, headers={"Retry-After": "3600"}), Reply(CONFIG_MAP))
     await get(client)
     assert clock.slept == [30]
@@ -325,6 +337,7 @@ async def test_a_long_wait_is_capped_rc_13(
 async def test_without_whole_seconds_it_is_the_callers_at_once_rc_07(
     server: ScriptedServer, client: AsyncClient, header: dict[str, str]
 ) -> None:
+    """RC-07."""
     server.on("GET", ONE, Reply(status=503, headers=header))
     assert isinstance(await failure(client), ServiceUnavailable)
     assert len(server.received) == 1
@@ -351,6 +364,7 @@ async def test_a_probe_hears_of_each_failure(server: ScriptedServer, client: Asy
 
 
 async def test_waiting_for_a_retry_can_be_cancelled_rc_12(server: ScriptedServer) -> None:
+    """RC-12."""
     server.on("GET", ONE, BUSY)
     clock = FakeClock()
     client = AsyncClient.plain(ClientConfig(server=server.url), clock=clock)
@@ -386,6 +400,7 @@ async def file_client(
 async def test_a_renewed_token_file_mends_a_401_also_for_writes_au_05(
     server: ScriptedServer, file_client: tuple[AsyncClient, Path]
 ) -> None:
+    """AU-05."""
     client, file = file_client
     server.on(
         "POST", MAPS, Reply(CONFIG_MAP), Reply(status=401), Reply(CONFIG_MAP), Reply(status=401)
@@ -486,6 +501,7 @@ async def test_one_connection_is_used_again(server: ScriptedServer, client: Asyn
 async def test_many_watches_do_not_hold_up_requests(
     server: ScriptedServer, client: AsyncClient
 ) -> None:
+    """RC-18: there is no limit of connections."""
     server.on("GET", NS, Reply(chunks=[b"\n"], ending="hang"))
     server.on("GET", ONE, Reply(CONFIG_MAP))
     streams = [client.stream(NS, timeout_seconds=60) for _ in range(120)]
@@ -527,6 +543,7 @@ async def test_close_ends_what_is_under_way_at_once(
 async def test_the_limit_delays_requests_and_not_watches_rc_03(
     server: ScriptedServer, clock: ImpatientClock
 ) -> None:
+    """RC-03."""
     server.on("GET", ONE, Reply(CONFIG_MAP))
     server.on("GET", NS, Reply(chunks=[]))
     client = AsyncClient.plain(ClientConfig(server=server.url), qps=1, burst=1, clock=clock)
@@ -661,3 +678,134 @@ async def test_a_watch_that_is_refused(server: ScriptedServer, client: AsyncClie
     server.on("GET", NS, Reply(status_body(403, "Forbidden", "no"), status=403))
     with pytest.raises(Forbidden):
         await anext(client.resource(NAMESPACES).watch_raw())
+
+
+# What the catalogue names and the tests above do not.
+
+
+async def test_there_is_no_limit_unless_asked_for(
+    server: ScriptedServer, client: AsyncClient, clock: ImpatientClock
+) -> None:
+    """RC-01, RC-22."""
+    server.on("GET", ONE, Reply(CONFIG_MAP))
+    await asyncio.gather(*(get(client) for _ in range(30)))
+    assert clock.slept == []
+
+
+async def test_the_timeout_begins_after_the_wait_for_the_limit(server: ScriptedServer) -> None:
+    """RC-04."""
+    server.on("GET", ONE, Reply(CONFIG_MAP))
+    clock = FakeClock()
+    client = AsyncClient.plain(
+        ClientConfig(server=server.url), qps=1, burst=1, clock=clock, request_timeout_seconds=0.2
+    )
+    await get(client)
+    second = asyncio.ensure_future(get(client))
+    await asyncio.sleep(0.3)
+    assert clock.sleepers == 1
+    clock.step(1)
+    assert await second == CONFIG_MAP
+    await client.close()
+
+
+async def test_a_cancelled_wait_for_the_limit_is_a_cancel(server: ScriptedServer) -> None:
+    """RC-20."""
+    server.on("GET", ONE, Reply(CONFIG_MAP))
+    clock = FakeClock()
+    client = AsyncClient.plain(ClientConfig(server=server.url), qps=1, burst=1, clock=clock)
+    await get(client)
+    waiting = asyncio.ensure_future(get(client))
+    while not clock.sleepers:
+        await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await client.close()
+
+
+async def test_a_watch_that_cannot_be_opened_is_an_error_after_3_tries(
+    server: ScriptedServer, client: AsyncClient, clock: ImpatientClock
+) -> None:
+    """RC-09: an empty watch would look like a server that has nothing to say."""
+    server.on("GET", NS, Reply(status=0, ending="cut"))
+    with pytest.raises(TransportError, match="closed the connection without an answer"):
+        [event async for event in client.resource(NAMESPACES).watch_raw()]
+    assert clock.slept == [1, 1]
+
+
+@pytest.mark.parametrize("size", [10, 600_000])
+async def test_a_body_is_sent_whole_with_each_try(
+    server: ScriptedServer, client: AsyncClient, size: int
+) -> None:
+    """RC-11: bodies are bytes, there is none that could not be sent again."""
+    server.on("POST", "/readyz", BUSY, BUSY, Reply(b"ok"))
+    await client.request("POST", "/readyz", body=b"x" * size)
+    assert [len(one.body) for one in server.received] == [size] * 3
+
+
+async def test_each_try_goes_through_the_limit_and_over_the_same_connection(
+    server: ScriptedServer, clock: ImpatientClock
+) -> None:
+    """RC-12: so the answer before it was read to its end."""
+    server.on("GET", ONE, BUSY, BUSY, Reply(CONFIG_MAP))
+    client = AsyncClient.plain(
+        ClientConfig(server=server.url), qps=0.1, burst=1, clock=clock, request_timeout_seconds=5
+    )
+    await get(client)
+    assert clock.slept == [2, 8, 2, 8]
+    assert server.live_connections == 1
+    await client.close()
+
+
+async def test_the_kernel_looks_after_a_quiet_watch(
+    server: ScriptedServer, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RC-17, RC-18: a peer that is gone is noticed without a request."""
+    set_up = http._keep_alive
+    options: list[int] = []
+
+    def noting(response: aiohttp.ClientResponse) -> None:
+        set_up(response)
+        assert response.connection is not None
+        assert response.connection.transport is not None
+        sock = response.connection.transport.get_extra_info("socket")
+        options.append(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        options.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
+
+    monkeypatch.setattr(http, "_keep_alive", noting)
+    server.on("GET", NS, Reply(chunks=[b"\n"], ending="hang"))
+    stream = client.stream(NS, timeout_seconds=60)
+    await anext(stream)
+    assert options == [1, 30]
+    await stream.aclose()
+
+
+async def test_warnings_of_the_server_go_to_the_handler(server: ScriptedServer) -> None:
+    """RC-19: of errors and of each try, too."""
+    heard: list[str] = []
+    warning = {"Warning": '299 - "v1 is old", 299 - "x is ignored"'}
+    client = AsyncClient.plain(ClientConfig(server=server.url), on_warning=heard.append)
+    server.on("GET", ONE, Reply(CONFIG_MAP, headers=warning))
+    await get(client)
+    server.on("GET", ONE, Reply(status_body(403, "Forbidden"), status=403, headers=warning))
+    with pytest.raises(Forbidden):
+        await get(client)
+    assert heard == ["v1 is old", "x is ignored"] * 2
+    await client.close()
+
+
+async def test_a_token_that_was_rejected_is_not_used_again(
+    server: ScriptedServer, tmp_path: Path, clock: ImpatientClock
+) -> None:
+    """AU-02: but unlike client-go the call itself is sent again, with the new one (AU-05)."""
+    token = tmp_path / "token"
+    token.write_text("old")
+    client = AsyncClient.plain(ClientConfig(server=server.url, token_file=token), clock=clock)
+    server.on("GET", ONE, Reply(CONFIG_MAP), Reply(status=401), Reply(CONFIG_MAP))
+    await get(client)
+    token.write_text("new")
+    await get(client)
+    await get(client)
+    tokens = [one.header("authorization") for one in server.received]
+    assert tokens == ["Bearer old", "Bearer old", "Bearer new", "Bearer new"]
+    await client.close()

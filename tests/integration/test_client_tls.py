@@ -99,6 +99,7 @@ async def test_a_client_certificate_that_is_missing_is_an_error(
 async def test_a_client_certificate_of_a_plugin_is_shown_and_renewed_au_07(
     authority: CertificateAuthority, tmp_path: Path
 ) -> None:
+    """AU-07."""
     version = "client.authentication.k8s.io/v1"
     cert, key = authority.issue("me")
     status = {"clientCertificateData": cert.decode(), "clientKeyData": key.decode()}

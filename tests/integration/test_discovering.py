@@ -7,6 +7,7 @@ from typing import Any
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import CRDS, Resource
 from kcpctl.client import Client
+from kcpctl.controller import Controller, Request, ResourceControllers
 from kcpctl.informers import (
     CachedObject,
     DiscoveringInformers,
@@ -62,6 +63,14 @@ class Watching:
         self.added.discard(obj.key)
 
 
+class Noting:
+    def __init__(self, reconciled: set[str]) -> None:
+        self._reconciled = reconciled
+
+    def reconcile(self, request: Request) -> None:
+        self._reconciled.add(request.key)
+
+
 def install(client: Client) -> None:
     client.resource(CRDS).create(definition())
     widget = {"metadata": {"name": "same", "namespace": "default"}}
@@ -75,11 +84,19 @@ def test_an_informer_comes_and_goes_with_its_definition() -> None:
         factory = InformerFactory(plane.all_clusters.aio, plane.loop)
         discovering = DiscoveringInformers(factory, plane.loop)
         discovering.subscribe(watching := Watching())
+        reconciled: set[str] = set()
+        controllers = ResourceControllers(
+            plane.loop,
+            lambda resource, informer: Controller(
+                resource.plural, Noting(reconciled), workers=1
+            ).watches(informer),
+        )
+        discovering.subscribe(controllers)
         discovering.start()
         for client in (one, two):
             install(client)
         both = {f"{client.cluster_name}|default/same" for client in (one, two)}
-        eventually(lambda: watching.added == both)
+        eventually(lambda: watching.added == reconciled == both)
         informer = discovering.informers[WIDGETS]
         one.resource(CRDS).delete(WIDGETS.group_resource)
         eventually(lambda: len(watching.added) == 1)
@@ -88,6 +105,8 @@ def test_an_informer_comes_and_goes_with_its_definition() -> None:
         eventually(lambda: watching.told == ["start", "stop"])
         assert WIDGETS not in discovering.informers
         assert watching.added == set()
+        assert WIDGETS not in controllers.controllers
         assert factory.waiting_for == []
+        controllers.close()
         discovering.close()
         factory.close()

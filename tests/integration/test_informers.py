@@ -13,6 +13,7 @@ import pytest
 from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.client import AsyncClient, ClientConfig
 from kcpctl.informers import CachedObject, EventHandler, SharedInformer
+from kcpctl.informers.consistency import CHECK_VARIABLE, StreamInconsistent
 from kcpctl.informers.initial import InitialStates
 from kcpctl.testing import FakeClock
 from kcpctl.testing.scripted import Received, Reply, ScriptedServer, status_body, watch_line
@@ -80,6 +81,7 @@ class Rig:
         streaming: bool,
         initial_states: InitialStates,
         metadata_only: bool = False,
+        page_size: int | None = None,
     ) -> None:
         self.server = server
         self.path = path
@@ -96,6 +98,7 @@ class Rig:
             streaming=streaming,
             initial_states=initial_states,
             metadata_only=metadata_only,
+            page_size=page_size,
         )
         self.informer.add_handler(self.handler)
         server.on("GET", path, self._answer)
@@ -120,6 +123,17 @@ class Rig:
             task.cancel()
             await asyncio.wait({task})
 
+    @asynccontextmanager
+    async def failing(self) -> AsyncIterator[None]:
+        """The same, for one that ends by itself."""
+        task = asyncio.create_task(self.informer.run())
+        try:
+            yield
+            async with asyncio.timeout(10):
+                await task
+        finally:
+            task.cancel()
+
     async def until(self, check: Callable[[], object]) -> None:
         """Let real time pass for the sockets and fake time for the pauses."""
         async with asyncio.timeout(10):
@@ -135,6 +149,7 @@ async def rig_of(
     streaming: bool = False,
     initial_states: InitialStates | None = None,
     metadata_only: bool = False,
+    page_size: int | None = None,
 ) -> AsyncIterator[Rig]:
     states = initial_states or InitialStates()
     async with ScriptedServer() as server:
@@ -149,6 +164,7 @@ async def rig_of(
                 streaming=streaming,
                 initial_states=states,
                 metadata_only=metadata_only,
+                page_size=page_size,
             )
         finally:
             await client.close()
@@ -184,8 +200,59 @@ async def test_the_sequence_of_an_expired_list() -> None:
             assert rig.handler.calls[1:] == ["delete root|default/a unknown"]
 
 
-async def test_the_sequence_of_an_expired_continue_token() -> None:
-    """RF-16: "0", "10", "", "10"; the last one is not paged."""
+_CAUSE = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        status_body(504, "Timeout", "wait", details={"causes": [_CAUSE]}),
+        status_body(504, "Timeout", "wait", details={"causes": [{"message": _CAUSE["message"]}]}),
+        status_body(504, "Timeout", "Too large resource version: 10, current: 7"),
+    ],
+)
+async def test_the_sequence_of_a_version_that_is_too_large(status: dict[str, Any]) -> None:
+    """RF-12: "0", "10", "", in all three shapes, and at once."""
+    async with rig_of() as rig:
+        rig.lists = [listed(10), Reply(status, status=504), listed(7, config_map("a", 7))]
+        rig.watches = [GONE_IN_STREAM]
+        async with rig.running():
+            await rig.until(lambda: len(rig.requests(watch=True)) == 2)
+            assert rig.versions(watch=False) == ["0", "10", ""]
+            assert rig.versions(watch=True) == ["10", "7"]
+
+
+async def test_the_newest_state_is_asked_for_until_there_is_one() -> None:
+    """RF-13: "0", "10", "", "", "", and then the version again."""
+    async with rig_of() as rig:
+        failed = Reply(status_body(500, "InternalError"), status=500)
+        rig.lists = [listed(10), GONE, failed, failed, listed(30), listed(40)]
+        rig.watches = [GONE_IN_STREAM, GONE_IN_STREAM]
+        async with rig.running():
+            await rig.until(lambda: len(rig.requests(watch=True)) == 3)
+            assert rig.versions(watch=False) == ["0", "10", "", "", "", "30"]
+
+
+async def test_the_sequence_of_an_expired_continue_token_with_a_page_size() -> None:
+    """RF-16, PG-02: "0", "10", "", "10"; the last one is not paged."""
+    async with rig_of(page_size=1) as rig:
+        rig.lists = [
+            listed(10),
+            listed(20, config_map("a", 1), token="t1"),
+            GONE,
+            listed(30, config_map("a", 1), config_map("c", 3)),
+        ]
+        rig.watches = [GONE_IN_STREAM]
+        async with rig.running():
+            await rig.until(lambda: len(rig.requests(watch=True)) == 2)
+            assert rig.versions(watch=False) == ["0", "10", "", "10"]
+            assert [one.get("limit") for one in rig.requests(watch=False)] == ["1", "1", "1", None]
+            assert [one.get("continue") for one in rig.requests(watch=False)][2] == "t1"
+            assert rig.versions(watch=True) == ["10", "30"]
+
+
+async def test_an_expired_continue_token_of_a_server_without_a_cache() -> None:
+    """RF-15, RF-16: the first list came in pages, so they all do; the last one is not paged."""
     async with rig_of() as rig:
         rig.lists = [
             listed(10, config_map("a", 1), token="t0"),
@@ -405,3 +472,31 @@ async def test_metadata_alone_is_asked_for_and_kept(streaming: bool) -> None:
             assert accepted == (
                 [form.format("")] if streaming else [form.format("List"), form.format("")]
             )
+
+
+async def test_a_streamed_state_can_be_checked_against_a_list(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """WL-13: at exactly its version; a difference ends the informer."""
+    monkeypatch.setenv(CHECK_VARIABLE, "true")
+    async with rig_of(streaming=True) as rig:
+        state = [watch_line("ADDED", config_map("a", 3)), end_of_state(10)]
+        rig.watches = [watched(*state), GONE_IN_STREAM, watched(*state, ending="hang")]
+        rig.lists = [listed(10, config_map("a", 3)), listed(10, config_map("b", 3))]
+        with pytest.raises(StreamInconsistent, match=r"default/a, root\|default/b"):
+            async with rig.failing():
+                await rig.until(lambda: len(rig.requests(watch=False)) == 2)
+        assert (
+            rig.requests(watch=False)
+            == [{"resourceVersion": "10", "resourceVersionMatch": "Exact"}] * 2
+        )
+
+
+async def test_a_page_size_is_not_for_streams() -> None:
+    """WL-14."""
+    async with rig_of(streaming=True, page_size=7) as rig:
+        rig.watches = [watched(end_of_state(10), ending="hang")]
+        async with rig.running():
+            await rig.until(lambda: rig.informer.synced)
+            (query,) = rig.requests(watch=True)
+            assert "limit" not in query

@@ -18,9 +18,10 @@ NAME = st.from_regex(r"[a-z0-9]([-a-z0-9.:]{0,20}[a-z0-9])?", fullmatch=True)
         ("", None, "east", "east"),
     ],
 )
-def test_kcp_01_a_key_leaves_out_what_is_empty(
+def test_a_key_leaves_out_what_is_empty(
     cluster: str, namespace: str | None, name: str, key: str
 ) -> None:
+    """KCP-01."""
     """IDX-01."""
     assert key_of(cluster, namespace, name) == key
     assert split_key(key) == (cluster, namespace or "", name)
@@ -34,13 +35,15 @@ def test_a_key_survives_joining_and_splitting(cluster: str, namespace: str, name
 
 
 @pytest.mark.parametrize("key", ["", "a|b|c", "a|b/c/d", "a/b/c", "a|", "|b", "a|b/", "a/b|c"])
-def test_kcp_03_what_is_no_key_is_refused(key: str) -> None:
+def test_what_is_no_key_is_refused(key: str) -> None:
+    """KCP-03."""
     """IDX-02."""
     with pytest.raises(ValueError, match="unexpected key"):
         split_key(key)
 
 
-def test_kcp_04_the_cluster_is_read_from_its_annotation() -> None:
+def test_the_cluster_is_read_from_its_annotation() -> None:
+    """KCP-04: its name, and not its path."""
     assert cluster_of({"kcp.io/cluster": "abc", "kcp.io/path": "root:x"}) == "abc"
     assert cluster_of(None, "root") == "root"
     assert cluster_of({}, "root") == "root"

@@ -97,6 +97,13 @@ def new_controller(
         predicates=changed,
     )
     controller.ends(pool.subscribe(enqueue), watch.close)
+
+    def disconnect(belongs: Callable[[str], bool]) -> None:
+        for status in pool.statuses():
+            if belongs(status.key):
+                pool.remove(status.key)
+
+    controller.on_removal(disconnect).on_removal(watch.remove)
     return controller
 
 

@@ -98,6 +98,14 @@ class RolloutWatch:
         if watched is not None and watched.task is not None:
             self._io_loop.run(_end(watched.task))
 
+    def remove(self, belongs: Callable[[str], bool]) -> None:
+        """End the watches of all keys that belong, without waiting for it. Any thread."""
+        with self._lock:
+            gone = [self._watched.pop(key) for key in list(self._watched) if belongs(key)]
+        for watched in gone:
+            if watched.task is not None:
+                self._io_loop.call(watched.task.cancel)
+
     def close(self) -> None:
         """End every watch."""
         with self._lock:
@@ -123,7 +131,12 @@ class RolloutWatch:
         informer.add_handler(_Handler(lambda obj: self._changed(key, watched, obj)))
         with self._lock:
             self._watched[key] = watched
-        watched.task = self._io_loop.run(self._spawn(informer, key))
+        task = self._io_loop.run(self._spawn(informer, key))
+        with self._lock:
+            watched.task = task
+            removed = self._watched.get(key) is not watched
+        if removed:
+            self._io_loop.call(task.cancel)
         return watched
 
     async def _spawn(self, informer: SharedInformer[Any], key: str) -> asyncio.Task[None]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
@@ -101,3 +102,30 @@ def test_close_closes_the_connections_and_not_the_loop(loop: IOLoop) -> None:
     client.close()
     assert transport.closed
     client.close()
+
+
+EVENTS = [
+    {"type": "ADDED", "object": {"metadata": {"name": "a", "resourceVersion": "6"}}},
+    {"type": "MODIFIED", "object": {"metadata": {"name": "a", "resourceVersion": "7"}}},
+]
+
+
+def test_a_watch_is_followed_and_closed(loop: IOLoop) -> None:
+    """RW-02, RW-04: by a thread, which may leave with events unread."""
+    client = Client(AsyncClient(FakeTransport(*EVENTS), cluster_name="root"), loop)
+    with closing(client.resource(NAMESPACES).watch_from("5")) as events:
+        assert next(events).type == "ADDED"
+        assert next(events).object["metadata"]["resourceVersion"] == "7"
+
+
+def test_an_object_is_waited_for(loop: IOLoop) -> None:
+    """RW-06."""
+    page = {
+        "kind": "NamespaceList",
+        "metadata": {"resourceVersion": "5"},
+        "items": [EVENTS[0]["object"]],
+    }
+    client = Client(AsyncClient(FakeTransport(page), cluster_name="root"), loop)
+    found = client.resource(NAMESPACES).wait_until("a", lambda found: found is not None)
+    assert found is not None
+    assert found["kind"] == "Namespace"

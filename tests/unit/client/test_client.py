@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, LOGICAL_CLUSTERS
 from kcpctl.client import AsyncClient, ClientConfig
+from kcpctl.client.config import split_server_url
 from kcpctl.errors import (
     CrossWorkspaceAccess,
     Forbidden,
@@ -78,6 +81,30 @@ def test_what_is_no_cluster_is_refused(name: str) -> None:
         client.cluster(name)
 
 
+def test_a_client_of_a_cluster_is_made_when_asked_for_and_kept_by_nobody() -> None:
+    """KCP-29: so there is nothing to evict, however many clusters come and go."""
+    client, transport = many()
+    shared = sys.getrefcount(transport)
+    made = [client.cluster(f"c{number}") for number in range(100)]
+    assert sys.getrefcount(transport) == shared + len(made)
+    del made
+    assert sys.getrefcount(transport) == shared
+    one, two = client.cluster("one"), client.cluster("two")
+    assert one._transport is two._transport is transport
+    assert one.cluster("two").url == two.url
+
+
+def test_a_shard_is_part_of_the_servers_url() -> None:
+    """KCP-28: of the cache server, any shard and cluster or one of each."""
+    server, cluster = split_server_url("https://cache/shards/*/clusters/*", source="kubeconfig")
+    client = AsyncClient.workspaces(ClientConfig(server=server, cluster=cluster))
+    assert client.url == "https://cache/shards/*/clusters/*"
+    assert client.cluster("one").url == "https://cache/shards/*/clusters/one"
+    server, cluster = split_server_url("https://cache/shards/amber/clusters/one", source="x")
+    client = AsyncClient.plain(ClientConfig(server=server, cluster=cluster))
+    assert (client.cluster_name, client.url) == ("one", "https://cache/shards/amber/clusters/one")
+
+
 # Isolation.
 
 
@@ -90,13 +117,15 @@ def test_a_plain_client_is_itself_and_nothing_else() -> None:
         client.wildcard()
 
 
-async def test_the_cluster_is_put_in_front_of_the_path_kcp_27() -> None:
+async def test_the_cluster_is_put_in_front_of_the_path() -> None:
+    """KCP-27."""
     client, transport = many({})
     await client.cluster("root:demo").request("GET", "/readyz")
     assert transport.call.path == "/clusters/root:demo/readyz"
 
 
-async def test_a_prefix_that_is_there_is_not_doubled_kcp_27() -> None:
+async def test_a_prefix_that_is_there_is_not_doubled() -> None:
+    """KCP-27."""
     client, transport = many({})
     await client.cluster("root").request("GET", "/clusters/root/readyz")
     assert transport.call.path == "/clusters/root/readyz"

@@ -64,6 +64,7 @@ async def header(credentials: TokenFile | ExecPluginCredentials) -> str:
 async def test_a_token_file_is_read_again_after_60_seconds_au_01(
     token_file: Path, clock: FakeClock
 ) -> None:
+    """AU-01."""
     credentials = TokenFile(token_file, clock=clock)
     assert await header(credentials) == "Bearer one"
     token_file.write_text("two")
@@ -77,6 +78,7 @@ async def test_a_token_file_is_read_again_after_60_seconds_au_01(
 async def test_while_it_cannot_be_read_the_old_token_stays_au_01(
     token_file: Path, clock: FakeClock, content: str | None
 ) -> None:
+    """AU-01."""
     credentials = TokenFile(token_file, clock=clock)
     await header(credentials)
     token_file.unlink()
@@ -101,6 +103,7 @@ async def test_a_file_that_never_had_a_token_is_named(
 async def test_after_a_401_the_file_is_read_at_once_au_05(
     token_file: Path, clock: FakeClock
 ) -> None:
+    """AU-05."""
     credentials = TokenFile(token_file, clock=clock)
     old = await credentials.current()
     assert not await credentials.renew(old)
@@ -136,6 +139,7 @@ async def using(spec: ExecPlugin, clock: FakeClock) -> ExecPluginCredentials:
 async def test_a_plugins_token_is_kept_until_it_expires_au_04(
     tmp_path: Path, clock: FakeClock
 ) -> None:
+    """AU-04."""
     expiry = format_time(clock.time() + 3600)
     body = status(
         token="t$(wc -l < runs)".replace("$", "'$").replace(")", ")'"), expirationTimestamp=expiry
@@ -153,6 +157,7 @@ async def test_a_plugins_token_is_kept_until_it_expires_au_04(
 async def test_without_an_expiry_it_is_kept_until_a_401_au_04(
     tmp_path: Path, clock: FakeClock
 ) -> None:
+    """AU-04."""
     credentials = await using(plugin(tmp_path, status(token="t")), clock)
     old = await credentials.current()
     clock.step(10**6)
@@ -163,6 +168,7 @@ async def test_without_an_expiry_it_is_kept_until_a_401_au_04(
 
 
 async def test_many_callers_share_one_run_au_04(tmp_path: Path, clock: FakeClock) -> None:
+    """AU-04."""
     credentials = await using(plugin(tmp_path, status(token="t")), clock)
     await gather_all(*(credentials.current() for _ in range(20)))
     assert runs(tmp_path) == 1
@@ -189,6 +195,7 @@ async def test_a_plugin_may_give_a_certificate(tmp_path: Path, clock: FakeClock)
 async def test_a_plugin_that_fails_is_named_au_06(
     tmp_path: Path, clock: FakeClock, body: str, says: str
 ) -> None:
+    """AU-06."""
     credentials = await using(plugin(tmp_path, body), clock)
     with pytest.raises(ConfigError) as caught:
         await credentials.current()
@@ -200,6 +207,7 @@ async def test_a_plugin_that_fails_is_named_au_06(
 async def test_a_missing_plugin_gives_its_install_hint_au_08(
     tmp_path: Path, clock: FakeClock
 ) -> None:
+    """AU-08."""
     spec = {"apiVersion": VERSION, "command": "kcpctl-no-such", "installHint": "brew it"}
     credentials = await using(ExecPlugin(spec, {}, tmp_path), clock)
     with pytest.raises(ConfigError, match=r"'kcpctl-no-such' cannot be run .*; brew it"):

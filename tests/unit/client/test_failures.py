@@ -63,11 +63,13 @@ def test_a_reason_alone_is_enough() -> None:
     [("5", 5.0), (" 7 ", 7.0), ("0", 0.0), ("1.5", None), ("-1", None), ("٣", None), ("", None)],
 )
 def test_only_whole_seconds_count_rc_06(header: str, seconds: float | None) -> None:
+    """RC-06."""
     assert api_error(429, {"Retry-After": header}, b"", "").retry_after_seconds == seconds
 
 
 @given(st.binary(max_size=3000))
 def test_an_excerpt_is_one_short_line(body: bytes) -> None:
+    """RC-21."""
     text = excerpt(body)
     assert len(text) <= 203
     assert "\n" not in text

@@ -236,7 +236,22 @@ def test_no_temporary_file_is_left_with_a_secret(
 # What kubeconfigs from elsewhere may not do.
 
 
+@pytest.mark.parametrize("allowed", [["other"], [], ["/bin/touch"], ["./touch"]])
+def test_a_plugin_that_is_not_on_the_list_is_refused(allowed: list[str], tmp_path: Path) -> None:
+    """AU-09: by its command as it is written, so that a path cannot pass for a name."""
+    plugin = {"command": "touch", "args": [str(tmp_path / "ran")]}
+    message = problem(kubeconfig(user={"exec": plugin}), allow_exec=allowed)
+    assert "runs the credential plugin 'touch', which is not one of those allowed" in message
+    file = tmp_path / "kubeconfig"
+    file.write_bytes(dump(kubeconfig(user={"exec": plugin})))
+    with pytest.raises(ConfigError, match="not one of those allowed"):
+        load_config(file, allow_exec=allowed)
+    assert load_config(file, allow_exec=[*allowed, "touch"]).exec_plugin is not None
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_plugin_is_refused_and_not_run(tmp_path: Path) -> None:
+    """AU-09: the default for kubeconfigs from elsewhere."""
     plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "touch"}
     plugin["args"] = [str(tmp_path / "ran")]  # type: ignore[assignment]
     assert "runs a credential plugin (exec)" in problem(kubeconfig(user={"exec": plugin}))
@@ -284,6 +299,7 @@ def test_a_user_with_a_password_and_impersonation() -> None:
 
 
 def test_the_representation_shows_no_secret(authority: CertificateAuthority) -> None:
+    """RC-21."""
     cert, key = authority.issue("me")
     user = {"token": "s3cret", "client-certificate-data": b64(cert), "client-key-data": b64(key)}
     config = read(kubeconfig(user=user))

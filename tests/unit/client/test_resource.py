@@ -185,6 +185,7 @@ async def test_a_raw_list_sends_the_version_as_it_is(
 
 
 async def test_a_later_page_has_no_version_pg_02() -> None:
+    """PG-02."""
     client, transport = root({"kind": "NamespaceList", "items": []})
     await client.resource(NAMESPACES).list_raw(continue_="t", resource_version="0")
     assert transport.call.query == {"limit": "500", "continue": "t"}
@@ -309,6 +310,7 @@ async def test_an_answer_that_is_not_json_is_shown() -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a%2fb"])
 async def test_names_that_no_server_accepts_rc_16(name: str) -> None:
+    """RC-16."""
     client, transport = root(OBJECT)
     with pytest.raises(UsageError, match="cannot be the name"):
         await client.resource(NAMESPACES).get(name)
@@ -326,6 +328,7 @@ async def test_names_that_no_server_accepts_rc_16(name: str) -> None:
     ],
 )
 async def test_a_namespace_that_is_missing_rc_16(verb: Callable[[Maps], Awaitable[object]]) -> None:
+    """RC-16."""
     client, transport = root(OBJECT)
     with pytest.raises(UsageError, match="needs a namespace"):
         await verb(client.resource(CONFIG_MAPS))
@@ -333,6 +336,7 @@ async def test_a_namespace_that_is_missing_rc_16(verb: Callable[[Maps], Awaitabl
 
 
 async def test_a_namespace_where_there_are_none_rc_16() -> None:
+    """RC-16."""
     client, _ = root(OBJECT)
     with pytest.raises(UsageError, match="cluster-scoped"):
         await client.resource(NAMESPACES).get("n", namespace="default")

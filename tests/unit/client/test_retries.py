@@ -72,6 +72,7 @@ async def test_what_is_not_sent_again(error: KcpctlError) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_a_lost_connection_may_have_done_the_write_rc_08(method: str) -> None:
+    """RC-08."""
     sender = Sender(ConnectionLost("reset"), None)
     with pytest.raises(ConnectionLost):
         await sender.run(method)
@@ -85,6 +86,7 @@ async def test_a_server_that_asks_for_no_wait_is_asked_at_once() -> None:
 
 
 async def test_different_failures_share_the_ten_tries_rc_06() -> None:
+    """RC-06."""
     mixed = [busy(2), InternalError("x", retry_after_seconds=3)] * 6
     sender = Sender(*mixed)
     with pytest.raises((TooManyRequests, InternalError)):
@@ -107,6 +109,33 @@ async def test_without_retry_the_first_failure_is_raised() -> None:
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=9))
 async def test_no_wait_is_longer_than_the_cap_rc_13(waits: list[float]) -> None:
+    """RC-13."""
     sender = Sender(*(busy(seconds) for seconds in waits), None)
     assert await sender.run() == "done"
     assert sender.clock.slept == [min(seconds, 30.0) for seconds in waits]
+
+
+async def test_a_failure_tells_of_the_one_before_it() -> None:
+    """RC-14: what a proxy says at the end may hide what the server said."""
+    sender = Sender(busy(), ServiceUnavailable("down", retry_after_seconds=1), Forbidden("no"))
+    with pytest.raises(Forbidden, match=r"^no; the try before: down$"):
+        await sender.run()
+
+
+async def test_the_same_failure_is_told_once() -> None:
+    """RC-14."""
+    sender = Sender(busy())
+    with pytest.raises(TooManyRequests, match=r"^busy$"):
+        await sender.run()
+
+
+async def test_what_ends_the_pause_ends_the_call() -> None:
+    """RC-12: the client was closed meanwhile."""
+    sender = Sender(busy())
+
+    async def sleep(_: float) -> None:
+        raise TransportTimeout("closed")
+
+    with pytest.raises(TransportTimeout, match="closed"):
+        await with_retries(Call("GET", "/"), sender, sleep, ClientMetrics(None, "h"))
+    assert sender.tries == 1

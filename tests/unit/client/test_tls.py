@@ -13,6 +13,7 @@ from kcpctl.testing.certificates import CertificateAuthority
 
 
 def test_equal_settings_share_one_context_au_13(authority: CertificateAuthority) -> None:
+    """AU-13."""
     assert tls_context(ca=authority.pem) is tls_context(ca=authority.pem)
 
 
@@ -28,6 +29,7 @@ def test_other_settings_do_not(authority: CertificateAuthority) -> None:
 
 
 def test_a_context_goes_with_its_last_user_au_14(authority: CertificateAuthority) -> None:
+    """AU-14."""
     cert, key = authority.issue("nobody else")
     context = tls_context(ca=authority.pem, client_cert=cert, client_key=key)
     before = len(tls._contexts)
@@ -84,3 +86,12 @@ def test_read_buffers_are_shrunk_once_and_never_grown(monkeypatch: pytest.Monkey
     monkeypatch.setattr(asyncio.sslproto.SSLProtocol, "max_size", 8 * 1024)
     shrink_read_buffers()
     assert asyncio.sslproto.SSLProtocol.max_size == 8 * 1024
+
+
+def test_a_python_without_that_buffer_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Peers 2.2: the attribute is asyncio's own and may go."""
+    monkeypatch.delattr(asyncio.sslproto.SSLProtocol, "max_size")
+    shrink_read_buffers()
+    assert not hasattr(asyncio.sslproto.SSLProtocol, "max_size")
+    monkeypatch.delattr(asyncio.sslproto, "SSLProtocol")
+    shrink_read_buffers()

@@ -173,7 +173,7 @@ def test_success_forgets_and_plans_nothing(bench: Bench) -> None:
 
 
 def test_requeue_after_forgets_and_comes_back_then(bench: Bench) -> None:
-    """CL-07."""
+    """CL-07, KCP-34 fixed."""
     bench.start(OSError(), Result(requeue_after_seconds=40), None)
     bench.run(KEY)
     bench.run(KEY)

@@ -48,11 +48,16 @@ def _version(obj: CachedObject) -> str:
     return obj.meta.resource_version
 
 
+def tell(backlog: Backlog, handler: EventHandler) -> None:
+    for call in backlog.take().calls(handler):
+        call()
+
+
 def told(backlog: Backlog) -> list[str]:
     """All that waits, in order."""
     recorder = Recorder()
     while backlog:
-        backlog.take().tell(recorder)
+        tell(backlog, recorder)
     return recorder.calls
 
 
@@ -89,16 +94,23 @@ def test_a_delete_tells_the_last_state() -> None:
     assert told(backlog) == ["delete a 3 unknown"]
 
 
-def test_deleted_and_made_again_unheard_is_one_update() -> None:
-    """INF-06: to another uid, and a delete after all is a delete."""
+def test_deleted_and_made_again_unheard_is_a_delete_and_an_add() -> None:
+    """INF-06: of one change; no update goes from one uid to another because of the buffer."""
     backlog = Backlog()
+    backlog.update(cached("a", 1, uid="one"), cached("a", 2, uid="one"))
     backlog.delete(cached("a", 3, uid="one"), final_state_unknown=True)
     backlog.add(cached("a", 4, uid="two"), is_initial=False)
-    assert told(backlog) == ["update a 3->4"]
-    backlog.delete(cached("a", 3, uid="one"), final_state_unknown=True)
+    backlog.update(cached("a", 4, uid="two"), cached("a", 5, uid="two"))
+    assert len(backlog) == 1
+    assert told(backlog) == ["delete a 3 unknown", "add a 5"]
+
+
+def test_a_successor_that_came_and_went_unheard_was_never_there() -> None:
+    backlog = Backlog()
+    backlog.delete(cached("a", 3, uid="one"), final_state_unknown=False)
     backlog.add(cached("a", 4, uid="two"), is_initial=False)
-    backlog.delete(cached("a", 5, uid="two"), final_state_unknown=False)
-    assert told(backlog) == ["delete a 5"]
+    backlog.delete(cached("a", 5, uid="two"), final_state_unknown=True)
+    assert told(backlog) == ["delete a 3"]
 
 
 def test_the_order_is_that_of_the_first_change_of_each() -> None:
@@ -138,14 +150,12 @@ class Model(EventHandler):
 
     def on_update(self, old: CachedObject, new: CachedObject) -> None:
         assert new is self.there[new.key]
-        # What it heard last, or how that ended.
-        assert old is self.heard[new.key] or old is self.last[new.key]
-        assert old.meta.uid == self.heard[new.key].meta.uid
+        assert old is self.heard[new.key]
+        assert old.uid == new.uid
         self.heard[new.key] = new
 
     def on_delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:
-        assert obj.key not in self.there
-        assert obj is self.last[obj.key]
+        assert obj is self.last[self.heard[obj.key].uid]
         assert final_state_unknown == (int(_version(obj)) % 2 == 0)
         del self.heard[obj.key]
 
@@ -165,10 +175,11 @@ def test_whatever_happens_the_handler_hears_a_consistent_story(
 
     def take() -> None:
         change = backlog.take()
-        assert change.last.key == next(iter(model.waiting))
-        change.tell(model)
-        del model.waiting[change.last.key]
-        model.initial.discard(change.last.key)
+        assert change.key == next(iter(model.waiting))
+        for call in change.calls(model):
+            call()
+        del model.waiting[change.key]
+        model.initial.discard(change.key)
 
     for version, (what, name) in enumerate(steps, start=1):
         key = f"root|default/{name}"
@@ -188,7 +199,7 @@ def test_whatever_happens_the_handler_hears_a_consistent_story(
             model.changed(key)
         elif what == "delete" and old is not None:
             del model.there[key]
-            obj = model.last[key] = cached(name, version, uid=old.meta.uid)
+            obj = model.last[old.uid] = cached(name, version, uid=old.uid)
             backlog.delete(obj, final_state_unknown=version % 2 == 0)
             model.changed(key)
         assert len(backlog) == len(model.waiting) <= 3
@@ -223,8 +234,8 @@ class Rig:
         self.buffers: list[Buffer] = []
 
     def buffer(self, handler: EventHandler) -> Buffer:
-        def failed(obj: CachedObject, error: BaseException) -> None:
-            self.errors.append(f"{obj.key} {error}")
+        def failed(key: str, error: BaseException) -> None:
+            self.errors.append(f"{key} {error}")
 
         def synced() -> None:
             self.synced += 1
@@ -355,6 +366,18 @@ def test_close_drops_what_waits_and_waits_for_the_call_that_runs(rig: Rig) -> No
     assert not buffer.synced
 
 
+def test_closing_wakes_the_thread_that_waits_for_changes(rig: Rig) -> None:
+    """FIFO-08, INF-26."""
+    recorder = Recorder()
+    buffer = rig.buffer(recorder)
+    add(buffer, "a")
+    soon(lambda: bool(recorder.calls))
+    threads = [one for one in threading.enumerate() if one.name == "kcpctl-handler-slow"]
+    assert len(threads) == 1
+    buffer.close(wait=True)
+    assert not threads[0].is_alive()
+
+
 def test_a_handler_may_close_its_own_buffer(rig: Rig) -> None:
     """INF-13: without waiting for itself."""
     calls: list[str] = []
@@ -370,6 +393,31 @@ def test_a_handler_may_close_its_own_buffer(rig: Rig) -> None:
     soon(lambda: bool(calls))
     buffers[0].close(wait=True)
     assert calls == ["root|default/a"]
+
+
+def test_a_handler_that_ends_on_a_delete_does_not_hear_of_the_successor(rig: Rig) -> None:
+    """INF-12 fixed: not even when both are one change."""
+    calls: list[str] = []
+
+    class UntilDelete(Gate):
+        def on_delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:
+            buffer.close(wait=True)
+            calls.append("delete")
+
+        def on_add(self, obj: CachedObject, *, is_initial: bool) -> None:
+            calls.append("add")
+            super().on_add(obj, is_initial=is_initial)
+
+    handler = UntilDelete()
+    buffer = rig.buffer(handler)
+    add(buffer, "b")
+    assert handler.entered.acquire(timeout=10)
+    buffer.on_delete(cached("a", 2), final_state_unknown=False)
+    add(buffer, "a")
+    handler.let_through.release(10)
+    soon(lambda: "delete" in calls)
+    buffer.close(wait=True)
+    assert calls == ["add", "delete"]
 
 
 def test_closing_a_buffer_that_was_never_used_starts_no_thread(rig: Rig) -> None:

@@ -12,7 +12,7 @@ from kcpctl.apis.meta import ApiObject
 from kcpctl.apis.resource import CONFIG_MAPS, SECRETS
 from kcpctl.client import AsyncClient, Call, Response
 from kcpctl.errors import Forbidden
-from kcpctl.informers import InformerFactory, SharedInformer
+from kcpctl.informers import CachedObject, InformerFactory, SharedInformer
 from kcpctl.runtime import IOLoop, Metrics
 from kcpctl.testing import FakeClock, eventually
 from kcpctl.testing.listerwatcher import raw_object
@@ -87,14 +87,26 @@ def test_the_same_arguments_give_the_same_informer(factory: InformerFactory) -> 
     """FAC-01, FAC-05."""
     one = factory.informer(CONFIG_MAPS)
     assert factory.informer(CONFIG_MAPS) is one
+
+    def same(obj: dict[str, Any]) -> dict[str, Any]:
+        return obj
+
+    def nothing(obj: CachedObject) -> bool:
+        return False
+
+    assert factory.informer(SECRETS, ignore=nothing) is factory.informer(SECRETS, ignore=nothing)
     others: list[SharedInformer[Any]] = [
         factory.informer(SECRETS),
         factory.informer(CONFIG_MAPS, ConfigMap),
         factory.informer(CONFIG_MAPS, namespace="default"),
         factory.informer(CONFIG_MAPS, label_selector="a=b"),
         factory.informer(CONFIG_MAPS, field_selector="metadata.name=a"),
+        factory.informer(CONFIG_MAPS, metadata_only=True),
+        factory.informer(CONFIG_MAPS, transform=same),
+        factory.informer(CONFIG_MAPS, compact=True),
+        factory.informer(CONFIG_MAPS, ignore=nothing),
     ]
-    assert len({id(other) for other in [one, *others]}) == 6
+    assert len({id(other) for other in [one, *others]}) == 10
 
 
 def test_a_wait_that_is_over_names_what_is_missing_and_why(
@@ -146,6 +158,43 @@ def test_start_begins_what_does_not_run_yet(
     factory.start()
     factory.wait_for_sync(10)
     assert transport.lists == 2
+
+
+def test_callers_that_start_at_once_start_it_once(
+    factory: InformerFactory, transport: FakeTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    """FAC-02, KCP-18: one check-and-set."""
+    informer = factory.informer(CONFIG_MAPS)
+    together = threading.Barrier(4)
+
+    def start() -> None:
+        together.wait(5)
+        factory.start()
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    factory.wait_for_sync(10)
+    eventually(lambda: transport.watches == 1)
+    assert transport.lists == 1
+    assert caplog.records == []
+    assert informer.synced
+
+
+def test_another_factorys_informer_is_left_alone(
+    factory: InformerFactory, transport: FakeTransport, io_loop: IOLoop
+) -> None:
+    """FAC-06."""
+    other = InformerFactory(AsyncClient(transport, cluster_name="root"), io_loop, streaming=False)
+    informer = factory.informer(CONFIG_MAPS)
+    factory.start()
+    factory.wait_for_sync(10)
+    other.stop(informer)
+    assert factory.informer(CONFIG_MAPS) is informer
+    eventually(lambda: transport.watches == 1)
+    other.close()
 
 
 def test_one_informer_can_be_stopped(factory: InformerFactory, transport: FakeTransport) -> None:

@@ -119,7 +119,7 @@ def rig() -> Rig:
 
 
 async def test_a_delete_that_was_missed_is_delivered_with_the_last_known_state(rig: Rig) -> None:
-    """KCP-19, FIFO-21, IDX-03: gone from the store, and one on_delete."""
+    """KCP-02, KCP-19, KCP-21, FIFO-21, INF-18, INF-19, IDX-03: gone, and one on_delete."""
     rig.source.lists.extend(
         [page(10, raw_object("a", 1), raw_object("b", 2)), page(20, raw_object("b", 2))]
     )
@@ -323,7 +323,7 @@ class Raising(EventHandler):
 async def test_a_handler_that_raises_hurts_nobody_else(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """INF-15, INF-16 fixed: logged, counted, and it does not stay unsynced."""
+    """INF-15, INF-16, FIFO-37 mended: logged, counted, and it does not stay unsynced."""
     rig = Rig()
     raising = rig.informer.add_handler(Raising())
     rig.informer.add_handler(rig.handler)
@@ -506,11 +506,15 @@ async def test_synced_stays_synced(rig: Rig) -> None:
 
 
 async def test_indexes_may_come_after_the_start(rig: Rig) -> None:
-    """INF-30."""
+    """INF-30: and after the end, when the store can still be read."""
     rig.source.lists.append(page(10, raw_object("a", 1)))
     async with rig.running():
         rig.informer.add_index("name", lambda obj: [obj.meta.name])
         assert len(rig.informer.lister.by_index("name", "a")) == 1
+    rig.informer.add_index("uid", lambda obj: [obj.uid])
+    assert len(rig.informer.lister.by_index("uid", "uid-a")) == 1
+    with pytest.raises(ValueError, match="'uid' already"):
+        rig.informer.add_index("uid", lambda obj: [])
 
 
 @pytest.mark.parametrize(

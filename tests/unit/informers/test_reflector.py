@@ -627,7 +627,7 @@ async def test_breaks_with_news_in_between_are_none_in_a_row(rig: Rig) -> None:
 async def test_an_event_that_the_sink_cannot_take_keeps_no_other_away(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """RF-35: reported, and its version is taken."""
+    """RF-35, FIFO-32: reported, and its version is taken."""
     rig.source.lists.append(page(10))
     apply = rig.sink.apply
 

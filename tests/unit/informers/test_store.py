@@ -98,6 +98,14 @@ def test_putting_is_adding_and_updating(store: Store) -> None:
     assert keys(store, "color", "green") == ["one|default/a"]
 
 
+def test_a_key_is_in_memory_once_however_often_its_object_changes(store: Store) -> None:
+    first, second = obj("a"), obj("a", 2)
+    store.put(first)
+    assert second.key is not first.key
+    store.put(second)
+    assert second.key is first.key
+
+
 def test_reads_return_what_is_stored_itself(store: Store) -> None:
     """IDX-10 without its danger: it cannot be changed."""
     stored = obj("a", color="red")

@@ -82,6 +82,10 @@ class Workshop:
     def close(self) -> None:
         self.story.append("factory stops")
 
+    def remove(self, cluster: str) -> None:
+        where = "on the I/O thread" if self.io_loop.on_loop_thread else "elsewhere"
+        self.story.append(f"factory removes {cluster} {where}")
+
     @property
     def waiting_for(self) -> list[str]:
         self.asked += 1
@@ -302,3 +306,31 @@ def test_connect_without_a_usable_kubeconfig_leaves_no_thread(tmp_path: Path) ->
     with pytest.raises(ConfigError):
         Manager.connect(tmp_path / "absent")
     assert threading.active_count() == before
+
+
+# Clusters that go.
+
+
+def test_a_cluster_leaves_the_informers_before_the_queues(workshop: Workshop) -> None:
+    """KCP-17, MCR-04: so the deletes of its objects bring up no key any more."""
+    controller = workshop.add_everything()
+    controller.enqueue("gone|a")
+    controller.enqueue("stays|a")
+    removed: list[list[str]] = []
+    controller.on_removal(lambda belongs: removed.append(workshop.story[:]))
+    workshop.manager.remove("gone")
+    assert removed == [["factory removes gone on the I/O thread"]]
+    assert list(controller.queue.snapshot().queued) == ["stays|a"]
+    workshop.manager.remove("gone")
+    assert list(controller.queue.snapshot().queued) == ["stays|a"]
+
+
+def test_a_cluster_may_be_removed_on_the_io_thread(workshop: Workshop) -> None:
+    controller = workshop.add_everything()
+    controller.enqueue("gone|a")
+
+    async def remove() -> None:
+        workshop.manager.remove("gone")
+        assert len(controller.queue) == 0
+
+    workshop.io_loop.run(remove())

@@ -18,6 +18,7 @@ class NoJitter(random.Random):
 
 
 def test_the_ceiling_doubles_up_to_the_maximum() -> None:
+    """RT-07."""
     backoff = Backoff(1, 5, clock=FakeClock(), rng=NoJitter())
     assert [backoff.next() for _ in range(5)] == [1, 2, 4, 5, 5]
     assert backoff.attempts == 5
@@ -33,6 +34,7 @@ def test_reset_starts_over() -> None:
 
 
 def test_rf_04_it_starts_over_when_it_was_not_asked_for_a_while() -> None:
+    """RF-04, RT-08."""
     clock = FakeClock()
     backoff = Backoff(1, 60, reset_after_seconds=120, clock=clock, rng=NoJitter())
     assert [backoff.next(), backoff.next()] == [1, 2]

@@ -113,6 +113,31 @@ def test_an_immediate_add_cancels_a_waiting_one(
     assert ready(queue) == []
 
 
+def test_a_plan_that_was_cancelled_does_not_let_a_later_one_fire_early(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """DQ-04, DQ-06: the cancelled one is still in the heap as long as others wait."""
+    queue.add_after("other", 100)
+    queue.add_after("a", 5)
+    queue.add("a")
+    assert ready(queue) == ["a"]
+    queue.add_after("a", 9)
+    clock.step(5)
+    assert ready(queue) == []
+    clock.step(4)
+    assert ready(queue) == ["a"]
+
+
+def test_of_keys_due_at_once_the_first_to_be_planned_is_first(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """DQ-05: to plan it again for the same time does not put it behind."""
+    for key in ["a", "b", "a"]:
+        queue.add_after(key, 5)
+    clock.step(5)
+    assert ready(queue) == ["a", "b"]
+
+
 def test_a_zero_delay_cancels_a_waiting_one_too(
     queue: DelayingQueue[str], clock: FakeClock
 ) -> None:
@@ -133,6 +158,37 @@ def test_a_key_that_falls_due_while_it_is_processed_runs_once_more(
     clock.step(1)
     assert len(queue) == 0
     queue.done("a")
+    assert ready(queue) == ["a"]
+
+
+def test_however_many_keys_are_planned_nobody_blocks(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """DQ-08 mended: there is no channel that could be full, and no worker is there to empty it."""
+    for number in range(3000):
+        queue.add_after(str(number), 1 + number % 7)
+    assert len(queue.snapshot().waiting) == 3000
+    clock.step(7)
+    assert len(ready(queue)) == 3000
+
+
+def test_a_waiting_key_can_be_seen_hurried_and_dropped_with_its_cluster(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """DQ-14 mended."""
+    for key, delay in [("a|1", 5), ("a|2", 6), ("b|1", 7)]:
+        queue.add_after(key, delay)
+    assert queue.snapshot().waiting == {"a|1": 5, "a|2": 6, "b|1": 7}
+    queue.add("b|1")
+    queue.remove_cluster("a")
+    assert queue.snapshot().waiting == {}
+    clock.step(10)
+    assert ready(queue) == ["b|1"]
+
+
+def test_a_delay_that_is_no_number_is_none(queue: DelayingQueue[str]) -> None:
+    """DQ-02: it would never be due, and upset the order of the others."""
+    queue.add_after("a", float("nan"))
     assert ready(queue) == ["a"]
 
 

@@ -108,9 +108,19 @@ class World:
         self.queue.done(self.in_hand.pop(worker))
 
     def add(self, key: str, seconds: float, priority: int) -> None:
-        if not self.down:
+        if self.down:
+            return
+        if seconds:
             self.queue.add_after(key, seconds, priority)
+        else:
+            self.queue.add(key, priority)
+        # What a late worker plans for a cluster that was removed is dropped.
+        if not (seconds and self.queue.was_removed(key)):
             self.wanted.add(key)
+
+    def remove_cluster(self, name: str) -> None:
+        self.queue.remove_cluster(name)
+        self.wanted = {key for key in self.wanted if not key.startswith(f"{name}|")}
 
     def shut_down(self) -> None:
         # What waits for its time is dropped (DQ-11).
@@ -172,7 +182,7 @@ def test_no_interleaving_loses_a_wake_up_or_an_add(
         choices: list[tuple[str, str]] = [("go", name) for name in world.scheduler.runnable()]
         choices += [("done", worker) for worker in world.in_hand]
         choices += [("get", worker) for worker in workers if not world.busy(worker)][:1]
-        choices += [("add", key) for key in KEYS] + [("time", ""), ("settle", "")]
+        choices += [("add", key) for key in KEYS] + [("time", ""), ("settle", ""), ("remove", "a")]
         if not world.down:
             choices.append(("down", ""))
         what, name = data.draw(st.sampled_from(choices))
@@ -187,9 +197,116 @@ def test_no_interleaving_loses_a_wake_up_or_an_add(
             world.add(name, seconds, data.draw(st.sampled_from([-100, 0])))
         elif what == "time":
             world.scheduler.now += data.draw(st.sampled_from([0.5, 1, 5]))
-        elif what == "down" and data.draw(st.integers(0, 5)) == 0:
+        elif what == "remove":
+            world.remove_cluster(name)
+        elif what == "down" and data.draw(st.booleans()):
             world.shut_down()
         else:
             world.settle(lambda runnable: data.draw(st.sampled_from(runnable)))
             world.check_nobody_sleeps_by_mistake()
     world.finish()
+
+
+def test_an_add_wakes_nobody_while_a_worker_is_on_its_way() -> None:
+    """WQ-02 differs: that one wakes the next when it has its key, so none stays asleep."""
+    world = World(Fifo())
+    for worker in ["w1", "w2", "w3"]:
+        world.get(worker, None)
+    for key in ["a|1", "a|2"]:
+        world.add(key, 0, 0)
+    assert len(world.scheduler.runnable()) == 1
+    world.settle(lambda runnable: runnable[0])
+    assert sorted(world.in_hand.values()) == ["a|1", "a|2"]
+    assert len(world.scheduler.parked) == 1
+
+
+@pytest.mark.parametrize("how", ["done", "removed"])
+def test_after_shutdown_whoever_waits_for_a_key_that_is_held_back_ends_when_it_is_gone(
+    how: str,
+) -> None:
+    """WQ-09, WQ-10: one worker gets it, or nobody, and all the others end."""
+    world = World(Fair(max_per_cluster=1))
+    for key in ["a|1", "a|2"]:
+        world.add(key, 0, 0)
+    for worker in ["w1", "w2", "w3", "w4"]:
+        world.get(worker, None)
+    world.shut_down()
+    world.settle(lambda runnable: runnable[0])
+    assert len(world.scheduler.parked) == 3
+    if how == "done":
+        world.done("w1")
+    else:
+        world.remove_cluster("a")
+    world.settle(lambda runnable: runnable[0])
+    assert not world.scheduler.parked
+    assert list(world.in_hand.values()) == (["a|2"] if how == "done" else ["a|1"])
+
+
+def test_only_one_of_the_workers_that_wait_keeps_the_time_and_only_for_the_next_key() -> None:
+    """DQ-09: one timer, for the head; whoever is planned earlier moves it."""
+    world = World(Fifo())
+    for worker in ["w1", "w2", "w3"]:
+        world.get(worker, None)
+
+    def deadlines() -> list[float]:
+        world.settle(lambda runnable: runnable[0])
+        parked = world.scheduler.parked.values()
+        return [each.deadline for each in parked if each.deadline is not None]
+
+    assert deadlines() == []
+    for key, seconds, head in [("a|1", 50, 50), ("a|2", 70, 50), ("b|1", 30, 30)]:
+        world.add(key, seconds, 0)
+        assert deadlines() == [head]
+    world.add("b|1", 0, 0)
+    assert deadlines() == [50]
+
+
+def test_whoever_keeps_the_time_is_woken_for_an_earlier_plan_also_while_another_is_on_its_way() -> (
+    None
+):
+    """DQ-05: w1 was woken for a key that w2 took, and w3 keeps the time before w1 has looked."""
+    world = World(Fifo())
+    world.get("w1", None)
+    world.add("a|1", 0, 0)
+    world.get("w2", None)
+    world.add("a|2", 50, 0)
+    world.get("w3", None)
+    world.add("b|1", 10, 0)
+    world.settle(lambda runnable: runnable[0])
+    world.check_nobody_sleeps_by_mistake()
+
+
+def test_whoever_keeps_the_time_gives_up_in_time() -> None:
+    world = World(Fifo())
+    world.add("a|1", 50, 0)
+    world.get("w1", 10)
+    assert [each.deadline for each in world.scheduler.parked.values()] == [10]
+
+
+def test_whoever_keeps_the_time_looks_up_within_the_hour() -> None:
+    """DQ-07: and a plan for the end of time is nothing that a wait cannot take."""
+    world = World(Fifo())
+    world.get("w1", None)
+    world.add("a|1", float("inf"), 0)
+    world.settle(lambda runnable: runnable[0])
+    assert [each.deadline for each in world.scheduler.parked.values()] == [3600]
+    world.scheduler.now = 3600
+    world.settle(lambda runnable: runnable[0])
+    assert [each.deadline for each in world.scheduler.parked.values()] == [7200]
+
+
+@pytest.mark.parametrize("drain", [False, True])
+def test_shutdown_ends_whoever_keeps_the_time_at_once_and_may_come_again(drain: bool) -> None:
+    """DQ-12: no time passes, and nothing of a timer is left behind."""
+    world = World(Fifo())
+    for worker in ["w1", "w2"]:
+        world.get(worker, None)
+    world.add("a|1", 50, 0)
+    world.settle(lambda runnable: runnable[0])
+    for _ in range(2):
+        if drain:
+            assert world.queue.shut_down_with_drain(0)
+        else:
+            world.queue.shut_down()
+        world.settle(lambda runnable: runnable[0])
+        assert not world.scheduler.parked

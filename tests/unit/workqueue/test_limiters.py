@@ -102,6 +102,21 @@ def test_the_default_is_five_milliseconds_to_a_minute_with_no_shared_bucket() ->
     assert limiter.when("b") == 0.005
 
 
+def test_the_default_reaches_its_cap_with_the_fifteenth_failure_in_a_row() -> None:
+    """RL-06 with the cap of decision 15: 5 ms x 2^13 is 41 s, the next one 60 s and not 82."""
+    limiter: RateLimiter[str] = default_limiter(rng=Longest())
+    delays = [limiter.when("a") for _ in range(16)]
+    assert delays[12:] == [0.005 * 2**12, 0.005 * 2**13, 60.0, 60.0]
+
+
+def test_an_item_limiter_alone_has_the_bounds_of_the_default() -> None:
+    """RL-07, PQ-11: there is one default, 5 ms to 60 s, and no bucket in it."""
+    limiter: ItemExponential[str] = ItemExponential(rng=Longest())
+    default: RateLimiter[str] = default_limiter(rng=Longest())
+    assert isinstance(default, ItemExponential)
+    assert [limiter.when("a") for _ in range(20)] == [default.when("a") for _ in range(20)]
+
+
 def test_fast_slow_turns_slow_after_the_fast_ones() -> None:
     """RL-08."""
     limiter: ItemFastSlow[str] = ItemFastSlow(0.005, 10.0, 3)

@@ -9,7 +9,7 @@ import pytest
 
 from kcpctl.runtime import Metrics, start_thread
 from kcpctl.testing import FakeClock
-from kcpctl.workqueue import QueueMetrics, RateLimitingQueue
+from kcpctl.workqueue import Fair, Priority, QueueMetrics, RateLimitingQueue
 from kcpctl.workqueue.metrics import FOLDED_AT
 
 
@@ -119,8 +119,9 @@ def test_gauges_end_when_the_last_key_is_done_after_shutdown(
 ) -> None:
     """WM-07, WQ-15."""
     queue.add("a")
-    queue.get(0)
     queue.shut_down()
+    assert value(metrics, "workqueue_depth") == 1
+    queue.get(0)
     assert value(metrics, "workqueue_unfinished_work_seconds") is not None
     queue.done("a")
     assert value(metrics, "workqueue_unfinished_work_seconds") is None
@@ -168,6 +169,38 @@ def test_two_queues_of_one_registry_differ_by_name(metrics: Metrics) -> None:
     for name in ["one", "two"]:
         assert metrics.registry.get_sample_value("workqueue_depth", {"name": name}) in {0, 1}
         assert metrics.registry.get_sample_value("workqueue_adds_total", {"name": name}) == 1
+
+
+def test_each_queue_measures_where_it_was_told_to() -> None:
+    """WM-09: there is no provider of the whole process, which the first one to come would set."""
+    one, other = Metrics(), Metrics()
+    for metrics, keys in [(one, ["a"]), (other, ["a", "b"])]:
+        queue: RateLimitingQueue[str] = RateLimitingQueue(metrics=QueueMetrics(metrics, "test"))
+        for key in keys:
+            queue.add(key)
+    assert (value(one, "workqueue_adds_total"), value(other, "workqueue_adds_total")) == (1, 2)
+
+
+def test_there_is_one_depth_whatever_the_priorities_and_the_clusters(metrics: Metrics) -> None:
+    """PQ-14 differs: the number of series does not grow with either."""
+    queue: RateLimitingQueue[str] = RateLimitingQueue(
+        ordering=Fair(), metrics=QueueMetrics(metrics, "test")
+    )
+    for number in range(100):
+        queue.add(f"cluster-{number}|a", number)
+    depths = [line for line in metrics.render().decode().splitlines() if "_depth{" in line]
+    assert depths == ['workqueue_depth{name="test"} 100.0']
+
+
+def test_a_priority_changes_nothing_in_what_counts_as_a_retry(metrics: Metrics) -> None:
+    """PQ-15 differs: as WM-08, an add_after without a delay is one too, an add never."""
+    queue: RateLimitingQueue[str] = RateLimitingQueue(
+        ordering=Priority(), metrics=QueueMetrics(metrics, "test")
+    )
+    queue.add("a", 5)
+    queue.add_after("a", 0, 7)
+    queue.add_after("a", 1, 7)
+    assert value(metrics, "workqueue_retries_total") == 2
 
 
 def test_the_histograms_are_cumulative_decades_from_a_microsecond(

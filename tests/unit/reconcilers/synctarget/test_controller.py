@@ -165,3 +165,13 @@ def flush(io_loop: IOLoop) -> None:
 def test_thresholds_that_make_no_sense_are_refused() -> None:
     with pytest.raises(UsageError, match="unhealthy-threshold"):
         SyncTargetOptions(heartbeat_threshold_seconds=10, unhealthy_threshold_seconds=5)
+
+
+def test_a_cluster_that_is_removed_takes_its_connections_along(setup: Setup) -> None:
+    """MCR-02: of its SyncTargets' keys nothing is reconciled any more that could end them."""
+    for key in ("gone|east", "stays|east"):
+        setup.pool.fail(key, "NoSecret", "there is none")
+    setup.controller.enqueue("gone|east")
+    setup.controller.remove("gone")
+    assert [status.key for status in setup.pool.statuses()] == ["stays|east"]
+    assert setup.drain() == []

@@ -15,6 +15,7 @@ from kcpctl.errors import NotFound
 from kcpctl.reconcilers.synctarget.rollout import CONFIG_HASH_ANNOTATION
 from kcpctl.reconcilers.synctarget.rollout_watch import RolloutWatch
 from kcpctl.runtime import SYSTEM_CLOCK, IOLoop
+from kcpctl.testing import eventually
 
 KEY = "root|east"
 
@@ -217,3 +218,16 @@ def test_stopping_ends_the_watch_and_may_be_done_twice(
     watch.stop(KEY)
     assert cluster.streams == 0
     assert len(watch) == 0
+
+
+def test_a_cluster_that_is_removed_takes_its_watches_along(
+    watch: RolloutWatch, notes: Notes, client_of: Callable[[Cluster], Client]
+) -> None:
+    gone, stays = Cluster([deployment(5)]), Cluster([deployment(5)])
+    watch.observe("gone|east", client_of(gone), "ns", "syncer")
+    watch.observe("stays|east", client_of(stays), "ns", "syncer")
+    notes.wait(2)
+    eventually(lambda: (gone.streams, stays.streams) == (1, 1))
+    watch.remove(lambda key: key.startswith("gone|"))
+    eventually(lambda: (gone.streams, stays.streams) == (0, 1))
+    assert len(watch) == 1
