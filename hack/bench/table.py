@@ -60,9 +60,10 @@ class UnmeasuredError(Exception):
 
 
 class Figures:
-    """The samples of all metrics, and who was left out and why."""
+    """The samples of all metrics, the harness's rows, and who was left out and why."""
 
     def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
         self.samples: dict[str, dict[str, list[float | None]]] = defaultdict(dict)
         self.left_out: dict[str, str] = {}
 
@@ -171,6 +172,7 @@ class Informers:
         good = []
         for row in found:
             row["who"] = names[row["short"]]
+            self.figures.rows.append(row)
             if row.get("error"):
                 self.figures.leave_out(row["who"], row["error"])
             else:
@@ -264,7 +266,7 @@ def main() -> None:
             figures.leave_out(name, str(error))
     print_result(figures, arguments, time.monotonic() - began)
     if arguments.json:
-        kept = {"samples": figures.samples, "left out": figures.left_out}
+        kept = {"samples": figures.samples, "rows": figures.rows, "left out": figures.left_out}
         arguments.json.write_text(json.dumps(kept, indent=1) + "\n")
 
 
