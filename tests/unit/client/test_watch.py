@@ -84,6 +84,14 @@ async def test_blank_lines_are_dropped() -> None:
     assert len(await read(*blank, line("ADDED"), *blank, b" " + line("MODIFIED"), *blank)) == 2
 
 
+def test_spaces_before_a_line_do_not_keep_its_object_from_being_cut_out() -> None:
+    chunk = b'\r{"a":1}\n \r\n\t{"b":2}\n\r{"c'
+    splitter = LineSplitter()
+    lines = [*splitter.feed(chunk), *splitter.feed(b'":3}\n')]
+    found = [chunk[start:end] for chunk, start, end in lines]
+    assert found == [b'{"a":1}', b'{"b":2}', b'{"c":3}']
+
+
 async def test_bookmarks_are_passed_on() -> None:
     assert [event.type for event in await read(line("BOOKMARK"))] == ["BOOKMARK"]
 
@@ -128,7 +136,7 @@ def test_lines_do_not_depend_on_where_chunks_end(parts: list[bytes], data: st.Da
     got: list[bytes] = []
     for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
         got += [chunk[first:last] for chunk, first, last in splitter.feed(whole[start:end])]
-    assert got == lines
+    assert got == [one.lstrip() for one in lines]
     assert splitter.rest() == b""
 
 
