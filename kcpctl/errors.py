@@ -6,6 +6,7 @@
     |- NotConnected            the pool has no live connection to a cluster
     |- CrossWorkspaceAccess    a client bound to one logical cluster was asked for another
     |- ConditionTimeout        an object did not become what was waited for (also a TimeoutError)
+    |- DeadlineExceeded        a piece of work ran out of the time that it was given
     |- TerminalError           a reconcile that only a change of the object can mend
     |- TransportError          no answer: refused, reset, timed out, bad TLS, cut off
     |  |- ConnectionRefused, TransportTimeout, CertificateInvalid
@@ -37,6 +38,7 @@ __all__ = [
     "Conflict",
     "ConnectionRefused",
     "CrossWorkspaceAccess",
+    "DeadlineExceeded",
     "Expired",
     "Forbidden",
     "Gone",
@@ -84,6 +86,12 @@ class CrossWorkspaceAccess(KcpctlError):
 
 class ConditionTimeout(KcpctlError, TimeoutError):
     """An object did not become what was waited for in time."""
+
+    retryable = True
+
+
+class DeadlineExceeded(KcpctlError):
+    """A piece of work ran out of the time that it was given as a whole."""
 
     retryable = True
 

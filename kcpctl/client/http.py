@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import io
-import socket
 import ssl
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
 from multidict import CIMultiDict
 from yarl import URL
 
 from kcpctl.client.config import ClientConfig
+from kcpctl.client.connections import Connector, hang_up, prepare_stream
 from kcpctl.client.credentials import Credential, credentials_of
 from kcpctl.client.failures import (
     ClientCertificateRefused,
@@ -31,7 +29,7 @@ from kcpctl.client.rotation import CHECK_SECONDS, TlsFiles, TlsMaterial
 from kcpctl.client.server_warnings import WarningHandler, WarningLog, warning_texts
 from kcpctl.client.tls import shrink_read_buffers, tls_context
 from kcpctl.client.transport import Call, Response
-from kcpctl.errors import CertificateInvalid, KcpctlError, NotLeading, TransportError, Unauthorized
+from kcpctl.errors import CertificateInvalid, KcpctlError, TransportError, Unauthorized
 from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock
 from kcpctl.runtime.logging import get_logger
 from kcpctl.runtime.metrics import Metrics
@@ -44,7 +42,6 @@ _log = get_logger(__name__)
 T = TypeVar("T")
 
 _CONNECT_SECONDS = 30.0  # RC-18
-_IDLE_SECONDS = 30.0  # shorter than any API server keeps an idle connection
 _MAX_ERROR_BYTES = 1024 * 1024
 # How much may wait for its reader before the socket is left alone (twice this, by aiohttp's rule).
 # Watches of thousands of events a second are a tenth faster than with aiohttp's 64 KiB.
@@ -114,7 +111,7 @@ class HttpTransport:
     async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
         """Send ``call`` and yield the body's bytes as they come; not limited (RC-03)."""
         response = await with_retries(call, self._open, self._pause, self._metrics)
-        _keep_alive(response)
+        prepare_stream(response)
         try:
             with self._in_flight.streaming(response):
                 yield b""
@@ -125,7 +122,7 @@ class HttpTransport:
         except _FAILURES as error:
             raise self._failure(error, call, self._total_seconds(call)) from error
         finally:
-            _hang_up(response)
+            hang_up(response)
 
     async def close(self) -> None:
         """Close every connection; calls under way and afterwards raise TransportError."""
@@ -268,7 +265,7 @@ class HttpTransport:
             shrink_read_buffers()
             self._session = aiohttp.ClientSession(
                 # No limit: each watch holds a connection, and requests must not wait for one.
-                connector=_Connector(self._gate),
+                connector=Connector(self._gate),
                 read_bufsize=_READ_AHEAD_BYTES,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
@@ -315,26 +312,6 @@ class HttpTransport:
         return transport_error(error, self._describe(call), timeout_seconds)
 
 
-class _Connector(aiohttp.TCPConnector):
-    """Asks the write gate once more when the connection is there, which may have taken a while."""
-
-    def __init__(self, gate: WriteGate | None) -> None:
-        super().__init__(limit=0, keepalive_timeout=_IDLE_SECONDS)
-        self._gate = gate
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
-        connection = await super().connect(req, traces, timeout)
-        if self._gate is not None:
-            try:
-                self._gate.check(req.method, f"{req.method} {req.url.path}")
-            except NotLeading:
-                connection.release()
-                raise
-        return connection
-
-
 async def _error_body(response: aiohttp.ClientResponse) -> bytes:
     """Read the body of an error, which may be of anybody and of any size."""
     body = bytearray()
@@ -372,28 +349,3 @@ def _constant_headers(config: ClientConfig) -> CIMultiDict[str]:
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
-
-
-def _hang_up(response: aiohttp.ClientResponse) -> None:
-    """Close the connection at once: a polite TLS shutdown of an endless answer can outlive the
-    event loop, and the socket with it."""
-    connection = response.connection
-    if connection is not None and connection.transport is not None:
-        connection.transport.abort()
-    response.close()
-
-
-def _keep_alive(response: aiohttp.ClientResponse) -> None:
-    """Let the kernel notice a peer that is gone, within about 2 minutes (RC-18, pitfall 8)."""
-    connection = response.connection
-    sock = (
-        connection.transport.get_extra_info("socket")
-        if connection and connection.transport
-        else None
-    )
-    if sock is None:
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

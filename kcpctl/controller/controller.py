@@ -68,6 +68,8 @@ class Controller:
     max_per_cluster: how many of them may be of one logical cluster, so that one whose reconciles
         hang leaves workers to the others. When an informer of many clusters is watched the default
         is all workers but one, else there is no limit.
+    reconcile_timeout_seconds: how long the calls of blocking clients may take in all within one
+        reconcile; see :class:`kcpctl.runtime.Deadline`. It fails then, and is retried (CL-14).
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Controller:
         *,
         workers: int = 4,
         max_per_cluster: int | None = None,
+        reconcile_timeout_seconds: float | None = None,
         queue: RateLimitingQueue[str] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
@@ -97,6 +100,7 @@ class Controller:
             name, clock=clock, ordering=self._fair, metrics=QueueMetrics(metrics, name)
         )
         self._reconciler = reconciler
+        self._timeout_seconds = reconcile_timeout_seconds
         self._clock = clock
         self._rng = rng
         self._metrics = ControllerMetrics(metrics, name, workers=workers)
@@ -248,5 +252,6 @@ class Controller:
             self._metrics.worker(),
             clock=self._clock,
             rng=self._rng,
+            timeout_seconds=self._timeout_seconds,
             on_removed=lambda key: self._removed(partial(operator.eq, key)),
         )

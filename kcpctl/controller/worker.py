@@ -12,13 +12,14 @@ from kcpctl.controller.pending import PendingWrites
 from kcpctl.controller.request import Reconciler, Request, Result
 from kcpctl.errors import (
     Conflict,
+    DeadlineExceeded,
     KcpctlError,
     NotConnected,
     NotLeading,
     TerminalError,
     TooManyRequests,
 )
-from kcpctl.runtime import Clock, get_logger, new_uid, set_log_fields
+from kcpctl.runtime import Clock, Deadline, get_logger, new_uid, set_log_fields
 from kcpctl.workqueue import RateLimitingQueue, ShutDown
 
 __all__ = ["Worker"]
@@ -53,6 +54,7 @@ class Worker:
         *,
         clock: Clock,
         rng: random.Random,
+        timeout_seconds: float | None,
         on_removed: Callable[[str], None],
     ) -> None:
         self._controller = controller
@@ -62,6 +64,7 @@ class Worker:
         self._metrics = metrics
         self._clock = clock
         self._rng = rng
+        self._timeout_seconds = timeout_seconds
         self._on_removed = on_removed
 
     def run(self) -> None:
@@ -100,16 +103,32 @@ class Worker:
         writes.start()
         outcome: Outcome
         try:
-            outcome = self._succeed(key, self._reconciler.reconcile(request))
+            outcome = self._succeed(key, self._reconcile(request))
         except BaseException as error:  # noqa: BLE001 - a worker outlives any reconcile
             outcome = self._fail(key, error)
         if written := writes.close():
             self._pending.record(key, written)
         if self._queue.was_removed(key):
-            # What the reconcile made of a cluster that is gone goes after it.
             self._pending.forget(key)
-            self._on_removed(key)
+            self._clean_up(key)
         self._metrics.ended(outcome, self._clock.monotonic() - began)
+
+    def _reconcile(self, request: Request) -> Result | None:
+        if self._timeout_seconds is None:
+            return self._reconciler.reconcile(request)
+        deadline = Deadline(self._timeout_seconds, clock=self._clock)
+        deadline.start()
+        try:
+            return self._reconciler.reconcile(request)
+        finally:
+            deadline.end()
+
+    def _clean_up(self, key: str) -> None:
+        """Let what the reconcile made for a cluster that is gone go after it."""
+        try:
+            self._on_removed(key)
+        except Exception as error:  # noqa: BLE001 - a worker outlives any callback
+            _log.error("What was kept for a removed cluster is left behind", exc_info=error)
 
     def _succeed(self, key: str, result: Result | None) -> Outcome:
         self._queue.forget(key)
@@ -144,6 +163,7 @@ class Worker:
             _log.error("Reconcile failed until the object changes", exc_info=error)
             self._queue.forget(key)
             return "error"
+        self._metrics.timeouts += isinstance(error, DeadlineExceeded)
         failures = self._queue.num_requeues(key) + 1
         if isinstance(error, KcpctlError):
             _log.warning("Reconcile failed, will retry", failures=failures, exc_info=error)

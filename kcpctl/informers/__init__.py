@@ -3,7 +3,7 @@
 from kcpctl.informers.aggregate import AggregateInformer
 from kcpctl.informers.discovering import DiscoveringInformers, ResourceSubscriber
 from kcpctl.informers.factory import InformerFactory
-from kcpctl.informers.handlers import EventHandler, HandlerFuncs, Registration
+from kcpctl.informers.handlers import AsyncEventHandler, EventHandler, HandlerFuncs, Registration
 from kcpctl.informers.ignoring import Ignore
 from kcpctl.informers.indexes import (
     CLUSTER_AND_NAMESPACE_INDEX,
@@ -28,6 +28,7 @@ __all__ = [
     "CLUSTER_AND_NAMESPACE_INDEX",
     "CLUSTER_INDEX",
     "AggregateInformer",
+    "AsyncEventHandler",
     "BadObject",
     "Cache",
     "CachedObject",

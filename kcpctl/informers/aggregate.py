@@ -10,7 +10,7 @@ from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient, Write
 from kcpctl.errors import KcpctlError
 from kcpctl.informers.deliveries import Audience, Deliveries, Delivery
-from kcpctl.informers.handlers import EventHandler, Registration
+from kcpctl.informers.handlers import AnyHandler, EventHandler, Registration
 from kcpctl.informers.indexes import CLUSTER_INDEX, IndexFunction
 from kcpctl.informers.informer import SharedInformer
 from kcpctl.informers.lister import Lister
@@ -118,7 +118,7 @@ class AggregateInformer(Generic[T]):
 
     def add_handler(
         self,
-        handler: EventHandler,
+        handler: AnyHandler,
         *,
         matches: Callable[[CachedObject], bool] | None = None,
         buffered: bool = False,
@@ -139,7 +139,7 @@ class AggregateInformer(Generic[T]):
 
     def _add(
         self,
-        handler: EventHandler,
+        handler: AnyHandler,
         cluster: str,
         *,
         matches: Callable[[CachedObject], bool] | None,
@@ -275,7 +275,7 @@ class AggregateInformer(Generic[T]):
         if not self.shows(member, obj.key):
             return
         for other in (self._members or {}).values():
-            if other is not member and (theirs := other.informer.lister.cached(obj.key)):
+            if theirs := other.informer.lister.cached(obj.key):
                 self.show(other, theirs, is_initial=False)
                 return
         del self._shown_by[obj.key]

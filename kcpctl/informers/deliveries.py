@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from kcpctl.informers.buffering import Buffer
-from kcpctl.informers.handlers import EventHandler, Filtered, name_of
+from kcpctl.informers.handlers import AnyHandler, EventHandler, Filtered, awaited, name_of
 from kcpctl.informers.metrics import InformerMetrics
 from kcpctl.informers.objects import CachedObject
 from kcpctl.runtime import Clock, get_logger
@@ -149,6 +150,7 @@ class Deliveries:
         self._changed = threading.Condition(self.lock)
         self._there = Audience()
         self._io_thread: int | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._check_seconds = 0.0
         self._ended = False
 
@@ -156,7 +158,7 @@ class Deliveries:
 
     def register(
         self,
-        handler: EventHandler,
+        handler: AnyHandler,
         *,
         cluster: str,
         matches: Callable[[CachedObject], bool] | None,
@@ -166,19 +168,13 @@ class Deliveries:
         """Return the delivery to a handler, which begins when it joins."""
         name = name_of(handler)
         resync_seconds = self._resync_period(name, resync_seconds)
+        told = awaited(handler, self._run)
         buffer: Buffer | None = None
-        if buffered:
-            handler = buffer = Buffer(
-                handler,
-                name=name,
-                informer=self._informer,
-                clock=self._clock,
-                on_error=lambda key, error: self._failed(name, key, error),
-                on_synced=self._notify_waiters,
-            )
+        if buffered or told is not handler:
+            told = buffer = self._buffer(told, name)
         return Delivery(
             self,
-            handler if matches is None else Filtered(handler, matches),
+            told if matches is None else Filtered(told, matches),
             name=name,
             cluster=cluster,
             buffer=buffer,
@@ -241,6 +237,7 @@ class Deliveries:
         """Note the start; return how often a resync may be due, 0 for never (INF-36, INF-37)."""
         with self.lock:
             self._io_thread = threading.get_ident()
+            self._loop = asyncio.get_running_loop()
             asked = [one.resync_seconds for one in self._there if one.resync_seconds]
             self._check_seconds = min(asked, default=0.0)
             for delivery in self._there:
@@ -328,6 +325,21 @@ class Deliveries:
             for delivery in due:
                 delivery.resync_at = now + delivery.resync_seconds
             return Audience(due) if due else None
+
+    def _buffer(self, handler: EventHandler, name: str) -> Buffer:
+        return Buffer(
+            handler,
+            name=name,
+            informer=self._informer,
+            clock=self._clock,
+            on_error=lambda key, error: self._failed(name, key, error),
+            on_synced=self._notify_waiters,
+        )
+
+    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run a call of an async handler on the I/O loop; for the threads of buffers."""
+        assert self._loop is not None, "nothing is told before the start"
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
     def _resync_period(self, name: str, asked: float) -> float:
         """Return how often a handler that asks for ``asked`` is resynced."""

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Protocol
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, cast
 
 from kcpctl.informers.objects import CachedObject
 
-__all__ = ["EventHandler", "Filtered", "HandlerFuncs", "Registration", "name_of"]
+__all__ = [
+    "AnyHandler",
+    "AsyncEventHandler",
+    "Awaited",
+    "EventHandler",
+    "Filtered",
+    "HandlerFuncs",
+    "Registration",
+    "awaited",
+    "name_of",
+]
+
+
+_Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
 class EventHandler(Protocol):
@@ -38,8 +52,31 @@ class EventHandler(Protocol):
         """
 
 
+class AsyncEventHandler(Protocol):
+    """The same with coroutines, for handlers that wait for I/O. It always has a buffer.
+
+    They run on the I/O loop, one at a time; one that is running when the handler is removed runs to
+    its end.
+    """
+
+    async def on_add(self, obj: CachedObject, *, is_initial: bool) -> None:
+        """Hear of a new object."""
+
+    async def on_update(self, old: CachedObject, new: CachedObject) -> None:
+        """Hear of a change."""
+
+    async def on_delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:
+        """Hear of a deletion."""
+
+
+AnyHandler = EventHandler | AsyncEventHandler
+
+
 class HandlerFuncs(EventHandler):
-    """A handler of functions, for programs that need only some of the three."""
+    """A handler of functions, for programs that need only some of the three.
+
+    Raises TypeError for coroutine functions, which nobody would await.
+    """
 
     def __init__(
         self,
@@ -48,9 +85,10 @@ class HandlerFuncs(EventHandler):
         on_update: Callable[[CachedObject, CachedObject], object] | None = None,
         on_delete: Callable[[CachedObject], object] | None = None,
     ) -> None:
-        self.name = ",".join(
-            _name_of_function(one) for one in (on_add, on_update, on_delete) if one
-        )
+        functions = [one for one in (on_add, on_update, on_delete) if one is not None]
+        self.name = ",".join(map(_name_of_function, functions))
+        if any(map(inspect.iscoroutinefunction, functions)):
+            raise TypeError(f"{self.name}: a handler that is async is an AsyncEventHandler")
         self._on_add = on_add
         self._on_update = on_update
         self._on_delete = on_delete
@@ -69,6 +107,26 @@ class HandlerFuncs(EventHandler):
         """Call the third function."""
         if self._on_delete is not None:
             self._on_delete(obj)
+
+
+class Awaited(EventHandler):
+    """An async handler, for a thread that may wait for it."""
+
+    def __init__(self, handler: AsyncEventHandler, run: _Run) -> None:
+        self._handler = handler
+        self._run = run
+
+    def on_add(self, obj: CachedObject, *, is_initial: bool) -> None:
+        """Run the first coroutine."""
+        self._run(self._handler.on_add(obj, is_initial=is_initial))
+
+    def on_update(self, old: CachedObject, new: CachedObject) -> None:
+        """Run the second coroutine."""
+        self._run(self._handler.on_update(old, new))
+
+    def on_delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:
+        """Run the third coroutine."""
+        self._run(self._handler.on_delete(obj, final_state_unknown=final_state_unknown))
 
 
 class Filtered(EventHandler):
@@ -110,7 +168,14 @@ class Filtered(EventHandler):
             self._handler.on_delete(obj, final_state_unknown=final_state_unknown)
 
 
-def name_of(handler: EventHandler) -> str:
+def awaited(handler: AnyHandler, run: _Run) -> EventHandler:
+    """Return a handler as one that a thread may call; ``run`` runs a coroutine to its end."""
+    if inspect.iscoroutinefunction(handler.on_add):
+        return Awaited(cast(AsyncEventHandler, handler), run)
+    return cast(EventHandler, handler)
+
+
+def name_of(handler: AnyHandler) -> str:
     """Return what a handler is called in logs and metrics (INF-34)."""
     name = getattr(handler, "name", "")
     return name if isinstance(name, str) and name else type(handler).__qualname__

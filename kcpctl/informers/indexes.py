@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Final, Protocol
@@ -106,7 +107,7 @@ class FunctionIndex:
         self._on_error = on_error
         # By value, then by cluster.
         self._sets: dict[str, dict[str, dict[str, None]]] = {}
-        self._by_key: dict[str, frozenset[str]] = {}
+        self._by_key: dict[str, tuple[str, ...]] = {}
 
     def keys(self, value: str, cluster: str | None = None) -> Iterable[str]:
         """Return the keys of the objects that have the value, of all clusters or of one."""
@@ -124,14 +125,21 @@ class FunctionIndex:
         obj = new or old
         if obj is None:
             return
-        before = self._by_key.pop(obj.key, frozenset())
-        after = frozenset() if new is None else self._values_of(new)
-        for value in before - after:
-            self._remove(value, obj)
-        for value in after - before:
-            self._sets.setdefault(value, {}).setdefault(obj.cluster, {})[obj.key] = None
+        key = obj.key
+        before = self._by_key.get(key, ())
+        after = () if new is None else self._values_of(new)
+        if after == before:
+            return
+        for value in before:
+            if value not in after:
+                self._remove(value, obj)
+        for value in after:
+            if value not in before:
+                self._sets.setdefault(value, {}).setdefault(obj.cluster, {})[key] = None
         if after:
-            self._by_key[obj.key] = after
+            self._by_key[key] = after
+        else:
+            del self._by_key[key]
 
     def empty(self) -> FunctionIndex:
         """Return a new index of the same kind without content."""
@@ -146,10 +154,11 @@ class FunctionIndex:
             if not clusters:
                 del self._sets[value]
 
-    def _values_of(self, obj: CachedObject) -> frozenset[str]:
+    def _values_of(self, obj: CachedObject) -> tuple[str, ...]:
+        """Return each value once; a text that many objects have is in memory once."""
         try:
-            return frozenset(self._function(obj))
+            return tuple(dict.fromkeys(map(sys.intern, self._function(obj))))
         except Exception as error:  # noqa: BLE001 - a bug in one function must not end the informer
             _log.error("Index function failed", index=self._name, key=obj.key, exc_info=error)
             self._on_error()
-            return frozenset()
+            return ()

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient, Write
 from kcpctl.informers.deliveries import Deliveries, Delivery, is_same
-from kcpctl.informers.handlers import EventHandler, Registration
+from kcpctl.informers.handlers import AnyHandler, Registration
 from kcpctl.informers.ignoring import Ignore, Ignoring
 from kcpctl.informers.indexes import CLUSTER_INDEX, IndexFunction
 from kcpctl.informers.initial import PROCESS, InitialStates
@@ -187,7 +187,7 @@ class SharedInformer(Generic[T]):
 
     def add_handler(
         self,
-        handler: EventHandler,
+        handler: AnyHandler,
         *,
         matches: Callable[[CachedObject], bool] | None = None,
         buffered: bool = False,
@@ -202,9 +202,11 @@ class SharedInformer(Generic[T]):
 
         Parameters
         ----------
-        matches: hear only of objects for which this is true, as if there were no others (INF-17).
+        matches: hear only of objects for which this is true, as if there were no others (INF-17);
+            called on the I/O thread.
         buffered: for a handler that blocks or takes its time: it is called on a thread of its own.
-            Meanwhile the changes of each object collapse to one (see :class:`Backlog`).
+            Meanwhile the changes of each object collapse to one (see :class:`Backlog`). An
+            :class:`AsyncEventHandler` always is.
         resync_seconds: how often to hear of everything that is stored once more, as updates from
             each object to itself; 0 is never, less than a second is a second. After the start it
             cannot be more often than any handler asked for before it (INF-35 to INF-37).
@@ -222,7 +224,7 @@ class SharedInformer(Generic[T]):
 
     def _add(
         self,
-        handler: EventHandler,
+        handler: AnyHandler,
         cluster: str,
         *,
         matches: Callable[[CachedObject], bool] | None,

@@ -9,7 +9,7 @@ from typing import Final, Generic, Protocol, Self, TypeVar
 
 from kcpctl.client import Write
 from kcpctl.informers.deliveries import Delivery
-from kcpctl.informers.handlers import EventHandler, Registration
+from kcpctl.informers.handlers import AnyHandler, Registration
 from kcpctl.informers.lister import ClusterLister
 from kcpctl.informers.objects import CachedObject
 from kcpctl.informers.scope import Cache
@@ -33,7 +33,7 @@ class _Informer(Protocol):
 class _Add(Protocol):
     def __call__(
         self,
-        handler: EventHandler,
+        handler: AnyHandler,
         cluster: str,
         *,
         matches: Callable[[CachedObject], bool] | None,
@@ -80,7 +80,7 @@ class ClusterView(Generic[T]):
 
     def add_handler(
         self,
-        handler: EventHandler,
+        handler: AnyHandler,
         *,
         matches: Callable[[CachedObject], bool] | None = None,
         buffered: bool = False,

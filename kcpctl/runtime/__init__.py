@@ -14,6 +14,7 @@ from kcpctl.runtime.clock import (
     format_time,
     parse_time,
 )
+from kcpctl.runtime.deadline import Deadline
 from kcpctl.runtime.entropy import SYSTEM_RANDOM, new_uid, random_suffix
 from kcpctl.runtime.ioloop import IOLoop
 from kcpctl.runtime.logging import Logger, get_logger, log_fields, set_log_fields
@@ -29,6 +30,7 @@ __all__ = [
     "BlockingPool",
     "Child",
     "Clock",
+    "Deadline",
     "IOLoop",
     "Logger",
     "Metrics",

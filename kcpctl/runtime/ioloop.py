@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from kcpctl.runtime.deadline import Deadline
 from kcpctl.runtime.threads import start_thread
 
 __all__ = ["IOLoop"]
@@ -61,7 +62,8 @@ class IOLoop:
         """Run ``coroutine`` on the loop and wait for it.
 
         Raises RuntimeError on the loop's own thread, where waiting would be a deadlock. When the
-        waiting thread is interrupted the coroutine is cancelled.
+        waiting thread is interrupted the coroutine is cancelled. A :class:`Deadline` of the calling
+        thread is kept: DeadlineExceeded is raised then.
         """
         if self.on_loop_thread:
             coroutine.close()
@@ -69,6 +71,8 @@ class IOLoop:
                 "a blocking call was made on the I/O thread, where it would wait for itself; "
                 "use the async client there"
             )
+        if (deadline := Deadline.current()) is not None:
+            coroutine = deadline.keep(coroutine)
         future = self.submit(coroutine)
         try:
             return future.result()

@@ -9,6 +9,7 @@ runs: with ``full`` a fake node makes Pods Ready.
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 import socket
@@ -78,6 +79,8 @@ class RealCluster:
         self._full = full
         self._directory = Path(tempfile.mkdtemp(prefix="kcpctl-real-"))
         self._children: list[Child] = []
+        self._api_server: Child | None = None
+        self._flags: Sequence[str] = ()
         self._port, self._etcd, self._peer, self._kcm, self._scheduler = _free_ports(5)
         self.kubeconfig = self._directory / "kubeconfig"
 
@@ -86,11 +89,34 @@ class RealCluster:
         """The API server's URL."""
         return f"https://127.0.0.1:{self._port}"
 
-    def _run(self, binary: str, *arguments: str) -> None:
+    def kill_api_server(self) -> None:
+        """End the API server by SIGKILL; its data stays."""
+        assert self._api_server is not None, "not started"
+        self._api_server.close(grace_seconds=0)
+        self._children.remove(self._api_server)
+
+    def start_api_server(self) -> None:
+        """Start the API server again and wait until it is ready."""
+        self._start_api_server()
+        self._wait_until_ready()
+
+    def compact(self) -> None:
+        """Have etcd forget all versions but the last, as it does by itself in time."""
+        revision = self._ask_etcd("maintenance/status", {})["header"]["revision"]
+        self._ask_etcd("kv/compaction", {"revision": revision, "physical": True})
+
+    def _ask_etcd(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        url = f"http://127.0.0.1:{self._etcd}/v3/{path}"
+        with urllib.request.urlopen(url, data=json.dumps(body).encode(), timeout=10) as answer:
+            result: dict[str, Any] = json.load(answer)
+        return result
+
+    def _run(self, binary: str, *arguments: str) -> Child:
         path = Path(os.environ[ASSETS_VARIABLE], binary)
         with (self._directory / f"{binary}.log").open("ab") as output:
             child = Child([str(path), *arguments], env=os.environ, output=output)
         self._children.append(child)
+        return child
 
     def _write_keys(self) -> None:
         authority = CertificateAuthority(self._directory)
@@ -123,7 +149,7 @@ class RealCluster:
         }
         self.kubeconfig.write_text(yaml.safe_dump(config))
 
-    def _start_api(self, extra: Sequence[str]) -> None:
+    def _start_etcd(self) -> None:
         client, peer = f"http://127.0.0.1:{self._etcd}", f"http://127.0.0.1:{self._peer}"
         self._run(
             "etcd",
@@ -136,9 +162,11 @@ class RealCluster:
             "--unsafe-no-fsync",
             "--log-level=error",
         )
-        self._run(
+
+    def _start_api_server(self) -> None:
+        self._api_server = self._run(
             "kube-apiserver",
-            f"--etcd-servers={client}",
+            f"--etcd-servers=http://127.0.0.1:{self._etcd}",
             f"--secure-port={self._port}",
             "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",
@@ -154,8 +182,11 @@ class RealCluster:
             "--endpoint-reconciler-type=none",
             # Without controllers nobody makes the default ServiceAccount that it asks for.
             "--disable-admission-plugins=ServiceAccount",
-            *extra,
+            *self._flags,
         )
+
+    def _wait_until_ready(self) -> None:
+        eventually(lambda: self._open("/readyz") == 200, timeout_seconds=_START_TIMEOUT_SECONDS)
 
     def _start_controllers(self) -> None:
         shared = [
@@ -203,8 +234,9 @@ class RealCluster:
     def start(self, *api_server_flags: str) -> Self:
         """Start it and wait until it is ready."""
         self._write_keys()
-        self._start_api(api_server_flags)
-        eventually(lambda: self._open("/readyz") == 200, timeout_seconds=_START_TIMEOUT_SECONDS)
+        self._flags = api_server_flags
+        self._start_etcd()
+        self.start_api_server()
         if self._full:
             self._start_controllers()
         return self

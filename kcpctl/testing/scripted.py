@@ -251,7 +251,7 @@ def _peer(writer: asyncio.StreamWriter) -> str:
 
 async def _read_request(reader: asyncio.StreamReader, peer: str) -> Received | None:
     first = (await reader.readline()).decode("latin-1").split()
-    if len(first) != 3:
+    if len(first) != 3 or not first[2].startswith("HTTP/"):
         return None
     headers: dict[str, list[str]] = {}
     while (line := (await reader.readline()).decode("latin-1").rstrip("\r\n")) != "":

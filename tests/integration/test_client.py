@@ -14,6 +14,7 @@ import pytest
 
 from kcpctl.apis.resource import CLUSTER_ROLES, CONFIG_MAPS, NAMESPACES
 from kcpctl.client import AsyncClient, ClientConfig, Impersonation, http
+from kcpctl.client.connections import prepare_stream
 from kcpctl.errors import (
     ApiError,
     ConnectionRefused,
@@ -761,7 +762,7 @@ async def test_the_kernel_looks_after_a_quiet_watch(
     server: ScriptedServer, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RC-17, RC-18: a peer that is gone is noticed without a request."""
-    set_up = http._keep_alive
+    set_up = prepare_stream
     options: list[int] = []
 
     def noting(response: aiohttp.ClientResponse) -> None:
@@ -772,7 +773,7 @@ async def test_the_kernel_looks_after_a_quiet_watch(
         options.append(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
         options.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
 
-    monkeypatch.setattr(http, "_keep_alive", noting)
+    monkeypatch.setattr(http, "prepare_stream", noting)
     server.on("GET", NS, Reply(chunks=[b"\n"], ending="hang"))
     stream = client.stream(NS, timeout_seconds=60)
     await anext(stream)

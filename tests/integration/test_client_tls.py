@@ -6,10 +6,15 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import aiohttp
 import pytest
 
-from kcpctl.client import AsyncClient, ClientConfig, ExecPlugin
+from kcpctl.client import AsyncClient, ClientConfig, ExecPlugin, http
+from kcpctl.client.connections import prepare_stream
+from kcpctl.client.tls import share_read_buffer
 from kcpctl.errors import CertificateInvalid, ConnectionRefused, TransportError, TransportTimeout
 from kcpctl.testing.certificates import CertificateAuthority
 from kcpctl.testing.scripted import Reply, ScriptedServer
@@ -170,6 +175,53 @@ async def test_an_idle_connection_has_the_small_read_buffer(
     # Peers 2.2: 256 KiB for each of a thousand watches would be a quarter of a gigabyte.
     await readyz(ClientConfig(server=server.url, ca=authority.pem))
     assert asyncio.sslproto.SSLProtocol.max_size == 16 * 1024
+
+
+async def test_quiet_watches_share_a_read_buffer_and_mix_nothing_up(
+    server: ScriptedServer, authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Peers 2.2; each has lines of its own, longer than the buffer.
+    buffers: set[int] = set()
+    seen: list[int] = []
+
+    def noting(response: aiohttp.ClientResponse) -> None:
+        prepare_stream(response)
+        assert response.connection is not None
+        protocol = response.connection.transport._ssl_protocol  # type: ignore[union-attr]
+        buffers.add(id(protocol._ssl_buffer))
+        seen.append(len(protocol._ssl_buffer))
+
+    monkeypatch.setattr(http, "prepare_stream", noting)
+    client = AsyncClient.plain(ClientConfig(server=server.url, ca=authority.pem))
+
+    async def read(number: int) -> bool:
+        lines = [bytes([65 + number]) * 100_000 + b"\n" for _ in range(20)]
+        server.on("GET", f"/{number}", Reply(chunks=lines))
+        chunks = [chunk async for chunk in client.stream(f"/{number}", timeout_seconds=10)]
+        return b"".join(chunks) == b"".join(lines)
+
+    assert await asyncio.gather(*map(read, range(8))) == [True] * 8
+    assert len(buffers) == 1
+    assert seen == [64 * 1024] * 8
+    await client.close()
+
+
+def test_loops_do_not_share_a_read_buffer(authority: CertificateAuthority) -> None:
+    # They run on threads of their own.
+    async def buffer() -> object:
+        share_read_buffer(transport)
+        return transport._ssl_protocol._ssl_buffer
+
+    protocol = SimpleNamespace(max_size=1, _ssl_buffer=None, _ssl_buffer_view=None)
+    transport: Any = SimpleNamespace(_ssl_protocol=protocol)
+    assert asyncio.run(buffer()) is not asyncio.run(buffer())
+
+
+async def test_another_kind_of_connection_is_left_alone() -> None:
+    transport: Any = SimpleNamespace(_ssl_protocol=SimpleNamespace(max_size=5))
+    share_read_buffer(transport)
+    assert transport._ssl_protocol == SimpleNamespace(max_size=5)
+    share_read_buffer(SimpleNamespace())  # type: ignore[arg-type]
 
 
 # Proxies.

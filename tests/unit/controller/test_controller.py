@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kcpctl.controller import GenerationChanged, LabelChanged, Request, Result
+from kcpctl.controller import Controller, GenerationChanged, LabelChanged, Request, Result
 from kcpctl.errors import (
     AlreadyExists,
     Conflict,
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 KEY = "root|default/web"
 DISCONNECTED = NotConnected("east", state="Disconnected", since=0.0)
+
+
+class Bystander:
+    def reconcile(self, request: Request) -> None: ...
 
 
 # Failures.
@@ -91,6 +95,7 @@ def test_a_terminal_error_waits_for_a_change_and_forgets(bench: Bench) -> None:
 def test_a_conflict_comes_again_soon_and_is_no_failure(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """CL-06: of which this is none."""
     bench.start(Conflict("the object has been modified"), None)
     bench.run(KEY)
     assert bench.waiting() == {KEY: pytest.approx(0.1)}
@@ -123,7 +128,7 @@ def test_a_server_that_asks_to_slow_down_is_obeyed_up_to_30_seconds(
 def test_a_cluster_that_is_not_connected_parks_the_key_quietly(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Decision 15: not an error; the pool's notification wakes the key, or 30 s."""
+    """MCR-03, decision 15: not an error; the pool's notification wakes the key, or 30 s."""
     bench.start(DISCONNECTED, None)
     bench.run(KEY)
     assert bench.waiting() == {KEY: pytest.approx(30.0)}
@@ -194,6 +199,7 @@ def test_an_event_cancels_the_planned_run(bench: Bench) -> None:
 
 
 def test_the_request_is_the_key_taken_apart(bench: Bench) -> None:
+    """MCR-01."""
     bench.start()
     bench.controller.enqueue(KEY)
     bench.controller.enqueue("abc|node-1")
@@ -227,6 +233,21 @@ def test_a_cluster_scoped_object_has_no_namespace_in_the_log(
 
 
 # Starting.
+
+
+def test_a_controller_has_four_workers() -> None:
+    """CL-04."""
+    assert Controller("test", Bystander()).workers == 4
+
+
+def test_what_comes_before_the_start_waits_in_the_queue(bench: Bench) -> None:
+    """CL-16: a process that stands by has its caches and queues filled."""
+    bench.controller.watches(bench.informer)
+    bench.informer.sync(bench.cached("web", namespace="default"))
+    assert bench.controller.synced
+    assert bench.requests.empty()
+    bench.start()
+    assert bench.next().key == KEY
 
 
 def test_workers_do_not_start_before_every_informer_has_synced(bench: Bench) -> None:
@@ -307,6 +328,7 @@ def test_workers_run_side_by_side(bench: Bench) -> None:
 
 
 def test_stop_finishes_what_is_queued(bench: Bench) -> None:
+    """CL-22 mended."""
     bench.start()
     for number in range(100):
         bench.controller.enqueue(f"root|n{number}")
@@ -353,7 +375,7 @@ def test_stopping_twice_or_before_the_start_is_fine(bench: Bench) -> None:
 def test_no_thread_is_left(bench: Bench) -> None:
     bench.start()
     bench.controller.stop(5)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("test-")]
+    assert "test-0" not in [thread.name for thread in threading.enumerate()]
 
 
 # Events.
@@ -415,6 +437,8 @@ def test_watches_can_be_chained(bench: Bench) -> None:
 
 
 def test_a_watch_may_ask_for_resyncs(bench: Bench) -> None:
-    """INF-38, RF-42."""
+    """CL-18, INF-38, RF-42: without being asked there are none."""
+    bench.controller.watches(bench.informer)
+    assert bench.informer.resync_seconds == 0
     bench.controller.watches(bench.informer, resync_seconds=600)
     assert bench.informer.resync_seconds == 600

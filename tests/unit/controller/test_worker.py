@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from kcpctl.apis.resource import CONFIG_MAPS
-from kcpctl.client import AsyncClient, Client, Write
+from kcpctl.client import AsyncClient, Call, Client, Response, Write
 from kcpctl.controller import Request, Result
-from kcpctl.errors import Conflict, TransportTimeout
+from kcpctl.errors import Conflict, DeadlineExceeded, KcpctlError, TerminalError, TransportTimeout
 from kcpctl.informers import EventHandler
 from kcpctl.runtime import IOLoop, get_logger
 from kcpctl.runtime.logging import current_fields
@@ -189,6 +190,71 @@ def test_a_key_that_the_cache_never_shows_goes_on_after_30_seconds(
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
+# A time for each reconcile.
+
+
+@pytest.fixture
+def slow() -> Iterator[tuple[Client, FakeTransport]]:
+    """A client of a server that never answers."""
+
+    class Silent(FakeTransport):
+        async def request(self, call: Call) -> Response:
+            self.calls.append(call)
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    with IOLoop("test-io") as io_loop:
+        yield Client(AsyncClient(transport := Silent(), cluster_name="root"), io_loop), transport
+
+
+def test_a_reconcile_that_runs_out_of_time_fails_and_is_retried(
+    bench: Bench, slow: tuple[Client, FakeTransport]
+) -> None:
+    """CL-14: what it waits for is cancelled, and nothing is sent any more."""
+    client, transport = slow
+    told: list[type[BaseException]] = []
+
+    def stubborn(request: Request) -> None:
+        for _ in range(2):
+            try:
+                client.resource(CONFIG_MAPS).update(OBJECT)
+            except KcpctlError as error:
+                told.append(type(error))
+        client.resource(CONFIG_MAPS).update(OBJECT)
+
+    bench.controller = bench.new_controller(reconcile_timeout_seconds=9)
+    bench.start(stubborn, None)
+    bench.controller.enqueue(KEY)
+    eventually(lambda: transport.calls and bench.clock.sleepers, poll_seconds=0.001)
+    bench.clock.step(8.9)
+    assert told == []
+    bench.clock.step(0.1)
+    bench.settled(1)
+    assert told == [DeadlineExceeded] * 2
+    assert len(transport.calls) == 1
+    assert bench.metric("controller_runtime_reconcile_timeouts_total") == 1
+    assert bench.metric("controller_runtime_reconcile_panics_total") == 0
+    assert bench.controller.queue.num_requeues(KEY) == 1
+
+
+def test_an_error_of_another_kind_is_no_timeout(
+    bench: Bench, client: Client, write: Callable[[Request], None]
+) -> None:
+    """CL-14: and each reconcile has the whole time."""
+
+    def late(request: Request) -> None:
+        write(request)
+        bench.clock.step(8)
+        raise TerminalError("never")
+
+    bench.controller = bench.new_controller(reconcile_timeout_seconds=9)
+    bench.start(late)
+    bench.run(KEY)
+    bench.run(KEY)
+    assert bench.metric("controller_runtime_reconcile_timeouts_total") == 0
+    assert bench.metric("controller_runtime_reconcile_errors_total") == 2
+
+
 # Priorities, and the fields of logs.
 
 
@@ -296,6 +362,38 @@ def test_nothing_follows_from_a_reconcile_whose_cluster_was_removed_meanwhile(
     assert removed == [True, True]
     bench.run(KEY)
     assert bench.metric(SKIPS) == 0
+
+
+def test_cleaning_up_is_not_short_of_the_reconciles_time(bench: Bench, client: Client) -> None:
+    """CL-14."""
+    removed: list[object] = []
+    bench.controller = bench.new_controller(reconcile_timeout_seconds=9)
+    bench.controller.on_removal(
+        lambda belongs: removed.append(client.resource(CONFIG_MAPS).get("a", namespace="default"))
+    )
+
+    def late(request: Request) -> None:
+        bench.controller.remove("root")
+        bench.clock.step(10)
+
+    bench.start(late)
+    bench.run(KEY)
+    assert removed == [OBJECT, OBJECT]
+
+
+def test_a_worker_outlives_what_cleans_up(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[object] = []
+
+    def broken(belongs: object) -> None:
+        calls.append(belongs)
+        if len(calls) > 1:
+            raise RuntimeError("a bug")
+
+    bench.controller.on_removal(broken)
+    bench.start(lambda request: bench.controller.remove("root"), None)
+    bench.run(KEY)
+    assert "left behind" in caplog.text
+    bench.run(KEY)
 
 
 def test_an_event_after_the_removal_counts(bench: Bench) -> None:

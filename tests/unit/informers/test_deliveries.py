@@ -212,6 +212,69 @@ async def test_a_buffered_handler_that_raises_is_counted(caplog: pytest.LogCaptu
         assert fields[0]["handler"].endswith("<locals>.fail")
 
 
+class Async:
+    """Each add waits until it is let through; the I/O loop goes on meanwhile."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.threads: set[int] = set()
+        self.let_through = asyncio.Event()
+
+    async def on_add(self, obj: CachedObject, *, is_initial: bool) -> None:
+        self.threads.add(threading.get_ident())
+        await self.let_through.wait()
+        self.calls.append(f"add {obj.key}")
+
+    async def on_update(self, old: CachedObject, new: CachedObject) -> None:
+        self.calls.append(f"update {new.key} {old.resource_version}->{new.resource_version}")
+
+    async def on_delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:
+        self.calls.append(f"delete {obj.key}")
+        raise RuntimeError("no")
+
+
+async def test_an_async_handler_has_a_buffer_and_runs_on_the_io_loop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """INF-02, INF-05, INF-21."""
+    rig, handler = Rig(), Async()
+    registration = rig.informer.add_handler(handler)
+    async with rig.running():
+        rig.change("a", 11)
+        while not handler.threads:
+            await asyncio.sleep(0.002)
+        rig.change("a", 12)
+        assert (rig.informer.synced, registration.synced, handler.calls) == (True, False, [])
+        handler.let_through.set()
+        await on_a_thread(registration.wait_for_sync, WAIT)
+        rig.informer.apply("DELETED", cached("b", 13), "13")
+        while len(handler.calls) < 4 or not caplog.records:
+            await asyncio.sleep(0.002)
+        assert sorted(handler.calls[:3]) == [
+            "add one|default/a",
+            "add one|default/b",
+            "update one|default/a 11->12",
+        ]
+        assert handler.calls[3:] == ["delete one|default/b"]
+        assert handler.threads == {threading.get_ident()}
+        assert caplog.records[0].__dict__["fields"]["handler"] == "Async"
+
+
+async def test_the_end_comes_after_the_call_of_an_async_handler() -> None:
+    """INF-26."""
+    rig, handler = Rig(), Async()
+    rig.informer.add_handler(handler)
+    async with rig.running() as task:
+        while not handler.threads:
+            await asyncio.sleep(0.002)
+        task.cancel()
+        await settle()
+        assert not task.done()
+        handler.let_through.set()
+        await asyncio.wait({task}, timeout=WAIT)
+        assert handler.calls == ["add one|default/a"]
+
+
 async def test_a_late_buffered_handler_of_one_cluster_and_some_objects() -> None:
     """INF-08, INF-17, KCP-14: all options together."""
     objects = [raw("a", 1), raw("b", 2, app="db"), raw("c", 3, cluster="two")]

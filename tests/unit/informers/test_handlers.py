@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -142,3 +143,12 @@ def test_a_function_that_is_missing_is_not_called() -> None:
     handler.on_add(cached("a", 1), is_initial=True)
     handler.on_update(cached("a", 1), cached("a", 2))
     handler.on_delete(cached("a", 2), final_state_unknown=True)
+
+
+async def a_coroutine(obj: CachedObject) -> None:
+    """Something to be awaited."""
+
+
+def test_a_coroutine_function_that_nobody_would_await_is_refused() -> None:
+    with pytest.raises(TypeError, match="a_coroutine: a handler that is async is an AsyncEventH"):
+        HandlerFuncs(on_add=a_coroutine)

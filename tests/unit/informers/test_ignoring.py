@@ -9,7 +9,7 @@ import pytest
 
 from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.client import AsyncClient, Transport
-from kcpctl.informers import CachedObject, EventHandler, SharedInformer
+from kcpctl.informers import CachedObject, EventHandler, Ignore, SharedInformer
 from kcpctl.runtime import Metrics
 from kcpctl.testing import FakeClock
 from kcpctl.testing.listerwatcher import LiveSource, event, page, raw_object
@@ -40,7 +40,7 @@ def labelled(version: int, cluster: str, *, value: str = "yes") -> Any:
 
 
 class Rig:
-    def __init__(self, source: LiveSource) -> None:
+    def __init__(self, source: LiveSource, ignore: Ignore = hidden) -> None:
         self.source = source
         self.clock = FakeClock()
         self.metrics = Metrics()
@@ -52,7 +52,7 @@ class Rig:
             source=source,
             clock=self.clock,
             metrics=self.metrics,
-            ignore=hidden,
+            ignore=ignore,
         )
         self.informer.add_handler(self.heard)
 
@@ -76,6 +76,15 @@ async def test_what_is_ignored_is_in_neither_store_nor_handlers() -> None:
     assert rig.heard.calls == ["add two|default/a"]
     assert rig.informer.lister.keys() == ["two|default/a"]
     assert rig.informer.resource_version == "12"
+
+
+async def test_a_filter_of_clusters_is_before_store_and_handlers() -> None:
+    """MCR-06."""
+    everything = page(10, *(raw_object("a", 1, cluster=name) for name in ("one", "two")))
+    rig = Rig(LiveSource(everything), ignore=lambda obj: obj.cluster == "one")
+    await rig.run(event("ADDED", raw_object("b", 11, cluster="one")))
+    assert rig.heard.calls == ["add two|default/a"]
+    assert rig.informer.lister.keys() == ["two|default/a"]
 
 
 async def test_an_object_that_begins_to_be_ignored_is_deleted() -> None:

@@ -59,7 +59,7 @@ def test_a_bad_selector_is_an_error(lister: Lister[ConfigMap]) -> None:
 
 
 def test_get_decodes_a_fresh_typed_object(lister: Lister[ConfigMap]) -> None:
-    """IDX-10: what is stored is not handed out to be changed."""
+    """IDX-10, CL-19: what is stored is not handed out to be changed."""
     obj = lister.get("one|default/a")
     obj.data["where"] = "changed"
     assert lister.get("one|default/a").data == {"where": "one/default"}

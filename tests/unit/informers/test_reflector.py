@@ -19,6 +19,7 @@ from kcpctl.errors import (
     Forbidden,
     Gone,
     InternalError,
+    NotFound,
     ResourceVersionTooLarge,
     ServerTimeout,
     TooManyRequests,
@@ -365,6 +366,18 @@ async def test_a_failed_list_ends_the_cycle_and_is_told(
         assert rig.reflector.last_error is None
         assert rig.sink.calls == ["replace "]
         assert rig.count("reflector_relists_total", cause="error") == 1
+
+
+async def test_a_kind_that_is_not_served_yet_is_asked_for_again(rig: Rig) -> None:
+    """CL-17: with pauses of up to 30 s, for as long as it takes."""
+    rig.source.lists.extend([NotFound("no such kind")] * 20 + [page(10)])
+    async with rig.running():
+        assert len(rig.source.requests) == 1
+        for times in range(20):
+            await rig.step(29.9)
+            assert len(rig.source.requests) >= min(times, 5)
+            await rig.step(0.1)
+        assert rig.sink.calls == ["replace "]
 
 
 async def test_a_throttled_list_waits_as_long_as_the_server_says(rig: Rig) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.informers import CLUSTER_AND_NAMESPACE_INDEX, CLUSTER_INDEX, CachedObject
+from kcpctl.informers.indexes import FunctionIndex
 from kcpctl.informers.objects import ObjectDecoder
 from kcpctl.informers.store import Store
 from kcpctl.testing.listerwatcher import raw_object
@@ -45,7 +46,7 @@ def keys(store: Store, index: str, value: str) -> list[str]:
 
 
 def test_an_unknown_index_is_an_error(store: Store) -> None:
-    """IDX-19."""
+    """IDX-19, CL-21."""
     with pytest.raises(ValueError, match="no index named 'size'; there are cluster, "):
         store.by_index("size", "large")
 
@@ -153,6 +154,21 @@ def test_an_object_is_found_once_under_a_value_that_it_has_twice(store: Store) -
     """IDX-18."""
     store.put(obj("a", color="red-red"))
     assert keys(store, "color", "red") == ["one|default/a"]
+
+
+def test_a_value_of_many_objects_is_in_memory_once() -> None:
+    index = FunctionIndex("label", lambda obj: list(obj.meta.labels.values()), lambda: None)
+    for name in ["a", "b"]:
+        index.put(None, obj(name, color="a long value"))
+    assert len({id(values[0]) for values in index._by_key.values()}) == 1
+
+
+def test_what_is_no_text_is_no_value(caplog: pytest.LogCaptureFixture) -> None:
+    store = Store()
+    store.add_index("versions", lambda obj: [int(obj.resource_version)])  # type: ignore[list-item]
+    store.put(obj("a"))
+    assert store.index_values("versions") == []
+    assert "Index function failed" in caplog.text
 
 
 def test_a_new_index_covers_what_is_stored() -> None:

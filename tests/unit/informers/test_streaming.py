@@ -6,11 +6,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 
+from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import CONFIG_MAPS
-from kcpctl.client import RawEvent
+from kcpctl.client import AsyncClient, RawEvent, Transport
 from kcpctl.errors import (
     BadRequest,
     ConnectionRefused,
@@ -24,13 +26,15 @@ from kcpctl.errors import (
 )
 from kcpctl.informers.initial import InitialStates
 from kcpctl.informers.metrics import InformerMetrics
-from kcpctl.informers.objects import CachedObject, ObjectDecoder
+from kcpctl.informers.objects import CachedObject, ObjectDecoder, Transform
 from kcpctl.informers.options import DEFAULTS, ReflectorOptions
 from kcpctl.informers.reflector import Reflector
+from kcpctl.informers.source import ClientSource, StateStreamer, StreamingClientSource
 from kcpctl.runtime import Metrics
 from kcpctl.testing import FakeClock
 from kcpctl.testing.listerwatcher import (
     HANG,
+    ScriptedSource,
     StreamingSource,
     end_of_state,
     event,
@@ -62,6 +66,7 @@ class Rig:
         states: InitialStates | None = None,
         *,
         multi: bool = False,
+        transform: Transform | None = None,
         options: ReflectorOptions = DEFAULTS,
     ) -> None:
         self.clock = FakeClock()
@@ -73,7 +78,12 @@ class Rig:
         rng.random = lambda: 0.0  # type: ignore[method-assign] # the longest of each pause
         self.reflector = Reflector(
             self.source,
-            ObjectDecoder(CONFIG_MAPS, cluster="*" if multi else "root", multi_cluster=multi),
+            ObjectDecoder(
+                CONFIG_MAPS,
+                cluster="*" if multi else "root",
+                multi_cluster=multi,
+                transform=transform,
+            ),
             self.sink,
             description="configmaps of root",
             clock=self.clock,
@@ -375,6 +385,43 @@ async def test_cancelling_ends_a_pause_between_streams_at_once(rig: Rig) -> None
     rig.source.streams.extend([[TooManyRequests("slow", retry_after_seconds=30)]])
     async with rig.running():
         assert rig.clock.sleepers == 1
+
+
+async def test_a_source_without_streams_is_listed_and_watched() -> None:
+    """WL-11: the default of fakes, and of informers that are told not to stream."""
+    rig = Rig()
+    source = ScriptedSource()
+    source.lists.append(page(10))
+    rig.reflector = Reflector(
+        source,
+        ObjectDecoder(CONFIG_MAPS, cluster="root", multi_cluster=False),
+        rig.sink,
+        description="configmaps of root",
+        clock=rig.clock,
+        rng=random.Random(1),
+        metrics=InformerMetrics(None, "", "configmaps", ""),
+    )
+    async with rig.running():
+        assert source.list_versions == ["0"]
+        assert source.watch_versions == ["10"]
+    client = AsyncClient(cast(Transport, None), cluster_name="root")
+    assert isinstance(StreamingClientSource(client, CONFIG_MAPS), StateStreamer)
+    assert not isinstance(ClientSource(client, CONFIG_MAPS), StateStreamer)
+
+
+async def test_a_transform_sees_each_object_of_a_streamed_state_once() -> None:
+    """WL-12 mended: it need not be idempotent."""
+    seen: list[str] = []
+
+    def transform(obj: Unstructured) -> Unstructured:
+        seen.append(obj["metadata"]["name"])
+        return obj
+
+    rig = Rig(transform=transform)
+    rig.source.streams.append([A, B, end_of_state(10), event("ADDED", raw_object("c", 11)), HANG])
+    async with rig.running():
+        assert seen == ["a", "b", "c"]
+        assert len(rig.sink.calls) == 2
 
 
 async def test_a_bad_object_does_not_keep_the_state_from_being_complete(rig: Rig) -> None:

@@ -143,6 +143,7 @@ def workshop() -> Iterator[Workshop]:
 
 
 def test_a_part_that_does_not_start_stops_the_others_and_raises(workshop: Workshop) -> None:
+    """CL-02."""
     workshop.add_everything()
 
     def broken() -> None:
@@ -191,7 +192,7 @@ def test_controllers_wait_for_factories_and_handlers(workshop: Workshop) -> None
 def test_a_slow_informer_is_named_once_and_waited_for(
     workshop: Workshop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Pitfall 10: never exits because one thing is slow."""
+    """CL-02, pitfall 10: never exits because one thing is slow."""
     caplog.set_level(logging.INFO, "kcpctl.manager")
     workshop.add_everything()
     workshop.missing = ["secrets of root: connection refused"]
@@ -255,6 +256,7 @@ def test_two_controllers_of_one_name_are_an_error(workshop: Workshop) -> None:
 
 
 def test_a_manager_runs_once(workshop: Workshop) -> None:
+    """CL-05."""
     workshop.manager.start()
     with pytest.raises(RuntimeError, match="started already"):
         workshop.manager.start()
