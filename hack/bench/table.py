@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Measures kcpctl beside others, and prints one table of what is asked of it. Linux only.
 
-    hack/bench/table.py [--harness DIR] [--rounds 5] [--quick] [--only PART] [--json FILE]
+    hack/bench/table.py [--harness DIR] [--rounds 5] [--quick] [--only PART]
+                        [--json FILE] [--into docs/numbers.md]
 
 The informers' rows need a harness: a folder with ``run.py``, ``peers/`` and a list/watch server
 that ``hack/bench/informer.py`` is a runner for. Without it, and for each peer that is not
@@ -53,6 +54,7 @@ FIELDS = {
 # It handles about 6,000 events a second: the harness's own number would take a minute.
 CLIENT_GO_EVENTS = 15_000
 TIMEOUT_SECONDS = 900
+MARKS = ("<!-- table.py -->", "<!-- end of table.py -->")
 
 
 class UnmeasuredError(Exception):
@@ -233,15 +235,23 @@ PARTS: dict[str, Callable[[Figures, argparse.Namespace], None]] = {
 }
 
 
-def print_result(figures: Figures, arguments: argparse.Namespace, seconds: float) -> None:
-    print(goals.markdown(figures.samples))
-    for who, reason in figures.left_out.items():
-        print(f"\nLeft out: {who} ({reason})")
+def result(figures: Figures, arguments: argparse.Namespace, seconds: float) -> str:
+    """Return the table, and below it who was left out and how it was measured."""
+    parts = [goals.markdown(figures.samples)]
+    parts += [f"Left out: {who} ({reason})" for who, reason in figures.left_out.items()]
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(
-        f"\n{arguments.rounds} rounds in {seconds:.0f} s, Python {platform.python_version()}, "
+    parts.append(
+        f"{arguments.rounds} rounds in {seconds:.0f} s, Python {platform.python_version()}, "
         f"{os.cpu_count()} cores, load at the end {load}"
     )
+    return "\n\n".join(parts)
+
+
+def replace_table(file: Path, text: str) -> None:
+    """Put the result in the place of the last one, between the two marks."""
+    before, _, rest = file.read_text().partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    file.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}")
 
 
 def main() -> None:
@@ -253,7 +263,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round, less of everything")
     parser.add_argument("--only", choices=list(PARTS), action="append", help="may be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep each round's figures")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="replace the table in a document")
     arguments = parser.parse_args()
+    if arguments.into and any(mark not in arguments.into.read_text() for mark in MARKS):
+        parser.error(f"{arguments.into} lacks the marks {' and '.join(MARKS)}")
     if arguments.quick:
         arguments.rounds = 1
     figures = Figures()
@@ -264,7 +277,10 @@ def main() -> None:
             PARTS[name](figures, arguments)
         except UnmeasuredError as error:
             figures.leave_out(name, str(error))
-    print_result(figures, arguments, time.monotonic() - began)
+    text = result(figures, arguments, time.monotonic() - began)
+    print(text)
+    if arguments.into:
+        replace_table(arguments.into, text)
     if arguments.json:
         kept = {"samples": figures.samples, "rows": figures.rows, "left out": figures.left_out}
         arguments.json.write_text(json.dumps(kept, indent=1) + "\n")
