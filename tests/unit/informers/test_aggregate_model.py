@@ -59,7 +59,7 @@ class Mirror(EventHandler):
 class World:
     def __init__(self, io_loop: IOLoop) -> None:
         self.io_loop = io_loop
-        self.version = 0
+        self.versions = dict.fromkeys(SHARDS, 0)
         self.clients = {(shard, one): _client() for shard in SHARDS for one in (0, 1)}
         self.members: dict[str, int] = {}
         self.informers: dict[AsyncClient, SharedInformer[Any]] = {}
@@ -82,10 +82,10 @@ class World:
 
         self.io_loop.run(run())
 
-    def obj(self, key: tuple[str, str]) -> CachedObject:
-        """Return a new state of an object; shards count their versions alike."""
-        self.version += 1
-        return DECODE(raw_object(key[1], self.version % 7 + 1, cluster=key[0], v=self.version))
+    def obj(self, shard: str, key: tuple[str, str]) -> CachedObject:
+        """Return a new state of an object; each shard counts from 1, so that versions meet."""
+        self.versions[shard] += 1
+        return DECODE(raw_object(key[1], self.versions[shard], cluster=key[0], shard=shard))
 
     # The steps.
 
@@ -101,13 +101,13 @@ class World:
         informer = self._informer(shard)
         if informer is not None:
             self.synced.add(self.clients[shard, self.members[shard]])
-            objects = [self.obj(key) for key in sorted(keys)]
+            objects = [self.obj(shard, key) for key in sorted(keys)]
             self.on_loop(lambda: informer.replace(objects, "1"))
 
     def event(self, shard: str, type_: str, key: tuple[str, str]) -> None:
         informer = self._informer(shard)
         if informer is not None and self.clients[shard, self.members[shard]] in self.synced:
-            self.on_loop(lambda: informer.apply(type_, self.obj(key), "1"))
+            self.on_loop(lambda: informer.apply(type_, self.obj(shard, key), "1"))
 
     def remove(self, cluster: str) -> None:
         self.aggregate.remove(cluster)
