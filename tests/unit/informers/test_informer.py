@@ -466,6 +466,7 @@ async def test_a_handler_removed_before_its_replay_hears_nothing(rig: Rig) -> No
         await settle()
         rig.informer.apply("MODIFIED", _decoded("a", 11), "11")
         assert late.calls == []
+        assert len(list(rig.informer._deliveries._there)) == 1
 
 
 # Start and end
