@@ -25,7 +25,7 @@ Messages name the object, the cluster and the way out; secrets are never part of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 __all__ = [
@@ -350,12 +350,20 @@ _TOO_LARGE = "Too large resource version"
 
 def _too_large(message: str, details: Mapping[str, Any]) -> bool:
     """RF-12: servers say "too large resource version" in three shapes."""
-    causes = details.get("causes") or ()
-    return message.startswith(_TOO_LARGE) or any(
+    causes = details.get("causes")
+    if not isinstance(causes, Sequence):
+        causes = ()
+    # The oldest shape is "Timeout: Too large resource version: 9, current: 7".
+    return _TOO_LARGE in message or any(
         cause.get("reason") == "ResourceVersionTooLarge" or cause.get("message") == _TOO_LARGE
         for cause in causes
         if isinstance(cause, Mapping)
     )
+
+
+def _number(value: object) -> float | None:
+    """Return a number of a Status; anybody may have written it."""
+    return value if isinstance(value, int | float) else None
 
 
 def error_from_status(
@@ -372,11 +380,11 @@ def error_from_status(
     """
     details = status.get("details")
     details = details if isinstance(details, Mapping) else {}
-    actual = code if code is not None else int(status.get("code") or 0)
+    actual = code if code is not None else int(_number(status.get("code")) or 0)
     reason = str(status.get("reason") or "")
     message = str(status.get("message") or reason or f"the server answered {actual}")
-    if retry_after_seconds is None and details.get("retryAfterSeconds"):
-        retry_after_seconds = float(details["retryAfterSeconds"])
+    if retry_after_seconds is None:
+        retry_after_seconds = _number(details.get("retryAfterSeconds")) or None
     if _too_large(message, details):
         cls: type[ApiError] = ResourceVersionTooLarge
     else:

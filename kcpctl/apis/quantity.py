@@ -6,10 +6,11 @@ Only syntax is judged here; whether a sign makes sense is a question for whoever
 from __future__ import annotations
 
 import re
-from decimal import Context, Decimal, InvalidOperation
+from collections.abc import Iterable
+from decimal import ROUND_CEILING, Context, Decimal, InvalidOperation
 from typing import Final
 
-__all__ = ["QUANTITY_PATTERN", "is_valid", "parse"]
+__all__ = ["QUANTITY_PATTERN", "is_valid", "parse", "total"]
 
 QUANTITY_PATTERN: Final = (
     r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
@@ -47,3 +48,21 @@ def parse(text: str | int) -> Decimal:
 def is_valid(text: str | int) -> bool:
     """Whether ``text`` has the syntax of a quantity."""
     return _SYNTAX.fullmatch(str(text)) is not None
+
+
+def total(quantities: Iterable[str | int]) -> str:
+    """Return the sum, in binary units if one of ``quantities`` is; raises as :func:`parse`.
+
+    Never rounded down to a unit: 1536Mi stays that.
+    """
+    texts = [str(quantity) for quantity in quantities]
+    value = sum(map(parse, texts), Decimal(0))
+    if value != value.to_integral_value():
+        return f"{(value * 1000).to_integral_value(ROUND_CEILING)}m"
+    number = int(value)
+    if number and any(text.endswith("i") for text in texts):
+        for letter in reversed("KMGTPE"):
+            whole, rest = divmod(number, int(_MULTIPLIERS[f"{letter}i"]))
+            if whole and not rest:
+                return f"{whole}{letter}i"
+    return str(number)

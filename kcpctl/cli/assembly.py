@@ -6,19 +6,30 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from kcpctl.cli.election import new_election
 from kcpctl.client import AsyncClient, Client, ClientConfig, ClientOptions, WriteGate
 from kcpctl.clusters import ClusterPool
+from kcpctl.controller import EventRecorder
 from kcpctl.informers import InformerFactory
 from kcpctl.manager import Endpoint, Manager
-from kcpctl.reconcilers.synctarget import SyncTargetOptions, new_controller
+from kcpctl.reconcilers import clusterregistration, synctarget
+from kcpctl.reconcilers.clusterregistration import ClusterRegistrationOptions
+from kcpctl.reconcilers.synctarget import SyncTargetOptions
 from kcpctl.runtime import IOLoop, Metrics
 
 __all__ = ["Assembly"]
 
-_COMPONENT = "kcpctl-synctarget"
+
+class _Parts(TypedDict):
+    """What every controller is made of."""
+
+    client: Client
+    factory: InformerFactory
+    pool: ClusterPool
+    recorder: EventRecorder
+    metrics: Metrics
 
 
 class Assembly:
@@ -51,7 +62,7 @@ class Assembly:
         return self._client(AsyncClient.workspaces(config, **self._client_options()))
 
     def manager(self, client: Client, config: ClientConfig) -> Manager:
-        """Return a manager that runs the SyncTarget controller on ``client``."""
+        """Return a manager that runs the controllers that were asked for on ``client``."""
         flags = self._flags
         manager = Manager(
             client,
@@ -69,16 +80,21 @@ class Assembly:
         )
         manager.add_runnable(lambda: None, pool.close, name="cluster pool")
         manager.add_factory(factory)
-        manager.add(
-            new_controller(
-                client=client,
-                factory=factory,
-                pool=pool,
-                recorder=manager.recorder(_COMPONENT),
-                options=self._options(config),
-                metrics=self.metrics,
-            )
-        )
+        for name in flags["controllers"]:
+            parts: _Parts = {
+                "client": client,
+                "factory": factory,
+                "pool": pool,
+                "recorder": manager.recorder(f"kcpctl-{name}"),
+                "metrics": self.metrics,
+            }
+            if name == "synctarget":
+                manager.add(synctarget.new_controller(options=self._options(config), **parts))
+            else:
+                options = ClusterRegistrationOptions(
+                    credentials_namespace=flags["credentials_namespace"]
+                )
+                manager.add(clusterregistration.new_controller(options=options, **parts))
         return manager
 
     def _client(self, made: AsyncClient) -> Client:

@@ -10,12 +10,11 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import click
 
+from kcpctl.apis.duration import parse_duration
+
 __all__ = ["DURATION", "FILE", "DurationType", "GroupedCommand", "flag"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
 
 class DurationType(click.ParamType[float]):
@@ -32,9 +31,10 @@ class DurationType(click.ParamType[float]):
         text = str(value).strip()
         if re.fullmatch(r"\d+(\.\d+)?", text):
             return float(text)
-        if not text or _DURATION.sub("", text):
-            self.fail(f"{text!r} is not a duration; write for example 30s, 5m or 1h30m", param, ctx)
-        return sum(float(count) * _UNIT_SECONDS[unit] for count, unit in _DURATION.findall(text))
+        try:
+            return parse_duration(text)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 DURATION: Final = DurationType()

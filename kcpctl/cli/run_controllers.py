@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from kcpctl.cli.connect import logging_flags, server_flags
+from kcpctl.cli.controllers import ALL_CONTROLLERS, ControllersType
 from kcpctl.cli.election import election_flags
 from kcpctl.cli.options import DURATION, FILE, GroupedCommand, flag
 from kcpctl.errors import UsageError
@@ -86,6 +87,15 @@ _DEFAULT_METRICS = ":8080"
     type=DURATION,
     default="60s",
     help="How long --exit-when-ready waits.",
+)
+@flag(
+    "--controllers",
+    group="Controller",
+    type=ControllersType(),
+    default="*",
+    metavar="NAMES",
+    help="Which controllers run: * for all, NAME for one, -NAME for all but that; separated by "
+    f"commas. There are {', '.join(ALL_CONTROLLERS)}.",
 )
 @flag(
     "--workers",

@@ -28,8 +28,9 @@ class LineSplitter:
     """Finds the lines in a stream of chunks.
 
     A line of several MiB arrives in hundreds of chunks; each byte is looked at once and joined
-    once. A line that lies within a chunk is not copied. Blank lines are dropped. A line that does
-    not come to its end must not fill the memory: beyond 32 MiB it is a TransportError. One owner.
+    once. A line that lies within a chunk is not copied, unless there is space around it. Blank
+    lines are dropped. A line that does not come to its end must not fill the memory: beyond 32 MiB
+    it is a TransportError. One owner.
     """
 
     __slots__ = ("_parts", "_size")
@@ -39,18 +40,20 @@ class LineSplitter:
         self._size = 0
 
     def feed(self, chunk: bytes) -> list[Span]:
-        """Return the lines that ``chunk`` completes, without their ends."""
+        """Return the lines that ``chunk`` completes, without the space around them."""
         lines: list[Span] = []
         start, end = 0, chunk.find(b"\n")
         if end >= 0 and self._parts:
-            line = b"".join((*self._parts, chunk[:end]))
+            line = b"".join((*self._parts, chunk[:end])).strip()
             self._parts, self._size = [], 0
-            if not line.isspace():
+            if line:
                 lines.append((line, 0, len(line)))
             start, end = end + 1, chunk.find(b"\n", end + 1)
         while end >= 0:
-            if chunk[start] > _SPACE or chunk[start:end].strip():
+            if chunk[start] > _SPACE and chunk[end - 1] > _SPACE:
                 lines.append((chunk, start, end))
+            elif line := chunk[start:end].strip():
+                lines.append((line, 0, len(line)))
             start, end = end + 1, chunk.find(b"\n", end + 1)
         if start < len(chunk):
             self._parts.append(chunk[start:])

@@ -275,7 +275,7 @@ class AggregateInformer(Generic[T]):
         if not self.shows(member, obj.key):
             return
         for other in (self._members or {}).values():
-            if other is not member and (theirs := other.informer.lister.cached(obj.key)):
+            if theirs := other.informer.lister.cached(obj.key):
                 self.show(other, theirs, is_initial=False)
                 return
         del self._shown_by[obj.key]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, Protocol
@@ -154,6 +154,7 @@ class Reflector:
         self.last_error: Exception | None = None
         self.resource_version = ""
         self.streamed = False
+        self._has_streamed = False
         self._source = source
         self._decoder = decoder
         self._sink = sink
@@ -233,10 +234,14 @@ class Reflector:
             await self._watch_once()
 
     async def _list_state(self) -> None:
-        async with self._initial_states.turn():
+        async with self._initial_states.turn(silent=self._is_silent()):
             state = await self._listing.read(self.resource_version)
         self.streamed = False
         self._take(state.objects, state.resource_version)
+
+    def _is_silent(self) -> bool:
+        """Whether the server gave no answer the last time."""
+        return isinstance(self.last_error, TransportError)
 
     def _take(self, objects: list[CachedObject], version: str) -> None:
         self._metrics.count("reflector_lists_total")
@@ -268,13 +273,16 @@ class Reflector:
                 if reading.state is None:
                     raise
                 # WL-06: what came so far is thrown away.
-                tries += await self._stream_failed(error, version)
+                tries += await self._stream_failed(error, version, tries)
         self._metrics.count("reflector_watchlist_fallbacks_total")
         return False
 
-    async def _stream_failed(self, error: Exception, version: str) -> int:
-        """Return how many tries that has cost: all of them when the state must be listed."""
-        if isinstance(error, NoProgress):
+    async def _stream_failed(self, error: Exception, version: str, tries: int) -> int:
+        """Return how many tries that has cost: all of them when the state must be listed.
+
+        A server that has streamed states before may have been cut off the first time.
+        """
+        if isinstance(error, NoProgress) and (tries or not self._has_streamed):
             self._give_up_streaming()
         elif isinstance(error, Gone | ResourceVersionTooLarge) and version:
             self._listing.version_is_unavailable()
@@ -357,8 +365,11 @@ class Reflector:
 
     async def _read(self, reading: _Reading, start: _Start, version: str) -> None:
         async with AsyncExitStack() as turn:
+            give_way: Callable[[], None] = _nothing
             if reading.state is not None:
-                await turn.enter_async_context(self._initial_states.turn())
+                give_way = await turn.enter_async_context(
+                    self._initial_states.turn(silent=self._is_silent())
+                )
             if self._relist_wanted:
                 raise _RelistWanted("a new state was asked for")
             timeout_seconds = self._rng.randint(_MIN_WATCH_SECONDS, _MAX_WATCH_SECONDS)
@@ -368,6 +379,7 @@ class Reflector:
                 self._clock,
                 timeout_seconds + _WATCH_GRACE_SECONDS,
                 state=reading.state is not None,
+                give_way=give_way,
             )
             stream = start(resource_version=version, timeout_seconds=timeout_seconds)
             try:
@@ -453,7 +465,7 @@ class Reflector:
                 raise Gone(f"the state is of version {version}, and {self.resource_version} known")
             self._listing.has_state()
             self._metrics.count("reflector_watchlists_total")
-            self.streamed = True
+            self.streamed = self._has_streamed = True
             reading.complete = list(reading.state.values()), version
             self._take(*reading.complete)
             reading.state, reading.ordered = None, True
@@ -514,6 +526,10 @@ def _collect(
         reading.deleted[obj.key] = obj
     else:
         state[obj.key] = obj
+
+
+def _nothing() -> None:
+    """Give way to nobody."""
 
 
 def default_backoff(clock: Clock, rng: random.Random) -> Backoff:

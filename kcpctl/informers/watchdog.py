@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -19,6 +20,8 @@ _LOOK_SECONDS: Final = 60.0
 # life it has longer: servers that do not answer at all are for the transport's timeout (30 s), and
 # say nothing about streams.
 _STATE_OPENING_SECONDS: Final = 60.0
+# Pitfall 10: how long a server that does not answer may keep others from reading their states.
+_GIVE_WAY_SECONDS: Final = 2.0
 _STATE_QUIET_SECONDS: Final = 30.0
 _STATE_SECONDS: Final = 300.0
 
@@ -34,17 +37,25 @@ class Watchdog:
     when a watch that has shown a bookmark shows no sign of life for three minutes (never before
     the first bookmark: some servers send none). With ``state`` it raises NoProgress until
     :meth:`complete` was called: when nothing came for 30 s (60 s in the beginning), or after five
-    minutes. :meth:`interrupt` has it raise something else.
+    minutes. :meth:`interrupt` has it raise something else. ``give_way`` is called when nothing of
+    the state has come for 2 s in the beginning.
     """
 
     def __init__(
-        self, tasks: TaskSet, clock: Clock, limit_seconds: float, *, state: bool = False
+        self,
+        tasks: TaskSet,
+        clock: Clock,
+        limit_seconds: float,
+        *,
+        state: bool = False,
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
         self._tasks = tasks
         self._clock = clock
         self._deadline = clock.monotonic() + limit_seconds
         self._alive_at = self._started_at = clock.monotonic()
         self._state = state
+        self._give_way = give_way
         self._state_quiet_seconds = _STATE_OPENING_SECONDS
         self._bookmarked = False
         self._reason = ""
@@ -89,6 +100,10 @@ class Watchdog:
         return self
 
     async def _interrupt(self, parent: asyncio.Task[object]) -> None:
+        if self._state:
+            await self._clock.asleep(_GIVE_WAY_SECONDS)
+            if self._state_quiet_seconds == _STATE_OPENING_SECONDS:
+                self._give_way()
         while not self._reason:
             now = self._clock.monotonic()
             if self._state:

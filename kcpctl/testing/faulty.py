@@ -196,7 +196,7 @@ class FaultyCollection:
         """Return what the request gets when nothing is wrong."""
         number = int(asked.version or 0)
         if number > self.version:
-            message = f"Too large resource version: {number}, current: {self.version}"
+            message = f"Timeout: Too large resource version: {number}, current: {self.version}"
             return Reply(status_body(504, "Timeout", message), status=504)
         if asked.kind == "list":
             return self.listed(self.version)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, SECRETS
+from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, SECRETS, SERVICE_ACCOUNTS
+from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.cli.main import main
-from kcpctl.client import AsyncClient, Client, load_config
-from kcpctl.errors import NotFound
+from kcpctl.client import AsyncClient, Client, ResourceClient, load_config
+from kcpctl.errors import AlreadyExists, NotFound
 from kcpctl.runtime import Child, IOLoop
 from kcpctl.testing import ControlPlane, eventually
 
+CONFIG = Path(__file__).parents[2] / "config"
 LABELS = {"app": "web"}
 DEPLOYMENT = {
     "apiVersion": "apps/v1",
@@ -53,20 +58,50 @@ def by_path(kubeconfig: Path, path: str) -> dict[str, Any]:
     return config
 
 
-@pytest.fixture(params=["a workspace by its path", "an ordinary server", "one called prod"])
+SERVERS = ("a workspace by its path", "an ordinary server", "one called prod", "as deployed")
+
+
+@pytest.fixture(params=SERVERS)
 def upstream(
     request: pytest.FixtureRequest, control_plane: ControlPlane, tmp_path: Path
 ) -> Iterator[tuple[Path, list[str]]]:
     """The kubeconfig of an upstream server, and the flags that belong to it."""
     path = tmp_path / "upstream"
+    if request.param == "as deployed" and not shutil.which("kubectl"):
+        pytest.skip("kubectl is not installed")
     if request.param == "a workspace by its path":
         control_plane.workspace("by-path")
         path.write_text(yaml.safe_dump(by_path(control_plane.kubeconfig, "root:by-path")))
-        yield path, []
+        yield path, ["--install-crds"]
         return
     with ControlPlane(workspaces=False) as plain:
         path.write_text(plain.kubeconfig.read_text())
-        yield path, ["--cluster-name=prod"] if request.param == "one called prod" else []
+        if request.param == "as deployed":
+            yield path, ["--leader-elect", f"--kubeconfig={as_deployed(plain, tmp_path)}"]
+        else:
+            name = ["--cluster-name=prod"] if request.param == "one called prod" else []
+            yield path, ["--install-crds", *name]
+
+
+def as_deployed(plain: ControlPlane, directory: Path) -> Path:
+    """Apply config/default and return a kubeconfig of the identity that it gives controllers."""
+    apply = ["kubectl", f"--kubeconfig={plain.kubeconfig}", "apply", "-k", str(CONFIG / "default")]
+    subprocess.run(apply, check=True)
+    token = plain.client.resource(SERVICE_ACCOUNTS).create(
+        {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": 3600},
+        },
+        namespace="kcpctl-system",
+        subresource="token",
+        name="kcpctl-controllers",
+    )
+    kubeconfig: dict[str, Any] = yaml.safe_load(plain.kubeconfig.read_text())
+    kubeconfig["users"][0]["user"] = {"token": token["status"]["token"]}
+    path = directory / "as-deployed"
+    path.write_text(yaml.safe_dump(kubeconfig))
+    return path
 
 
 @pytest.fixture
@@ -80,7 +115,7 @@ def client(upstream: tuple[Path, list[str]]) -> Iterator[Client]:
 @pytest.fixture
 def controllers(upstream: tuple[Path, list[str]], tmp_path: Path) -> Iterator[Child]:
     kubeconfig, flags = upstream
-    command = [sys.executable, "-m", "kcpctl", "run-controllers", "--install-crds"]
+    command = [sys.executable, "-m", "kcpctl", "run-controllers"]
     command += ["--kubeconfig", str(kubeconfig), "--syncer-image=kcpctl-syncer:local", *flags]
     command += ["--health-probe-bind-address=0", "--metrics-bind-address=0"]
     with (tmp_path / "log").open("wb") as output:
@@ -98,9 +133,10 @@ def test_a_deployment_runs_on_the_cluster_and_leaves_it_again(
 ) -> None:
     targets, deployments = client.resource(SYNCTARGETS), client.resource(DEPLOYMENTS)
     eventually(lambda: client.has_resource(SYNCTARGETS))
-    client.resource(NAMESPACES).create(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kcpctl-system"}}
-    )
+    with suppress(AlreadyExists):
+        client.resource(NAMESPACES).create(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kcpctl-system"}}
+        )
     client.resource(SECRETS).create(
         {
             "apiVersion": "v1",
@@ -133,3 +169,46 @@ def test_a_deployment_runs_on_the_cluster_and_leaves_it_again(
     assert not deployments.get("web", namespace="default")["metadata"].get("finalizers")
     left = {item["metadata"]["name"] for item in cluster.client.resource(NAMESPACES).list().items}
     assert not [name for name in left if name.startswith("kcp-")]
+
+
+@pytest.mark.parametrize("upstream", ["as deployed"], indirect=True)
+def test_a_registered_cluster_becomes_a_sync_target_and_goes_with_it(
+    client: Client, controllers: Child, cluster: ControlPlane
+) -> None:
+    registrations = client.resource(CLUSTER_REGISTRATIONS)
+    targets = client.resource(SYNCTARGETS)
+    client.resource(SECRETS).create(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "east", "namespace": "kcpctl-system"},
+            "stringData": {"kubeconfig": cluster.kubeconfig.read_text()},
+        }
+    )
+    registrations.create(
+        {
+            "apiVersion": CLUSTER_REGISTRATIONS.api_version,
+            "kind": CLUSTER_REGISTRATIONS.kind,
+            "metadata": {"name": "east"},
+            "spec": {
+                "location": "eu",
+                "kubeconfigSecret": {"name": "east"},
+                "createSyncTarget": True,
+            },
+        }
+    )
+
+    def phase_of(client: ResourceClient[dict[str, Any]], name: str) -> str:
+        return str(client.get(name).get("status", {}).get("phase"))
+
+    eventually(lambda: phase_of(registrations, "east") == "Ready")
+    eventually(lambda: phase_of(targets, "synctarget-east") == "Ready")
+    status = registrations.get("east")["status"]
+    assert status["capabilities"]["nodeCount"] == 1
+    assert "deployments.apps" in status["capabilities"]["availableResources"]
+    assert status["capacity"]["cpu"]
+
+    registrations.delete("east")
+
+    eventually(lambda: not registrations.list().items, timeout_seconds=30)
+    assert not targets.list().items

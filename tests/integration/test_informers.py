@@ -208,7 +208,7 @@ _CAUSE = {"reason": "ResourceVersionTooLarge", "message": "Too large resource ve
     [
         status_body(504, "Timeout", "wait", details={"causes": [_CAUSE]}),
         status_body(504, "Timeout", "wait", details={"causes": [{"message": _CAUSE["message"]}]}),
-        status_body(504, "Timeout", "Too large resource version: 10, current: 7"),
+        status_body(504, "Timeout", "Timeout: Too large resource version: 10, current: 7"),
     ],
 )
 async def test_the_sequence_of_a_version_that_is_too_large(status: dict[str, Any]) -> None:

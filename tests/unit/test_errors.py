@@ -46,6 +46,7 @@ def test_a_status_becomes_its_error(
     "status",
     [
         {"message": "Too large resource version: 9, current: 1", "reason": "Timeout"},
+        {"message": "Timeout: Too large resource version: 9, current: 1", "reason": "Timeout"},
         {"message": "x", "details": {"causes": [{"reason": "ResourceVersionTooLarge"}]}},
         {"message": "x", "details": {"causes": [{"message": "Too large resource version"}]}},
     ],
@@ -59,6 +60,20 @@ def test_retry_after_comes_from_the_header_or_the_details() -> None:
     details = {"details": {"retryAfterSeconds": 2}}
     assert error_from_status(details, code=429).retry_after_seconds == 2
     assert error_from_status({}, code=429).retry_after_seconds is None
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"code": "many", "details": {"retryAfterSeconds": "soon", "causes": 5}},
+        {"code": [504], "details": {"retryAfterSeconds": {}, "causes": "Too large"}},
+        {"details": [], "message": None, "reason": 7},
+    ],
+)
+def test_a_status_that_is_none_is_still_an_error(status: dict[str, Any]) -> None:
+    error = error_from_status(status)
+    assert type(error) is errors.ApiError
+    assert error.retry_after_seconds is None
 
 
 def test_the_text_names_the_request() -> None:

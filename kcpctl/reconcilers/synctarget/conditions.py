@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from kcpctl.apis.conditions import (
@@ -19,9 +19,8 @@ from kcpctl.apis.conditions import (
     true,
     unknown,
 )
-from kcpctl.clusters import ConnectionReason, ConnectionState, ConnectionStatus
+from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds
-from kcpctl.reconcilers.synctarget.problem import Problem
 
 __all__ = [
     "CLUSTER_CONNECTED",
@@ -30,7 +29,6 @@ __all__ = [
     "OPTIONAL",
     "SYNCER_DEPLOYED",
     "VALID",
-    "connected_condition",
     "heartbeat_condition",
     "ready_condition",
     "valid_condition",
@@ -50,34 +48,6 @@ def valid_condition(problem: Problem | None) -> Condition:
     if problem is None:
         return true(VALID, "Valid", "The spec passes every rule")
     return false(VALID, problem.severity, problem.reason, problem.message)
-
-
-_WAYS_OUT: Final[Mapping[str, str]] = {
-    ConnectionReason.UNAUTHORIZED: "put valid credentials into",
-    ConnectionReason.CERTIFICATE_INVALID: "correct",
-    ConnectionReason.CONNECTION_FAILED: "start the cluster, or correct the server in",
-}
-
-
-def connected_condition(
-    problem: Problem | None, connection: ConnectionStatus | None, source: str = ""
-) -> Condition:
-    """Return ClusterConnected from the credentials' problem or else the pool's view.
-
-    ``source`` says where the credentials are from: a failure names what to mend.
-    """
-    if problem is not None:
-        return false(CLUSTER_CONNECTED, problem.severity, problem.reason, problem.message)
-    if connection is None:
-        return unknown(CLUSTER_CONNECTED, "NotChecked", "The cluster has not been tried yet")
-    if connection.connected:
-        return true(CLUSTER_CONNECTED, "Connected", f"Connected to {connection.server}")
-    if connection.state is ConnectionState.DISCONNECTED:
-        message = connection.message
-        if source and (way_out := _WAYS_OUT.get(connection.reason)):
-            message = f"{message}; {way_out} {source}"
-        return false(CLUSTER_CONNECTED, ERROR, connection.reason, message)
-    return unknown(CLUSTER_CONNECTED, "NotChecked", "The first connection is being made")
 
 
 def heartbeat_condition(heartbeat: Heartbeat, thresholds: Thresholds) -> Condition:

@@ -9,36 +9,19 @@ from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS, ClusterRegistration
 from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.client import Client
 from kcpctl.clusters import ClusterPool
-from kcpctl.controller import Controller, ResourceVersionChanged
+from kcpctl.controller import ResourceVersionChanged
 from kcpctl.informers import CachedObject, InformerFactory, Lister
-from kcpctl.logicalcluster import key_of
-from kcpctl.reconcilers.synctarget.credentials import CredentialSource, references
+from kcpctl.reconcilers.credentials import CredentialSource
+from kcpctl.reconcilers.ending import EndingController
+from kcpctl.reconcilers.indexes import REGISTRATION_INDEX, SECRET_INDEX, add_indexes
+from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
-from kcpctl.reconcilers.synctarget.events import Recorder
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.reconcile import SyncTargetReconciler
 from kcpctl.reconcilers.synctarget.rollout_watch import RolloutWatch
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, Metrics
 
-__all__ = ["SyncTargetController", "new_controller"]
-
-_SECRET_INDEX = "synctarget-secret"
-_REGISTRATION_INDEX = "synctarget-registration"
-
-
-class SyncTargetController(Controller):
-    """A controller that also ends what it watches on the physical clusters. See Controller."""
-
-    def ends(self, *callbacks: Callable[[], object]) -> None:
-        """Call ``callbacks`` once the workers have stopped."""
-        self._callbacks = callbacks
-
-    def stop(self, timeout_seconds: float = 30.0) -> bool:
-        """Stop the workers, then the watches on the clusters."""
-        ended = super().stop(timeout_seconds)
-        for callback in self._callbacks:
-            callback()
-        return ended
+__all__ = ["new_controller"]
 
 
 def new_controller(
@@ -50,7 +33,7 @@ def new_controller(
     options: SyncTargetOptions,
     clock: Clock = SYSTEM_CLOCK,
     metrics: Metrics | None = None,
-) -> SyncTargetController:
+) -> EndingController:
     """Return the SyncTarget controller, ready to be started when the factory has synced.
 
     ``client`` and ``factory`` are of the same server: one logical cluster or all of them. Events of
@@ -63,9 +46,7 @@ def new_controller(
     credentials = CredentialSource(
         secrets.lister, registrations.lister, namespace=options.credentials_namespace
     )
-    targets.add_index(_SECRET_INDEX, _secrets_of_target(credentials))
-    targets.add_index(_REGISTRATION_INDEX, _registration_of_target)
-    registrations.add_index(_SECRET_INDEX, _secrets_of_registration(credentials))
+    add_indexes(targets, registrations, credentials)
 
     def enqueue(key: str) -> None:
         # The pool is shared: its other keys are not SyncTargets.
@@ -83,7 +64,7 @@ def new_controller(
         options=options,
         clock=clock,
     )
-    controller = SyncTargetController(
+    controller = EndingController(
         "synctarget", reconciler, workers=options.workers, clock=clock, metrics=metrics
     )
     changed = (ResourceVersionChanged(),)
@@ -107,33 +88,11 @@ def new_controller(
     return controller
 
 
-def _secrets_of_target(credentials: CredentialSource) -> Callable[[CachedObject], Iterable[str]]:
-    def keys(obj: CachedObject) -> Iterable[str]:
-        return credentials.secret_keys(obj.decode(SyncTarget).spec, obj.cluster)
-
-    return keys
-
-
-def _registration_of_target(obj: CachedObject) -> Iterable[str]:
-    name = references(obj.decode(SyncTarget).spec)
-    return (key_of(obj.cluster, "", name),) if name else ()
-
-
-def _secrets_of_registration(
-    credentials: CredentialSource,
-) -> Callable[[CachedObject], Iterable[str]]:
-    def keys(obj: CachedObject) -> Iterable[str]:
-        registration = obj.decode(ClusterRegistration)
-        return credentials.registration_secret_keys(registration, obj.cluster)
-
-    return keys
-
-
 def _targets_of_registration(
     targets: Lister[SyncTarget],
 ) -> Callable[[CachedObject], Iterable[str]]:
     def keys(obj: CachedObject) -> Iterable[str]:
-        return [one.key for one in targets.cached_by_index(_REGISTRATION_INDEX, obj.key)]
+        return [one.key for one in targets.cached_by_index(REGISTRATION_INDEX, obj.key)]
 
     return keys
 
@@ -144,9 +103,9 @@ def _targets_of_secret(
     of_registration = _targets_of_registration(targets)
 
     def keys(obj: CachedObject) -> Iterable[str]:
-        for target in targets.cached_by_index(_SECRET_INDEX, obj.key):
+        for target in targets.cached_by_index(SECRET_INDEX, obj.key):
             yield target.key
-        for registration in registrations.cached_by_index(_SECRET_INDEX, obj.key):
+        for registration in registrations.cached_by_index(SECRET_INDEX, obj.key):
             yield from of_registration(registration)
 
     return keys

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
 
 from kcpctl.apis.conditions import FALSE, READY, TRUE, Condition, get_condition
 from kcpctl.apis.synctarget_status import SyncTargetStatus
 from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.controller import ObjectReference
+from kcpctl.reconcilers.recorder import Transition
 from kcpctl.reconcilers.synctarget.conditions import (
     CLUSTER_CONNECTED,
     HEARTBEAT_HEALTHY,
@@ -17,28 +17,7 @@ from kcpctl.reconcilers.synctarget.conditions import (
 )
 from kcpctl.reconcilers.synctarget.rollout import DEPLOYMENT_FAILED
 
-__all__ = ["Recorder", "Transition", "reference_to", "transitions"]
-
-
-class Recorder(Protocol):
-    """What the controller needs of an event recorder. Never blocks, never raises."""
-
-    def event(
-        self,
-        obj: ObjectReference,
-        type: str,  # noqa: A002 - the field's name
-        reason: str,
-        message: str,
-    ) -> None:
-        """Record that something happened to ``obj``."""
-
-
-class Transition(NamedTuple):
-    """One event."""
-
-    type: str
-    reason: str
-    message: str
+__all__ = ["reference_to", "transitions"]
 
 
 def reference_to(target: SyncTarget, cluster: str) -> ObjectReference:

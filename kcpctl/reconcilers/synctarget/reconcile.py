@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -30,44 +30,27 @@ from kcpctl.errors import (
     TerminalError,
     TooManyRequests,
 )
+from kcpctl.reconcilers.credentials import Cache, CredentialSource, Unusable
+from kcpctl.reconcilers.pool import Pool
+from kcpctl.reconcilers.problem import INVALID_CONFIGURATION, Problem
+from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
-from kcpctl.reconcilers.synctarget.credentials import Cache, CredentialSource, Unusable
 from kcpctl.reconcilers.synctarget.deletion import Cleaner
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
-from kcpctl.reconcilers.synctarget.events import Recorder, reference_to, transitions
+from kcpctl.reconcilers.synctarget.events import reference_to, transitions
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Observer, heartbeat_stamps
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
-from kcpctl.reconcilers.synctarget.problem import INVALID_CONFIGURATION, Problem
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.status import Decision, Snapshot, decide
 from kcpctl.reconcilers.synctarget.validation import validate
 from kcpctl.runtime import Clock, get_logger
 
-__all__ = ["Pool", "SyncTargetReconciler"]
+__all__ = ["SyncTargetReconciler"]
 
 _log = get_logger(__name__)
 
 # While something remains; the servers do the work meanwhile.
 _DELETION_RETRY_SECONDS: Final = 2.0
-
-
-class Pool(Protocol):
-    """What is needed of a :class:`kcpctl.clusters.ClusterPool`."""
-
-    def ensure(self, key: str, kubeconfig: bytes, *, source: str) -> None:
-        """Keep a connection with these credentials."""
-
-    def fail(self, key: str, reason: str, message: str) -> None:
-        """Say that there are no usable credentials."""
-
-    def remove(self, key: str) -> None:
-        """Forget a connection."""
-
-    def client(self, key: str) -> Client:
-        """Return the live client; raises NotConnected."""
-
-    def status(self, key: str) -> ConnectionStatus | None:
-        """Return what is known of a connection."""
 
 
 @dataclass(slots=True)

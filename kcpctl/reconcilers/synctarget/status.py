@@ -28,18 +28,18 @@ from kcpctl.apis.synctarget_status import (
     SyncTargetStatus,
 )
 from kcpctl.apis.workload import MANAGED, SyncTarget, deployment_mode
-from kcpctl.clusters import ConnectionReason, ConnectionState, ConnectionStatus
+from kcpctl.clusters import ConnectionStatus
+from kcpctl.reconcilers.connected import connected_condition, only_reconnecting
+from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.synctarget.conditions import (
     CLUSTER_CONNECTED,
     SYNCER_DEPLOYED,
     VALID,
-    connected_condition,
     heartbeat_condition,
     ready_condition,
     valid_condition,
 )
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds, next_look
-from kcpctl.reconcilers.synctarget.problem import Problem
 from kcpctl.reconcilers.synctarget.rollout import Rollout, deployed_condition
 
 __all__ = ["Decision", "Snapshot", "decide", "decide_phase"]
@@ -128,7 +128,9 @@ def _deployed(snapshot: Snapshot, conditions: list[Condition], *, managed: bool)
     if managed:
         if _still_stands(snapshot):
             return conditions
-        connected = connected_condition(snapshot.credentials, snapshot.connection, snapshot.source)
+        connected = connected_condition(
+            CLUSTER_CONNECTED, snapshot.credentials, snapshot.connection, snapshot.source
+        )
         conditions = _set(snapshot, conditions, connected)
         return _set(snapshot, conditions, deployed_condition(connected, snapshot.rollout))
     before = get_condition(conditions, SYNCER_DEPLOYED)
@@ -145,21 +147,11 @@ def _deployed(snapshot: Snapshot, conditions: list[Condition], *, managed: bool)
 
 
 def _still_stands(snapshot: Snapshot) -> bool:
-    """Whether the connection is only being made, and what it was before is known.
-
-    So a restart of the controller is no news about a cluster that is as it was: the first attempt,
-    which takes seconds at most, says whether that changed.
-    """
-    connection = snapshot.connection
-    if snapshot.credentials is not None or connection is None:
-        return False
-    if connection.state not in {ConnectionState.PENDING, ConnectionState.CONNECTING}:
-        return False
-    before = get_condition(snapshot.target.status.conditions, CLUSTER_CONNECTED)
-    return (
-        before is not None
-        and before.reason in set(ConnectionReason)
-        and before.observed_generation == snapshot.target.metadata.generation
+    """Whether nothing is known yet that would differ from what the status says."""
+    target = snapshot.target
+    before = get_condition(target.status.conditions, CLUSTER_CONNECTED)
+    return snapshot.credentials is None and only_reconnecting(
+        snapshot.connection, before, target.metadata.generation
     )
 
 

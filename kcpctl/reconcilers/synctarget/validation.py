@@ -13,7 +13,7 @@ from typing import Final
 from kcpctl.apis import quantity
 from kcpctl.apis.common import DNS_LABEL
 from kcpctl.apis.workload import MANAGED, SyncTarget, SyncTargetSpec, deployment_mode
-from kcpctl.reconcilers.synctarget.problem import VALIDATION_FAILED, Problem
+from kcpctl.reconcilers.problem import VALIDATION_FAILED, Problem
 
 __all__ = ["image_of", "validate"]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kcpctl.apis.quantity import QUANTITY_PATTERN, is_valid, parse
+from kcpctl.apis.quantity import QUANTITY_PATTERN, is_valid, parse, total
 
 SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
 numbers = st.decimals(
@@ -71,3 +71,26 @@ def test_a_decimal_suffix_equals_its_exponent(number: Decimal, suffix: str) -> N
 @given(st.text(alphabet="+-.0123456789eEinumkKMGTP", max_size=8))
 def test_the_schema_pattern_and_the_parser_agree(text: str) -> None:
     assert bool(re.match(QUANTITY_PATTERN, text)) == is_valid(text)
+
+
+@pytest.mark.parametrize(
+    ("quantities", "sum_"),
+    [
+        ([], "0"),
+        (["4", 8], "12"),
+        (["500m", "1500m"], "2"),
+        (["3500m", "4"], "7500m"),
+        (["16Gi", "16Gi"], "32Gi"),
+        (["1Gi", "512Mi"], "1536Mi"),
+        (["1Ki", "1"], "1025"),
+        (["0.1m"], "1m"),
+    ],
+)
+def test_a_total_keeps_to_units_that_people_write(quantities: list[str | int], sum_: str) -> None:
+    assert total(quantities) == sum_
+
+
+@given(st.lists(st.builds("{}{}".format, st.integers(0, 10**6), st.sampled_from(SUFFIXES[3:]))))
+def test_a_total_is_at_most_a_thousandth_too_high(quantities: list[str]) -> None:
+    exact = sum(map(parse, quantities), Decimal(0))
+    assert 0 <= parse(total(quantities)) - exact < Decimal("0.001")

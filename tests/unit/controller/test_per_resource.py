@@ -125,6 +125,7 @@ def test_a_resource_that_goes_before_the_sync_starts_nothing(rig: Rig) -> None:
     rig.stop()
     rig.clock.step(1)
     eventually(lambda: controller.queue.shutting_down)
+    eventually(lambda: not len(rig.controllers._tasks))
     assert rig.reconciler.seen == []
     assert not controller.running
 

@@ -13,6 +13,7 @@ from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.client import AsyncClient, Transport
 from kcpctl.errors import Forbidden, KcpctlError
 from kcpctl.informers import AggregateInformer, CachedObject, EventHandler, SharedInformer
+from kcpctl.informers.objects import ObjectDecoder
 from kcpctl.runtime import IOLoop
 from kcpctl.testing import FakeClock
 from kcpctl.testing.listerwatcher import LiveSource, event, page, raw_object
@@ -61,7 +62,7 @@ class Rig:
     def _make(self, name: str, one: AsyncClient) -> SharedInformer[Json]:
         if one in self.unmakeable:
             raise ValueError("no such endpoint")
-        return SharedInformer(
+        self.made: SharedInformer[Json] = SharedInformer(
             one,
             CONFIG_MAPS,
             dict,
@@ -70,6 +71,7 @@ class Rig:
             clock=self.clock,
             rng=random.Random(1),
         )
+        return self.made
 
     def set(self, **members: AsyncClient) -> list[str]:
         """Set the members and return what was heard then."""
@@ -180,6 +182,18 @@ def test_a_member_that_goes_takes_its_objects_with_it(rig: Rig) -> None:
     assert rig.set() == ["delete two|default/x unknown"]
     assert rig.aggregate._shown_by == {}
     assert rig.aggregate.synced
+
+
+def test_a_member_that_went_is_not_heard_any_more(rig: Rig) -> None:
+    """KCP-24."""
+    rig.set(a=rig.a)
+    informer = rig.made
+    rig.set()
+    late = ObjectDecoder(CONFIG_MAPS, cluster="*", multi_cluster=True).decode(
+        raw_object("late", 1001, cluster="one")
+    )
+    rig.settle(lambda: informer.apply("ADDED", late, "1001"))
+    assert rig.aggregate.lister.keys() == []
 
 
 def test_an_object_moves_when_another_member_shows_it(rig: Rig) -> None:

@@ -169,6 +169,7 @@ def test_what_is_there_already_starts_and_subscribers_are_told_before(rig: Rig) 
     rig.discovering.start()
     rig.discovering.start()
     rig.act()
+    assert len(rig.discovering._tasks) == 1
     assert set(rig.discovering.informers) == {WIDGETS, GADGETS}
     assert sorted(rig.notes.told) == ["start gadgets v1", "start widgets v1"]
     assert sorted(rig.server.watched) == ["customresourcedefinitions", "gadgets", "widgets"]
@@ -231,6 +232,9 @@ def test_changes_are_taken_together_at_most_once_a_second(rig: Rig) -> None:
     assert rig.notes.told == []
     rig.act(seconds=0.1)
     assert rig.notes.told == ["start gadgets v1"]
+    # At rest nothing but the watchdog of each watch looks at the clock.
+    rig.act(seconds=1)
+    assert rig.clock.sleepers == len(rig.server.watched)
 
 
 def test_another_version_is_another_informer(rig: Rig) -> None:

@@ -23,6 +23,7 @@ from kcpctl.errors import (
     ResourceVersionTooLarge,
     TooManyRequests,
     TransportError,
+    TransportTimeout,
 )
 from kcpctl.informers.initial import InitialStates
 from kcpctl.informers.metrics import InformerMetrics
@@ -458,6 +459,76 @@ async def test_states_are_read_a_few_at_a_time() -> None:
         await settle()
         assert first.sink.calls == second.sink.calls == third.sink.calls == ["replace "]
         assert states.waiting == 0
+
+
+async def test_a_server_that_does_not_answer_keeps_others_for_two_seconds() -> None:
+    """Pitfall 10: and the next time it waits with its like."""
+    states = InitialStates(1)
+    silent, other = Rig(states), Rig(states)
+    silent.source.streams.extend([[HANG], [TransportTimeout("30 s")]])
+    other.source.streams.append([[], A, end_of_state(10), HANG])
+    async with silent.running(), other.running():
+        assert other.source.stream_versions == []
+        await silent.step(1.9)
+        assert other.source.stream_versions == []
+        await silent.step(0.1)
+        assert other.sink.calls == ["replace root|default/a"]
+        assert silent.source.open_watches == 1
+
+
+async def test_servers_that_did_not_answer_have_places_of_their_own() -> None:
+    """Pitfall 10."""
+    states = InitialStates(1)
+    gate = asyncio.Event()
+
+    async def hold(entered: list[bool], *, silent: bool) -> None:
+        async with states.turn(silent=silent):
+            entered.append(silent)
+            await gate.wait()
+
+    entered: list[bool] = []
+    tasks = [asyncio.create_task(hold(entered, silent=silent)) for silent in (True, True, False)]
+    await settle()
+    assert entered == [True, False]
+    assert states.waiting == 1
+    gate.set()
+    await asyncio.gather(*tasks)
+    assert entered == [True, False, True]
+
+
+async def test_a_place_that_was_given_back_early_is_not_given_back_twice() -> None:
+    states = InitialStates(1)
+    async with states.turn() as give_back:
+        give_back()
+        give_back()
+        async with asyncio.timeout(5), states.turn():
+            waiting = asyncio.create_task(states.turn().__aenter__())
+            await settle()
+            give_back()
+            assert states.waiting == 1
+            waiting.cancel()
+            await asyncio.wait({waiting})
+
+
+async def test_a_server_that_has_streamed_before_is_given_a_second_chance() -> None:
+    """WL-09: the connection may have been cut off without a word."""
+    rig = Rig()
+    rig.source.streams.extend([[end_of_state(10), Gone("old")], [[], A, HANG]])
+    rig.source.streams.append([[], A, end_of_state(20), HANG])
+    async with rig.running():
+        for _ in range(34):
+            await rig.step(1)
+        assert rig.source.stream_versions == ["", "10", "10"]
+        assert rig.states.can_stream("https://one", "configmaps")
+        assert rig.reflector.resource_version == "20"
+    rig = Rig()
+    rig.source.streams.extend([[end_of_state(10), Gone("old")], [[], A, HANG], [[], A, HANG]])
+    rig.source.lists.append(page(20))
+    async with rig.running():
+        for _ in range(70):
+            await rig.step(1)
+        assert rig.source.list_versions == ["10"]
+        assert not rig.states.can_stream("https://one", "configmaps")
 
 
 async def test_who_is_cancelled_while_waiting_gives_its_place_back() -> None:

@@ -16,8 +16,8 @@ from kcpctl.clusters import ClusterPool
 from kcpctl.errors import UsageError
 from kcpctl.informers import InformerFactory
 from kcpctl.informers.objects import ObjectDecoder
+from kcpctl.reconcilers.ending import EndingController
 from kcpctl.reconcilers.synctarget import SyncTargetOptions, new_controller
-from kcpctl.reconcilers.synctarget.controller import SyncTargetController
 from kcpctl.runtime import IOLoop
 from kcpctl.testing.clock import FakeClock
 
@@ -39,7 +39,7 @@ class Setup:
         aio = AsyncClient(cast(Any, NoNetwork()), cluster_name="root")
         self.factory = InformerFactory(aio, io_loop, clock=clock)
         self.pool = ClusterPool(io_loop, clock=clock)
-        self.controller: SyncTargetController = new_controller(
+        self.controller: EndingController = new_controller(
             client=Client(aio, io_loop),
             factory=self.factory,
             pool=self.pool,

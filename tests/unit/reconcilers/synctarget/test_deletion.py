@@ -19,7 +19,7 @@ from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS
 from kcpctl.errors import ServiceUnavailable
 
 if TYPE_CHECKING:
-    from tests.unit.reconcilers.synctarget.conftest import World
+    from tests.unit.reconcilers.conftest import World
 
 KEY = sync_target_key("root", "east")
 

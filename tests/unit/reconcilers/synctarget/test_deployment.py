@@ -11,7 +11,7 @@ from kcpctl.reconcilers.synctarget.manifests import SyncerInputs, syncer_argumen
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 
 if TYPE_CHECKING:
-    from tests.unit.reconcilers.synctarget.conftest import World
+    from tests.unit.reconcilers.conftest import World
 
 
 def inputs(world: World, workspace: str = "root", url: str = "", **spec: Any) -> SyncerInputs:

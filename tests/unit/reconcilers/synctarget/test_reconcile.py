@@ -24,7 +24,7 @@ from kcpctl.errors import (
 )
 
 if TYPE_CHECKING:
-    from tests.unit.reconcilers.synctarget.conftest import World
+    from tests.unit.reconcilers.conftest import World
 
 STATUS = "PATCH /apis/workload.kcp.io/v1alpha1/synctargets/east/status"
 MAIN = STATUS.removesuffix("/status")

@@ -16,8 +16,8 @@ from kcpctl.apis.synctarget_deployment import Deployment
 from kcpctl.apis.synctarget_status import PHASES, SyncTargetStatus
 from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
 from kcpctl.clusters import ConnectionState, ConnectionStatus
+from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.synctarget.health import Heartbeat
-from kcpctl.reconcilers.synctarget.problem import Problem
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.status import Decision, Snapshot, decide
 

@@ -11,10 +11,10 @@ import yaml
 from kcpctl.apis.resource import SECRETS
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.client import config_from_kubeconfig
-from kcpctl.reconcilers.synctarget.credentials import Kubeconfig, Unusable
+from kcpctl.reconcilers.credentials import Kubeconfig, Unusable
 
 if TYPE_CHECKING:
-    from tests.unit.reconcilers.synctarget.conftest import World
+    from tests.unit.reconcilers.conftest import World
 
 
 def find(world: World, spec: dict[str, Any], workspace: str = "root") -> Kubeconfig:

@@ -18,7 +18,7 @@ from kcpctl.apis.tmc import ClusterRegistration
 from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
 from kcpctl.informers import CachedObject
 from kcpctl.logicalcluster import PATH_ANNOTATION, key_of
-from kcpctl.reconcilers.synctarget.problem import (
+from kcpctl.reconcilers.problem import (
     CLUSTER_REF_NOT_FOUND,
     CREDENTIALS_MISSING,
     INVALID_CONFIGURATION,
@@ -89,7 +89,7 @@ class CredentialSource:
             raise Unusable(Problem(INVALID_CONFIGURATION, "The spec names no physical cluster"))
         found = self._registrations.cached(key_of(cluster, "", name))
         if found is not None:
-            return self._of_registration(found, cluster)
+            return self.of_registration(found, cluster)
         if spec.cluster_ref is not None:
             raise Unusable(
                 Problem(
@@ -149,7 +149,8 @@ class CredentialSource:
         }
         return self._inline("spec.connection", settings, reference, cluster)
 
-    def _of_registration(self, found: CachedObject, cluster: str) -> Kubeconfig:
+    def of_registration(self, found: CachedObject, cluster: str) -> Kubeconfig:
+        """Return the kubeconfig that a ClusterRegistration names; raises Unusable."""
         name = found.meta.name
         try:
             spec = found.decode(ClusterRegistration).spec

@@ -32,7 +32,7 @@ from kcpctl.errors import (
 from kcpctl.informers import CachedObject
 from kcpctl.informers.objects import ObjectDecoder
 from kcpctl.logicalcluster import key_of
-from kcpctl.reconcilers.synctarget.credentials import CredentialSource
+from kcpctl.reconcilers.credentials import CredentialSource
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.reconcile import SyncTargetReconciler
@@ -65,6 +65,7 @@ class Server:
         self.calls: list[str] = []
         self.bodies: list[tuple[str, Any]] = []
         self.errors: dict[str, Exception] = {}
+        self.served: dict[str, Unstructured] = {}
         self.version = 100
 
     def put(self, path: str, obj: Mapping[str, Any]) -> Unstructured:
@@ -122,6 +123,8 @@ class Server:
         return self._patch(path, body)
 
     def _get(self, call: Call, path: str) -> Unstructured:
+        if path in self.served:
+            return self.served[path]
         if path in self.objects:
             return self.objects[path]
         plural = path.rpartition("/")[2]
@@ -193,6 +196,7 @@ class Server:
 
 
 PLURALS = {
+    "nodes",
     "configmaps", "clusterrolebindings", "clusterroles", "deployments", "namespaces", "pods",
     "secrets", "serviceaccounts", "services", "synctargets", "clusterregistrations",
 }  # fmt: skip
@@ -337,6 +341,10 @@ class World:
             options=self.options,
             clock=self.clock,
         )
+
+    def cache(self, resource: Resource) -> Cache:
+        """Return a lister of upstream objects."""
+        return Cache(self, resource)
 
     def path(
         self, resource: Resource, name: str, namespace: str = "", cluster: str = "root"
