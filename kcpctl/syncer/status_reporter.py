@@ -12,7 +12,7 @@ from kcpctl.syncer.gate import Gate, GateClosed, Verdict, judge
 from kcpctl.syncer.progress import Progress
 from kcpctl.syncer.target import FIELD_MANAGER
 
-__all__ = ["HEARTBEAT_RETRY_SECONDS", "StatusReporter", "SyncTargetClient"]
+__all__ = ["HEARTBEAT_RETRY_SECONDS", "Facts", "StatusReporter", "SyncTargetClient"]
 
 _log = get_logger(__name__)
 
@@ -40,14 +40,25 @@ class SyncTargetClient(Protocol):
         """Patch one SyncTarget."""
 
 
+class Facts(Protocol):
+    """What the reporter needs of :class:`kcpctl.syncer.facts.ClusterFacts`."""
+
+    def news(self) -> Unstructured:
+        """Return the fields that are worth writing."""
+
+    def told(self, fields: Unstructured) -> None:
+        """Note that they were written."""
+
+
 class StatusReporter:
     """Writes the heartbeat, and with it the identity and the time of the last complete sync.
 
     A JSON Patch on the status subresource that begins with a test of the uid and touches only
     these fields (row 83): ``lastSyncerHeartbeatTime`` and ``lastHeartbeatTime`` always,
     ``syncerIdentity`` once, ``lastSyncTime`` after a complete pass and at most once a minute
-    (row 85). Never conditions. (A merge patch would not do: a real API server ignores a wrong
-    ``metadata.uid`` in one on the status of a custom resource.) Runs on the I/O loop.
+    (row 85), and what :class:`kcpctl.syncer.facts.ClusterFacts` has for news. Never conditions. (A
+    merge patch would not do: a real API server ignores a wrong ``metadata.uid`` in one on the
+    status of a custom resource.) Runs on the I/O loop.
     """
 
     def __init__(
@@ -55,6 +66,7 @@ class StatusReporter:
         gate: Gate,
         sync_targets: SyncTargetClient,
         progress: Progress,
+        facts: Facts,
         *,
         identity: str,
         interval_seconds: float,
@@ -63,6 +75,7 @@ class StatusReporter:
         self._gate = gate
         self._client = sync_targets
         self._progress = progress
+        self._facts = facts
         self._identity = identity
         self._interval_seconds = interval_seconds
         self._clock = clock
@@ -110,7 +123,9 @@ class StatusReporter:
         synced = self._complete and self._may_move_last_sync_time()
         if synced:
             fields["lastSyncTime"] = stamp
-        await self._write(fields)
+        news = self._facts.news()
+        await self._write(fields | news)
+        self._facts.told(news)
         self.beats += 1
         if synced:
             self._complete = False
