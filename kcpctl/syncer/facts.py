@@ -18,6 +18,7 @@ _log = get_logger(__name__)
 # 2.9: figures that hardly moved are written this rarely.
 _ALL_NEWS_SECONDS: Final = 300.0
 _LOOK_SECONDS: Final = 60.0
+_START_SECONDS: Final = 10.0
 
 
 class ServerVersion(Protocol):
@@ -69,6 +70,12 @@ class ClusterFacts:
             except (ApiError, TransportError) as error:
                 _log.debug("The cluster's version cannot be read", error=error)
             await self._clock.asleep(_ALL_NEWS_SECONDS if self._version else _LOOK_SECONDS)
+
+    @property
+    def settled(self) -> bool:
+        """Whether all is known, or has been waited for long enough at the start."""
+        waited = self._clock.monotonic() - self._begun_at >= _START_SECONDS
+        return waited or bool(self._version and self._nodes() is not None)
 
     def news(self) -> Unstructured:
         """Return the status fields that are worth writing now; call :meth:`told` when they are."""

@@ -43,6 +43,10 @@ class SyncTargetClient(Protocol):
 class Facts(Protocol):
     """What the reporter needs of :class:`kcpctl.syncer.facts.ClusterFacts`."""
 
+    @property
+    def settled(self) -> bool:
+        """Whether the next beat may wait for its time; before, there are news soon."""
+
     def news(self) -> Unstructured:
         """Return the fields that are worth writing."""
 
@@ -89,8 +93,10 @@ class StatusReporter:
         """Beat until cancelled or the gate closes; it closes when there is no SyncTarget."""
         while self._gate.is_open:
             self.ticked_at = self._clock.monotonic()
+            # Asked before, so that what is known by then goes with this beat.
+            settled = self._facts.settled
             beaten = await self._try_beat()
-            wait = self._interval_seconds if beaten else HEARTBEAT_RETRY_SECONDS
+            wait = self._interval_seconds if beaten and settled else HEARTBEAT_RETRY_SECONDS
             await self._clock.asleep(wait)
 
     async def _try_beat(self) -> bool:

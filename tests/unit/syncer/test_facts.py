@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -167,9 +168,17 @@ async def test_the_version_is_news_when_it_is_known_and_when_it_changes(cluster:
     await tasks.close()
 
 
-async def settle() -> None:
-    import asyncio
+def test_it_is_settled_when_all_is_known_or_after_ten_seconds(cluster: Cluster) -> None:
+    assert not cluster.facts.settled
+    cluster.facts._version = "v1.36.0"
+    assert cluster.facts.settled
+    cluster.nodes = None
+    assert not cluster.facts.settled
+    cluster.clock.step(10)
+    assert cluster.facts.settled
 
+
+async def settle() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
 

@@ -46,6 +46,7 @@ class News:
     def __init__(self) -> None:
         self.fields: Unstructured = {}
         self.heard: list[Unstructured] = []
+        self.settled = True
 
     def news(self) -> Unstructured:
         return self.fields
@@ -275,3 +276,18 @@ async def test_news_of_the_cluster_goes_with_a_beat_and_is_told_again_when_that_
 
     assert status(world)["nodeCount"] == 3
     assert news.heard == [{"nodeCount": 3}]
+
+
+async def test_while_there_are_news_soon_the_next_beat_follows_at_once(
+    world: World, news: News, reporter: StatusReporter
+) -> None:
+    news.settled = False
+    tasks = TaskSet("test")
+    tasks.spawn(reporter.run(), name="heartbeat")
+    await asleep(world)
+    news.settled = True
+    await step(world, 1)
+    assert reporter.beats == 2
+    await step(world, 19)
+    assert reporter.beats == 2
+    await tasks.close()
