@@ -17,8 +17,7 @@ __all__ = ["LineSplitter", "Span", "batches", "events"]
 Span = tuple[bytes, int, int]
 """A part of some bytes: from a first index to before another."""
 
-# Control characters come before it, and all that a line of JSON begins with comes after.
-_SPACE: Final = ord(" ")
+_SPACES: Final = b" \t\r\v\f"
 
 # API servers accept objects of 3 MiB at most, and a line holds one of them.
 _MAX_LINE_BYTES: Final = 32 * 1024 * 1024
@@ -39,19 +38,24 @@ class LineSplitter:
         self._size = 0
 
     def feed(self, chunk: bytes) -> list[Span]:
-        """Return the lines that ``chunk`` completes, without their ends."""
+        """Return the lines that ``chunk`` completes, without the space around them."""
         lines: list[Span] = []
         start, end = 0, chunk.find(b"\n")
         if end >= 0 and self._parts:
-            line = b"".join((*self._parts, chunk[:end]))
+            line = b"".join((*self._parts, chunk[:end])).strip()
             self._parts, self._size = [], 0
-            if not line.isspace():
+            if line:
                 lines.append((line, 0, len(line)))
             start, end = end + 1, chunk.find(b"\n", end + 1)
         while end >= 0:
-            if chunk[start] > _SPACE or chunk[start:end].strip():
-                lines.append((chunk, start, end))
-            start, end = end + 1, chunk.find(b"\n", end + 1)
+            following, last = end + 1, end
+            while start < last and chunk[start] in _SPACES:
+                start += 1
+            while last > start and chunk[last - 1] in _SPACES:
+                last -= 1
+            if start < last:
+                lines.append((chunk, start, last))
+            start, end = following, chunk.find(b"\n", following)
         if start < len(chunk):
             self._parts.append(chunk[start:])
             self._size += len(chunk) - start

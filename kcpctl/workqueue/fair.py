@@ -150,7 +150,7 @@ class Fair(Ordering[str]):
         if self._max_per_cluster is None:
             return
         name = key.rpartition("|")[0]
-        running = self._running.pop(name)
+        running = self._running.pop(name, 0)
         if running > 1:
             self._running[name] = running - 1
         if running != self._max_per_cluster or (cluster := self._clusters.get(name)) is None:

@@ -26,7 +26,8 @@ class KeysByCluster(Generic[K]):
 
     def add(self, key: K) -> None:
         """Take a key in."""
-        name = cluster_of_key(key)
+        # As cluster_of_key: this is called for each key that is planned.
+        name = key.rpartition("|")[0] if isinstance(key, str) else ""
         keys = self._keys.get(name)
         if keys is None:
             self._keys[name] = {key}

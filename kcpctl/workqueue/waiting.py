@@ -36,17 +36,17 @@ class WaitingKeys(Generic[K]):
         Returns whether this key is now the first one due, so that whoever waits must wait less.
         """
         held = self.due.get(key)
-        if held is not None:
+        if held is None:
+            self._by_cluster.add(key)
+        else:
             priority = max(priority, held[2])
             if held[0] <= due:
                 self.due[key] = (held[0], held[1], priority)
                 return False
-        else:
-            self._by_cluster.add(key)
+            self._sweep()
         self._sequence += 1
         self.due[key] = (due, self._sequence, priority)
         heapq.heappush(self._heap, (due, self._sequence, key))
-        self._sweep()
         return self._heap[0][1] == self._sequence
 
     def cancel(self, key: K) -> int | None:

@@ -62,3 +62,30 @@ def test_states_are_streamed_and_may_be_metadata_alone() -> None:
         eventually(lambda: partial.lister.cached("root|default/same") is None)
         assert len(whole.lister) >= 1
         factory.close()
+
+
+def test_a_buffered_handler_may_ask_the_server_and_hears_resyncs() -> None:
+    """INF-02, INF-38: it blocks on requests that the I/O thread has to make meanwhile."""
+    seen: list[str] = []
+    with ControlPlane() as plane:
+        maps = plane.workspace().resource(CONFIG_MAPS)
+
+        def ask(obj: CachedObject) -> None:
+            if obj.meta.name == "a":
+                seen.append(maps.get("a", namespace="default")["data"]["x"])
+
+        def resynced(old: CachedObject, new: CachedObject) -> None:
+            if new.meta.name == "a" and old.resource_version == new.resource_version:
+                ask(new)
+
+        maps.create({"metadata": {"name": "a", "namespace": "default"}, "data": {"x": "1"}})
+        factory = InformerFactory(plane.all_clusters.aio, plane.loop)
+        registration = factory.informer(CONFIG_MAPS).add_handler(
+            HandlerFuncs(on_add=ask, on_update=resynced), buffered=True, resync_seconds=1
+        )
+        factory.start()
+        registration.wait_for_sync(10)
+        assert seen[0] == "1"
+        eventually(lambda: len(seen) >= 2)
+        factory.close()
+        registration.remove()

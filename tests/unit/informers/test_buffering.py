@@ -304,6 +304,19 @@ def test_synced_is_when_the_last_initial_add_has_returned(rig: Rig) -> None:
     assert buffer.synced
 
 
+def test_an_initial_add_that_runs_is_waited_for(rig: Rig) -> None:
+    """INF-21, SY-01: when all have come and none waits, the last may still run."""
+    gate = Gate()
+    buffer = rig.buffer(gate)
+    add(buffer, "a", initial=True)
+    assert gate.entered.acquire(timeout=10)
+    buffer.complete()
+    synced_before = buffer.synced
+    gate.let_through.release()
+    soon(lambda: buffer.synced)
+    assert not synced_before
+
+
 def test_a_buffer_without_initial_adds_is_synced_at_once(rig: Rig) -> None:
     """FIFO-06."""
     buffer = rig.buffer(Recorder())

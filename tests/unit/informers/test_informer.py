@@ -466,6 +466,7 @@ async def test_a_handler_removed_before_its_replay_hears_nothing(rig: Rig) -> No
         await settle()
         rig.informer.apply("MODIFIED", _decoded("a", 11), "11")
         assert late.calls == []
+        assert len(list(rig.informer._deliveries._there)) == 1
 
 
 # Start and end
@@ -515,6 +516,17 @@ async def test_indexes_may_come_after_the_start(rig: Rig) -> None:
     assert len(rig.informer.lister.by_index("uid", "uid-a")) == 1
     with pytest.raises(ValueError, match="'uid' already"):
         rig.informer.add_index("uid", lambda obj: [])
+
+
+async def test_metadata_is_not_decoded_until_somebody_asks(rig: Rig) -> None:
+    """It would be a third of the memory; the recorder asks for it on updates only."""
+    rig.source.lists.append(page(10, raw_object("a", 1), raw_object("b", 2)))
+    rig.source.watches.append(
+        [event("ADDED", raw_object("c", 11)), event("DELETED", raw_object("b", 12)), HANG]
+    )
+    async with rig.running():
+        stored = [rig.informer.lister.cached(f"root|default/{name}") for name in ("a", "c")]
+        assert [obj is not None and obj._meta for obj in stored] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ def test_whatever_the_first_texts_are_they_and_all_others_come_back(first: bytes
         assert by.unpack(data) == text
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300) | st.sampled_from([b"", b"a" * 5000, b"ab" * 9000])))
 def test_a_new_dictionary_never_breaks_what_was_packed_with_an_old_one(texts: list[bytes]) -> None:
     packer = Packer()

@@ -132,6 +132,8 @@ async def test_a_late_handler_cannot_ask_for_more_than_was_settled_at_the_start(
         assert await rig.heard_after(1) == ["early a", "eager a"]
         assert await rig.heard_after(10) == ["early a", "eager a", "patient a"]
     assert [one.getMessage() for one in caplog.records] == ["Resync asked for too late"]
+    fields = caplog.records[0].__dict__["fields"]
+    assert (fields["asked_seconds"], fields["given_seconds"]) == (3, 10)
 
 
 class HeldSource(ScriptedSource):

@@ -120,8 +120,8 @@ def test_a_plan_that_was_cancelled_does_not_let_a_later_one_fire_early(
     queue.add_after("other", 100)
     queue.add_after("a", 5)
     queue.add("a")
-    assert ready(queue) == ["a"]
     queue.add_after("a", 9)
+    assert ready(queue) == ["a"]
     clock.step(5)
     assert ready(queue) == []
     clock.step(4)

@@ -108,6 +108,20 @@ def test_the_limit_holds_keys_back_until_a_worker_is_done() -> None:
     assert queue.get(0) == "a|3"
 
 
+def test_the_limit_counts_keys_that_come_and_go_one_by_one() -> None:
+    """A cluster that never has two keys queued has its workers counted all the same."""
+    queue = fair(most=2)
+    for number in [1, 2]:
+        queue.add(f"a|{number}")
+        queue.get(0)
+    for number in [3, 4, 5]:
+        queue.add(f"a|{number}")
+        with pytest.raises(TimeoutError):
+            queue.get(0)
+        queue.done(f"a|{number - 2}")
+        assert queue.get(0) == f"a|{number}"
+
+
 def test_done_wakes_a_worker_for_a_key_that_was_held_back() -> None:
     queue = fair(most=1)
     queue.add("a|1")
@@ -119,6 +133,21 @@ def test_done_wakes_a_worker_for_a_key_that_was_held_back() -> None:
     queue.done("a|1")
     waiting.join(5)
     assert got == ["a|2"]
+
+
+def test_a_key_that_was_handed_out_before_there_was_a_limit_is_given_back_all_the_same() -> None:
+    ordering = Fair()
+    queue: WorkQueue[str] = WorkQueue(ordering=ordering)
+    queue.add("a|1")
+    queue.get(0)
+    queue.arrange(lambda: ordering.limit(1))
+    queue.add("a|1")
+    queue.done("a|1")
+    for number in [1, 2]:
+        queue.add(f"b|{number}")
+    assert [queue.get(0), queue.get(0)] == ["a|1", "b|1"]
+    with pytest.raises(TimeoutError):
+        queue.get(0)
 
 
 def test_a_key_that_comes_back_waits_for_its_clusters_turn() -> None:

@@ -75,6 +75,18 @@ def test_a_key_raised_twice_is_handed_out_once(queue: DelayingQueue[str]) -> Non
     assert ready(queue) == ["b", "c", "a"]
 
 
+def test_keys_that_were_raised_keep_their_order_when_one_of_them_is_raised_again(
+    queue: DelayingQueue[str],
+) -> None:
+    """PQ-04 mended: they are in a heap, from which one is taken."""
+    for key in ["a", "b", "c", "d"]:
+        queue.add(key, LOW_PRIORITY)
+    for key in ["a", "c", "b", "d"]:
+        queue.add(key, 0)
+    queue.add("a", 5)
+    assert ready(queue) == ["a", "b", "c", "d"]
+
+
 def test_while_processing_the_highest_priority_is_kept_for_the_next_run(
     queue: DelayingQueue[str],
 ) -> None:
@@ -152,6 +164,16 @@ def test_a_steady_stream_of_urgent_keys_starves_nobody(queue: DelayingQueue[str]
         assert [served[index] for index in runs] == [f"{kind}{n}" for n in range(20)]
         assert max(after - before for before, after in pairwise(runs)) <= 11
     assert sum(key.startswith("urgent") for key in served[:100]) >= 75
+
+
+def test_with_a_backlog_on_three_levels_each_has_its_share() -> None:
+    """PQ-10 mended: only keys of higher levels count as preferred."""
+    ordering: Priority[str] = Priority()
+    for number in range(40):
+        for name, priority in [("H", 0), ("M", LOW_PRIORITY), ("L", -200)]:
+            ordering.push(f"{name}{number}", priority)
+    served = "".join(ordering.pop()[0] for _ in range(30))
+    assert served == "HHHHHHHHLMHHHHHHHLHMHHHHHHLHHM"
 
 
 def test_shutdown_hands_out_what_is_queued_and_a_drain_waits_for_it(
