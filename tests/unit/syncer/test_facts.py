@@ -169,13 +169,15 @@ async def test_the_version_is_news_when_it_is_known_and_when_it_changes(cluster:
 
 
 def test_it_is_settled_when_all_is_known_or_after_ten_seconds(cluster: Cluster) -> None:
-    assert not cluster.facts.settled
+    seen = [cluster.facts.settled]
     cluster.facts._version = "v1.36.0"
-    assert cluster.facts.settled
+    seen.append(cluster.facts.settled)
     cluster.nodes = None
-    assert not cluster.facts.settled
+    seen.append(cluster.facts.settled)
     cluster.clock.step(10)
-    assert cluster.facts.settled
+    seen.append(cluster.facts.settled)
+
+    assert seen == [False, True, False, True]
 
 
 async def settle() -> None:
