@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Final, Generic, Protocol, Self, TypeVar
 
 from kcpctl.client import Write
-from kcpctl.informers.deliveries import Delivery
+from kcpctl.informers.audience import Delivery
 from kcpctl.informers.handlers import AnyHandler, Registration
 from kcpctl.informers.lister import ClusterLister
 from kcpctl.informers.objects import CachedObject
