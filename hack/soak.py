@@ -268,10 +268,12 @@ class Fleet:
             informer,
             self.streaming.informer(CONFIG_MAPS, metadata_only=True),
             self.listing.informer(CONFIG_MAPS),
+            self.streaming.informer(CONFIG_MAPS, compact=True),
         ]
         self.mirrors = [Mirror() for _ in self.informers]
-        for one, mirror in zip(self.informers, self.mirrors, strict=True):
-            one.add_handler(mirror)
+        for number, (one, mirror) in enumerate(zip(self.informers, self.mirrors, strict=True)):
+            # The last one has a buffer and a thread of its own.
+            one.add_handler(mirror, buffered=number == len(self.informers) - 1)
         self.echo = Echo(informer.lister, self.client, rng)
         self.controller = Controller("echo", self.echo, metrics=self.metrics).watches(informer)
 
@@ -294,12 +296,14 @@ class Fleet:
         informer = factory.informer(CONFIG_MAPS, label_selector=f"{LABEL}=yes")
         echo = Echo(informer.lister, client, self.rng)
         controller = Controller("member", echo, workers=2, metrics=self.metrics).watches(informer)
+        registration = informer.add_handler(Mirror(), buffered=True, resync_seconds=60)
         factory.start()
         factory.wait_for_sync(REST_SECONDS)
         controller.start()
         if cluster := self.server.homes[0].cluster_name:
             factory.remove(cluster)
             controller.queue.remove_cluster(cluster)
+        registration.remove()
         assert controller.stop(), "the member's controller did not stop"
         factory.close()
         self.pool.remove("member")
