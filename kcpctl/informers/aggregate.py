@@ -9,7 +9,8 @@ from typing import Final, Generic, TypeVar
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient, Write
 from kcpctl.errors import KcpctlError
-from kcpctl.informers.deliveries import Audience, Deliveries, Delivery
+from kcpctl.informers.audience import Audience, Delivery
+from kcpctl.informers.deliveries import Deliveries
 from kcpctl.informers.handlers import AnyHandler, EventHandler, Registration
 from kcpctl.informers.indexes import CLUSTER_INDEX, IndexFunction
 from kcpctl.informers.informer import SharedInformer

@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient, Write
-from kcpctl.informers.deliveries import Deliveries, Delivery, is_same
+from kcpctl.informers.audience import Delivery
+from kcpctl.informers.deliveries import Deliveries, is_same
 from kcpctl.informers.handlers import AnyHandler, Registration
 from kcpctl.informers.ignoring import Ignore, Ignoring
 from kcpctl.informers.indexes import CLUSTER_INDEX, IndexFunction
