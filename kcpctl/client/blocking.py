@@ -162,6 +162,31 @@ class ResourceClient(Generic[T]):
             )
         )
 
+    def each(
+        self,
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = 500,
+    ) -> Generator[T, None, None]:
+        """Yield all objects, and hold no more than a page of ``limit`` of them."""
+        pages = self.aio.each_page(
+            namespace=namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            limit=limit,
+        )
+
+        async def following() -> Sequence[T] | None:
+            return await anext(pages, None)
+
+        try:
+            while (page := self._loop.run(following())) is not None:
+                yield from page
+        finally:
+            self._loop.run(_close(pages))
+
     def watch_from(
         self,
         resource_version: str,

@@ -125,6 +125,26 @@ class AsyncResourceClient(Generic[T]):
         For collections that need not fit into memory. Raises Gone when the reader takes so long
         that the server has forgotten the version of the first page.
         """
+        pages = self.each_page(
+            namespace=namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            limit=limit,
+        )
+        async with aclosing(pages):
+            async for items in pages:
+                for item in items:
+                    yield item
+
+    async def each_page(
+        self,
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = 500,
+    ) -> AsyncGenerator[Sequence[T], None]:
+        """Yield the same, the objects of one page together."""
 
         async def page(size: int, token: str) -> RawPage:
             return await self.list_raw(
@@ -137,8 +157,7 @@ class AsyncResourceClient(Generic[T]):
 
         async with aclosing(each_page(page, limit)) as pages:
             async for items in pages:
-                for item in items:
-                    yield self._item(item)
+                yield [self._item(item) for item in items]
 
     async def list_raw(
         self,

@@ -14,12 +14,19 @@ from kcpctl.errors import (
     ApiError,
     ConnectionRefused,
     Gone,
-    KcpctlError,
     ResourceVersionTooLarge,
     TooManyRequests,
     TransportError,
 )
 from kcpctl.informers.consistency import StreamInconsistent, check_state, checks_states
+from kcpctl.informers.failing import (
+    Failures,
+    Incomplete,
+    RelistWanted,
+    VeryShortWatch,
+    cause_of,
+    default_backoff,
+)
 from kcpctl.informers.initial import InitialStates
 from kcpctl.informers.listing import Listing
 from kcpctl.informers.metrics import InformerMetrics
@@ -37,16 +44,12 @@ from kcpctl.informers.replays import Replays
 from kcpctl.informers.resuming import Resumption
 from kcpctl.informers.source import ExactLister, ListerWatcher, StateStreamer
 from kcpctl.informers.watchdog import NoProgress, Watchdog
-from kcpctl.runtime import Backoff, Clock, TaskSet, get_logger
+from kcpctl.runtime import Clock, TaskSet, get_logger
 
-__all__ = ["Reflector", "Sink", "default_backoff"]
+__all__ = ["Reflector", "Sink"]
 
 _log = get_logger(__name__)
 
-# Decision 15 and RF-03, RF-04.
-_BACKOFF_SECONDS: Final = 0.8
-_MAX_BACKOFF_SECONDS: Final = 30.0
-_BACKOFF_RESET_SECONDS: Final = 120.0
 # RF-24: random, so that the watches of a process do not end together.
 _MIN_WATCH_SECONDS: Final = 300
 _MAX_WATCH_SECONDS: Final = 600
@@ -60,26 +63,6 @@ _STREAM_TRIES: Final = 2
 
 
 _CHANGES: Final = frozenset({"ADDED", "MODIFIED", "DELETED"})
-
-
-class _VeryShortWatch(KcpctlError):
-    """RF-26: a watch ended at once without an event; the version may be of another server."""
-
-    retryable = True
-
-
-class _RelistWanted(KcpctlError):
-    """KCP-16: somebody has reason to believe that the watch is not to be trusted."""
-
-    retryable = True
-
-
-class _Incomplete(TransportError):
-    """A stream ended in order, but before the state was complete (WL-06)."""
-
-
-# How a cycle ends when nothing is wrong with the server.
-_EXPECTED: Final = (Gone, _VeryShortWatch, _RelistWanted)
 
 
 @dataclass(slots=True)
@@ -127,9 +110,6 @@ class Reflector:
     waited for. Pauses grow from 0.8 s to 30 s with full jitter. One watch is open at a time
     (RF-07). It ends only by being cancelled, and closes its watch then (RF-06).
 
-    The first failure in a row is logged as a warning, the rest at debug level, the recovery at
-    info. ``last_error`` is None while all is well.
-
     Parameters
     ----------
     server, resource: under these names it is remembered that a state does not stream (WL-09).
@@ -151,7 +131,6 @@ class Reflector:
         resource: str = "",
         options: ReflectorOptions = DEFAULTS,
     ) -> None:
-        self.last_error: Exception | None = None
         self.resource_version = ""
         self.streamed = False
         self._has_streamed = False
@@ -172,8 +151,7 @@ class Reflector:
             on_bad_object=self._skipped,
             newest_first=options.newest_first,
         )
-        self._backoff = options.backoff() if options.backoff else default_backoff(clock, rng)
-        self._on_error = options.on_error
+        self._failures = Failures(description, clock, rng, options)
         self._resumption = Resumption(clock, options.internal_error_seconds)
         self._replays = Replays()
         self._checks_states = checks_states()
@@ -182,6 +160,11 @@ class Reflector:
         self._watch: Watchdog | None = None
         self._relist_wanted = False
         self._watch_started_at: float | None = None
+
+    @property
+    def last_error(self) -> Exception | None:
+        """Why lists or watches fail right now, or None while they work."""
+        return self._failures.last
 
     @property
     def silence_seconds(self) -> float:
@@ -205,7 +188,7 @@ class Reflector:
 
     def _end_watch(self) -> None:
         if self._watch is not None and self._relist_wanted:
-            self._watch.interrupt(_RelistWanted("a new state was asked for"))
+            self._watch.interrupt(RelistWanted("a new state was asked for"))
 
     async def run(self) -> None:
         """List and watch until cancelled."""
@@ -216,9 +199,9 @@ class Reflector:
                 except StreamInconsistent:
                     raise
                 except Exception as error:  # noqa: BLE001 - RF-01: whatever it was, start over
-                    self._failed(error)
-                    self._metrics.count_relist(_cause_of(error))
-                    pause = self._pause_after(error)
+                    self._failures.note(error)
+                    self._metrics.count_relist(cause_of(error))
+                    pause = self._failures.pause_after(error)
                 await self._clock.asleep(pause)
         finally:
             await self._tasks.close()
@@ -234,14 +217,10 @@ class Reflector:
             await self._watch_once()
 
     async def _list_state(self) -> None:
-        async with self._initial_states.turn(silent=self._is_silent()):
+        async with self._initial_states.turn(silent=self._failures.unanswered):
             state = await self._listing.read(self.resource_version)
         self.streamed = False
         self._take(state.objects, state.resource_version)
-
-    def _is_silent(self) -> bool:
-        """Whether the server gave no answer the last time."""
-        return isinstance(self.last_error, TransportError)
 
     def _take(self, objects: list[CachedObject], version: str) -> None:
         self._metrics.count("reflector_lists_total")
@@ -250,7 +229,7 @@ class Reflector:
         self.resource_version = version
         self._replays.state(version)
         self._alive_at = self._clock.monotonic()
-        self._recovered()
+        self._failures.recovered()
 
     async def _stream_state(self) -> bool:
         """Read the state as a stream, and then watch on with it until it ends (WL-04).
@@ -289,7 +268,7 @@ class Reflector:
             return 0
         elif isinstance(error, TransportError | TooManyRequests):
             # WL-07: a server that is away or busy can stream later.
-            await self._rest_after(error)
+            await self._failures.rest_after(error)
             return 0 if isinstance(error, ConnectionRefused | TooManyRequests) else 1
         elif isinstance(error, ApiError):
             _log.debug("State not streamed", informer=self._description, error=error)
@@ -313,16 +292,6 @@ class Reflector:
                 await self._clock.asleep(wait)
         self._watch_started_at = self._clock.monotonic()
 
-    async def _rest_after(self, error: Exception) -> None:
-        self._failed(error)
-        await self._clock.asleep(self._pause_after(error))
-
-    def _pause_after(self, error: Exception) -> float:
-        pause = self._backoff.next()
-        if isinstance(error, ApiError) and error.retry_after_seconds is not None:
-            pause = max(pause, min(error.retry_after_seconds, _MAX_BACKOFF_SECONDS))
-        return pause
-
     async def _watch_once(self) -> None:
         """Read one watch until its end; raises when the state must be read again."""
         # RF-39: such a watch begins with everything there is, in no order of versions.
@@ -332,8 +301,8 @@ class Reflector:
             return
         if not reading.events and self._clock.monotonic() - started_at < _SHORT_WATCH_SECONDS:
             self._metrics.count("reflector_short_watches_total")
-            raise _VeryShortWatch("the server ended the watch at once, without an event")
-        self._recovered()
+            raise VeryShortWatch("the server ended the watch at once, without an event")
+        self._failures.recovered()
 
     def _has_version(self) -> bool:
         return self.resource_version not in {"", "0"}
@@ -357,10 +326,10 @@ class Reflector:
             )
             if not resumes:
                 raise
-            await self._rest_after(error)
+            await self._failures.rest_after(error)
             return False
         if not self._has_version():
-            raise _Incomplete("a watch that began at no version ended")
+            raise Incomplete("a watch that began at no version ended")
         return True
 
     async def _read(self, reading: _Reading, start: _Start, version: str) -> None:
@@ -368,10 +337,10 @@ class Reflector:
             give_way: Callable[[], None] = _nothing
             if reading.state is not None:
                 give_way = await turn.enter_async_context(
-                    self._initial_states.turn(silent=self._is_silent())
+                    self._initial_states.turn(silent=self._failures.unanswered)
                 )
             if self._relist_wanted:
-                raise _RelistWanted("a new state was asked for")
+                raise RelistWanted("a new state was asked for")
             timeout_seconds = self._rng.randint(_MIN_WATCH_SECONDS, _MAX_WATCH_SECONDS)
             self._metrics.count("reflector_watches_total")
             dog = Watchdog(
@@ -397,13 +366,13 @@ class Reflector:
             finally:
                 self._watch, self._alive_at = None, dog.alive_at
         if reading.state is not None:
-            raise _Incomplete("the server ended the stream before the state was complete")
+            raise Incomplete("the server ended the stream before the state was complete")
 
     def _handle(self, reading: _Reading, dog: Watchdog, batch: Sequence[RawEvent]) -> None:
         """Hand the events of a batch on, without a pause between them."""
         dog.alive()
         if not reading.events and reading.state is None and batch:
-            self._recovered()
+            self._failures.recovered()
         reading.events += len(batch)
         decode, apply = self._decoder.decode, self._sink.apply
         for event in batch:
@@ -487,32 +456,6 @@ class Reflector:
         self._metrics.count("informer_skipped_objects_total")
         _log.warning("Object skipped", informer=self._description, error=error)
 
-    def _failed(self, error: Exception) -> None:
-        first, self.last_error = self.last_error is None, error
-        if self._on_error is not None:
-            try:
-                self._on_error(error)
-            except Exception as fault:  # noqa: BLE001 - it is told of a failure, and must not be one
-                _log.error("Error handler failed", informer=self._description, exc_info=fault)
-            return
-        expected = isinstance(error, _EXPECTED)
-        if not isinstance(error, KcpctlError):
-            _log.error("Reflector failed", informer=self._description, exc_info=error)
-        elif first and not expected:
-            _log.warning(
-                "List or watch failed",
-                informer=self._description,
-                error=error,
-                cause=type(error).__name__,
-            )
-        else:
-            _log.debug("List or watch failed", informer=self._description, error=error)
-
-    def _recovered(self) -> None:
-        error, self.last_error = self.last_error, None
-        if error is not None and not isinstance(error, _EXPECTED):
-            _log.info("List and watch work again", informer=self._description)
-
 
 def _collect(
     reading: _Reading, state: dict[str, CachedObject], event_type: str, obj: CachedObject
@@ -530,24 +473,3 @@ def _collect(
 
 def _nothing() -> None:
     """Give way to nobody."""
-
-
-def default_backoff(clock: Clock, rng: random.Random) -> Backoff:
-    """Return the back-off of a reflector that was given none."""
-    return Backoff(
-        _BACKOFF_SECONDS,
-        _MAX_BACKOFF_SECONDS,
-        reset_after_seconds=_BACKOFF_RESET_SECONDS,
-        clock=clock,
-        rng=rng,
-    )
-
-
-def _cause_of(error: Exception) -> str:
-    if isinstance(error, Gone):
-        return "expired"
-    if isinstance(error, ResourceVersionTooLarge):
-        return "too_large"
-    if isinstance(error, _RelistWanted):
-        return "requested"
-    return "very_short_watch" if isinstance(error, _VeryShortWatch) else "error"

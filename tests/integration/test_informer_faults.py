@@ -302,7 +302,9 @@ IN_WATCHES: Final[dict[str, Fault]] = {
     "duplicates": sends(lambda _, lines: [line * 3 for line in lines]),
     "the-past-again": sends(repeats_the_past),
     "bookmark-of-the-past": sends(lambda it, lines: [*lines[:1], it.bookmark(1), *lines[1:]]),
-    "truncated-json": sends(lambda _, lines: [*lines[:1], lines[1][:-9] + b"\n", *lines[2:]]),
+    "truncated-json": sends(
+        lambda _, lines: [*lines[:1], *[line[:-9] + b"\n" for line in lines[1:2]], *lines[2:]]
+    ),
     "another-kind": sends(lambda _, lines: [watch_line("ADDED", SECRET), *lines]),
     "tables": sends(lambda _, lines: [watch_line("ADDED", TABLE), *lines]),
     "unknown-types": sends(lambda _, lines: [watch_line("RENAMED", SECRET), *lines]),

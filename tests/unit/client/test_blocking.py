@@ -54,6 +54,17 @@ def test_list_and_typed_objects(loop: IOLoop) -> None:
     assert isinstance(found, SyncTarget)
 
 
+def test_a_reader_that_stops_has_not_asked_for_the_next_page(loop: IOLoop) -> None:
+    """PG-03."""
+    page = {"kind": "NamespaceList", "metadata": {"continue": "t"}, "items": [OBJECT, OBJECT]}
+    client, transport = client_of(loop, page, {"kind": "NamespaceList", "items": [OBJECT]})
+    with closing(client.resource(NAMESPACES).each(limit=2)) as objects:
+        assert [next(objects)["metadata"], next(objects)["metadata"]] == [OBJECT["metadata"]] * 2
+        assert len(transport.calls) == 1
+        assert len(list(objects)) == 1
+    assert len(transport.calls) == 2
+
+
 def test_errors_come_through(loop: IOLoop) -> None:
     client, _ = client_of(loop, NotFound("gone"))
     with pytest.raises(NotFound):

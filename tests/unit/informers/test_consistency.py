@@ -10,8 +10,8 @@ from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.client import RawPage
 from kcpctl.errors import Gone, InternalError
 from kcpctl.informers.consistency import StreamInconsistent, check_state
+from kcpctl.informers.failing import default_backoff
 from kcpctl.informers.objects import CachedObject, ObjectDecoder
-from kcpctl.informers.reflector import default_backoff
 from kcpctl.runtime import SYSTEM_RANDOM
 from kcpctl.testing import FakeClock
 from kcpctl.testing.listerwatcher import page, raw_object

@@ -438,7 +438,7 @@ async def test_pauses_start_over_after_two_good_minutes(rig: Rig) -> None:
         await rig.step(1.6)
         await rig.step(3.2)
         await rig.step(121)
-        assert rig.reflector._backoff.next() == 0.8
+        assert rig.reflector._failures._backoff.next() == 0.8
 
 
 async def test_pauses_have_full_jitter() -> None:
@@ -446,8 +446,8 @@ async def test_pauses_have_full_jitter() -> None:
     pauses = set()
     for seed in range(10):
         rig = Rig()
-        rig.reflector._backoff._rng = random.Random(seed)
-        pauses.add(round(rig.reflector._backoff.next(), 6))
+        rig.reflector._failures._backoff._rng = random.Random(seed)
+        pauses.add(round(rig.reflector._failures._backoff.next(), 6))
     assert len(pauses) == 10
     assert all(0 < pause <= 0.8 for pause in pauses)
 
