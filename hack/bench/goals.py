@@ -31,7 +31,8 @@ Samples = Mapping[str, Figures]
 class Goal:
     """A bound for the ratio to somebody (or the figure itself) that must, or should, be kept.
 
-    ``enough`` is a figure that meets the must whatever the ratio is.
+    Without either the ratio is only shown. ``enough`` is a figure that meets the must whatever the
+    ratio is.
     """
 
     against: str
@@ -116,6 +117,28 @@ METRICS = (
         (Goal(FLOOR, 3, enough=2), Goal(ABSOLUTE, None, 0.6)),
         lower_is_better=True,
         unit=" ms",
+    ),
+    Metric(
+        "sync CPU",
+        "CPU time until synced",
+        (Goal(DYNAMIC), Goal(TYPED), Goal(PEER), Goal(FLOOR)),
+        lower_is_better=True,
+        unit=" ms",
+        scale=0.001,
+    ),
+    Metric(
+        "event CPU",
+        "CPU time of an event",
+        (Goal(DYNAMIC), Goal(TYPED), Goal(PEER), Goal(FLOOR)),
+        lower_is_better=True,
+        unit=" µs",
+    ),
+    Metric(
+        "reconcile CPU",
+        "CPU time of an event and its reconcile",
+        (Goal(DYNAMIC), Goal(TYPED), Goal(PEER), Goal(FLOOR)),
+        lower_is_better=True,
+        unit=" µs",
     ),
     Metric(
         "queue 1",
@@ -222,10 +245,11 @@ def verdict(metric: Metric, samples: Samples) -> str:
 
     A question mark behind it says that somebody to compare with was not measured.
     """
-    if median(samples.get(OURS, ())) is None:
+    bounds = [goal for goal in metric.goals if goal.must is not None or goal.aim is not None]
+    if not bounds or median(samples.get(OURS, ())) is None:
         return "-"
     unknown = must_missed = aim_missed = False
-    for goal in metric.goals:
+    for goal in bounds:
         found = median(against(metric, goal, samples))
         if found is None:
             unknown = True
@@ -255,7 +279,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 20 else f"{value:.2f}"
 
 
-def bounds(metric: Metric, which: str) -> str:
+def bounds_text(metric: Metric, which: str) -> str:
     """Return the musts or the aims as text."""
     sign = "<=" if metric.lower_is_better else ">="
     words = []
@@ -305,8 +329,8 @@ def row(metric: Metric, samples: Samples) -> list[str]:
         "-" if go == ["-", "-"] else " / ".join(go),
         figure(metric, samples.get(FLOOR, ())),
         ratio_text(metric, samples) or "-",
-        bounds(metric, "must") or "-",
-        bounds(metric, "aim") or "-",
+        bounds_text(metric, "must") or "-",
+        bounds_text(metric, "aim") or "-",
         verdict(metric, samples),
     ]
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Measures kcpctl beside others, and prints one table of what is asked of it. Linux only.
 
-    hack/bench/table.py [--harness DIR] [--rounds 5] [--quick] [--only PART] [--json FILE]
+    hack/bench/table.py [--harness DIR] [--rounds 5] [--quick] [--only PART]
+                        [--json FILE] [--into docs/numbers.md]
 
 The informers' rows need a harness: a folder with ``run.py``, ``peers/`` and a list/watch server
 that ``hack/bench/informer.py`` is a runner for. Without it, and for each peer that is not
@@ -49,10 +50,14 @@ FIELDS = {
     "rec_s": "reconciles",
     "rlat_p50_ms": "latency p50",
     "rlat_p99_ms": "latency p99",
+    "sync_cpu_s": "sync CPU",
+    "ev_cpu_us": "event CPU",
+    "rec_cpu_us": "reconcile CPU",
 }
 # It handles about 6,000 events a second: the harness's own number would take a minute.
 CLIENT_GO_EVENTS = 15_000
 TIMEOUT_SECONDS = 900
+MARKS = ("<!-- table.py -->", "<!-- end of table.py -->")
 
 
 class UnmeasuredError(Exception):
@@ -60,9 +65,10 @@ class UnmeasuredError(Exception):
 
 
 class Figures:
-    """The samples of all metrics, and who was left out and why."""
+    """The samples of all metrics, the harness's rows, and who was left out and why."""
 
     def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
         self.samples: dict[str, dict[str, list[float | None]]] = defaultdict(dict)
         self.left_out: dict[str, str] = {}
 
@@ -140,7 +146,15 @@ class Informers:
         """Measure the memory of the compact mode."""
         if "compact mode" in self.figures.left_out:
             return
-        command = (HERE / "informer.py", "--compact", "--n", self.count, "--phases", "sync")
+        command = (
+            HERE / "informer.py",
+            "--variant",
+            "compact",
+            "--n",
+            self.count,
+            "--phases",
+            "sync",
+        )
         try:
             row = last_json(run(*command, BENCH_HARNESS=str(self.directory / "peers")))
         except UnmeasuredError as error:
@@ -163,6 +177,7 @@ class Informers:
         good = []
         for row in found:
             row["who"] = names[row["short"]]
+            self.figures.rows.append(row)
             if row.get("error"):
                 self.figures.leave_out(row["who"], row["error"])
             else:
@@ -188,7 +203,9 @@ def informer_rows(figures: Figures, arguments: argparse.Namespace) -> None:
 
 def queue_rows(figures: Figures, arguments: argparse.Namespace) -> None:
     """Measure the work queue; its program does the rounds."""
-    rates = last_json(run(HERE / "queue.py", "--rounds", arguments.rounds, "--json"))
+    # A round takes three seconds, and the figures of several threads differ from one to the next.
+    rounds = 1 if arguments.quick else 2 * arguments.rounds + 1
+    rates = last_json(run(HERE / "queue.py", "--rounds", rounds, "--json"))
     many, backlog = "1 + 4 threads", "100,000 keys of 1,000 clusters"
     pairs = {
         "queue 1": ("fifo, 1 thread", "queue.Queue, 1 thread"),
@@ -207,11 +224,11 @@ def queue_rows(figures: Figures, arguments: argparse.Namespace) -> None:
 
 
 def watch_rows(figures: Figures, arguments: argparse.Namespace) -> None:
-    """Measure idle watches."""
+    """Measure idle watches, once: memory does not depend on how busy the machine is."""
     count = 500 if arguments.quick else 5000
-    bytes_each = last_json(run(HERE / "watches.py", "--watches", count, "--json"))
-    figures.put("idle watch", goals.OURS, 0, bytes_each["plain"])
-    figures.put("idle watch, TLS", goals.OURS, 0, bytes_each["tls"])
+    for metric, options in (("idle watch", ()), ("idle watch, TLS", ("--tls",))):
+        row = last_json(run(HERE / "watches.py", "--count", count, *options))
+        figures.put(metric, goals.OURS, 0, row["kb_per_watch"] * 1024)
 
 
 PARTS: dict[str, Callable[[Figures, argparse.Namespace], None]] = {
@@ -221,15 +238,23 @@ PARTS: dict[str, Callable[[Figures, argparse.Namespace], None]] = {
 }
 
 
-def print_result(figures: Figures, arguments: argparse.Namespace, seconds: float) -> None:
-    print(goals.markdown(figures.samples))
-    for who, reason in figures.left_out.items():
-        print(f"\nLeft out: {who} ({reason})")
+def result(figures: Figures, arguments: argparse.Namespace, seconds: float) -> str:
+    """Return the table, and below it who was left out and how it was measured."""
+    parts = [goals.markdown(figures.samples)]
+    parts += [f"Left out: {who} ({reason})" for who, reason in figures.left_out.items()]
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(
-        f"\n{arguments.rounds} rounds in {seconds:.0f} s, Python {platform.python_version()}, "
+    parts.append(
+        f"{arguments.rounds} rounds in {seconds:.0f} s, Python {platform.python_version()}, "
         f"{os.cpu_count()} cores, load at the end {load}"
     )
+    return "\n\n".join(parts)
+
+
+def replace_table(file: Path, text: str) -> None:
+    """Put the result in the place of the last one, between the two marks."""
+    before, _, rest = file.read_text().partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    file.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}")
 
 
 def main() -> None:
@@ -241,7 +266,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one round, less of everything")
     parser.add_argument("--only", choices=list(PARTS), action="append", help="may be repeated")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep each round's figures")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="replace the table in a document")
     arguments = parser.parse_args()
+    if arguments.into and any(mark not in arguments.into.read_text() for mark in MARKS):
+        parser.error(f"{arguments.into} lacks the marks {' and '.join(MARKS)}")
     if arguments.quick:
         arguments.rounds = 1
     figures = Figures()
@@ -252,9 +280,12 @@ def main() -> None:
             PARTS[name](figures, arguments)
         except UnmeasuredError as error:
             figures.leave_out(name, str(error))
-    print_result(figures, arguments, time.monotonic() - began)
+    text = result(figures, arguments, time.monotonic() - began)
+    print(text)
+    if arguments.into:
+        replace_table(arguments.into, text)
     if arguments.json:
-        kept = {"samples": figures.samples, "left out": figures.left_out}
+        kept = {"samples": figures.samples, "rows": figures.rows, "left out": figures.left_out}
         arguments.json.write_text(json.dumps(kept, indent=1) + "\n")
 
 

@@ -17,8 +17,7 @@ __all__ = ["LineSplitter", "Span", "batches", "events"]
 Span = tuple[bytes, int, int]
 """A part of some bytes: from a first index to before another."""
 
-# Control characters come before it, and all that a line of JSON begins with comes after.
-_SPACE: Final = ord(" ")
+_SPACES: Final = b" \t\r\v\f"
 
 # API servers accept objects of 3 MiB at most, and a line holds one of them.
 _MAX_LINE_BYTES: Final = 32 * 1024 * 1024
@@ -28,9 +27,8 @@ class LineSplitter:
     """Finds the lines in a stream of chunks.
 
     A line of several MiB arrives in hundreds of chunks; each byte is looked at once and joined
-    once. A line that lies within a chunk is not copied, unless there is space around it. Blank
-    lines are dropped. A line that does not come to its end must not fill the memory: beyond 32 MiB
-    it is a TransportError. One owner.
+    once. A line that lies within a chunk is not copied. Blank lines are dropped. A line that does
+    not come to its end must not fill the memory: beyond 32 MiB it is a TransportError. One owner.
     """
 
     __slots__ = ("_parts", "_size")
@@ -50,11 +48,14 @@ class LineSplitter:
                 lines.append((line, 0, len(line)))
             start, end = end + 1, chunk.find(b"\n", end + 1)
         while end >= 0:
-            if chunk[start] > _SPACE and chunk[end - 1] > _SPACE:
-                lines.append((chunk, start, end))
-            elif line := chunk[start:end].strip():
-                lines.append((line, 0, len(line)))
-            start, end = end + 1, chunk.find(b"\n", end + 1)
+            following, last = end + 1, end
+            while start < last and chunk[start] in _SPACES:
+                start += 1
+            while last > start and chunk[last - 1] in _SPACES:
+                last -= 1
+            if start < last:
+                lines.append((chunk, start, last))
+            start, end = following, chunk.find(b"\n", following)
         if start < len(chunk):
             self._parts.append(chunk[start:])
             self._size += len(chunk) - start

@@ -2,73 +2,102 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
 from kcpctl.apis.resource import Resource
 from kcpctl.controller.controller import Controller
-from kcpctl.informers import ResourceSubscriber, SharedInformer
-from kcpctl.runtime import SYSTEM_CLOCK, BlockingPool, Clock, IOLoop, TaskSet, get_logger
+from kcpctl.informers import DiscoveringInformers, ResourceSubscriber, SharedInformer
+from kcpctl.runtime import SYSTEM_CLOCK, Clock, TaskSet, start_thread
 from kcpctl.workqueue.keys import cluster_of_key
 
 __all__ = ["ResourceControllers"]
-
-_log = get_logger(__name__)
 
 _POLL_SECONDS: Final = 0.1
 
 
 class ResourceControllers(ResourceSubscriber):
-    """Runs a controller for each resource that :class:`DiscoveringInformers` finds.
+    """Runs a controller for each resource that there is; to a manager they are one controller.
 
     One starts when what it watches has synced. When its resource goes, its keys leave the queue,
     ready or waiting, the reconciles under way end, and so does the controller: a resource that
-    comes back has a new one. ``close`` blocks, and lets what is queued finish.
+    comes back has a new one. ``start`` and ``stop`` block, and do not belong on the I/O thread;
+    ``remove`` may be called from any.
 
     Parameters
     ----------
     make: makes the controller of a resource, which watches the informer; not started. None where
-        none is wanted.
+        none is wanted. Called on the I/O thread.
     """
 
     def __init__(
         self,
-        io_loop: IOLoop,
+        name: str,
+        discovering: DiscoveringInformers,
         make: Callable[[Resource, SharedInformer[Any]], Controller | None],
         *,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._io_loop = io_loop
+        self.name = name
+        self._discovering = discovering
         self._make = make
         self._clock = clock
-        self._tasks = TaskSet("controllers of resources")
-        self._pool = BlockingPool("kcpctl-resource-controllers", threads=1)
-        # The I/O thread's own; replaced as a whole, so any thread may read it.
+        self._tasks = TaskSet(f"controllers of {name}")
+        # Written on the I/O thread, and replaced as a whole.
         self._controllers: dict[Resource, Controller] = {}
+        self._ending: list[threading.Thread] = []
+        self._started = False
+        self._stopped = False
 
     @property
     def controllers(self) -> dict[Resource, Controller]:
         """The controllers there are now. Any thread."""
         return dict(self._controllers)
 
+    @property
+    def waiting_for(self) -> list[str]:
+        """Nothing: each waits for its own informers."""
+        return []
+
+    @property
+    def running(self) -> bool:
+        """Whether controllers come and go."""
+        return self._started and not self._stopped
+
+    def start(self) -> None:
+        """Begin with the resources there are. Raises RuntimeError for a second start."""
+        if self._started or self._stopped:
+            raise RuntimeError(f"the controllers of {self.name!r} were started or stopped already")
+        self._started = True
+        self._discovering.subscribe(self)
+
     def remove(self, cluster: str) -> None:
         """End all that there is of a logical cluster in each; see :meth:`Controller.remove`."""
         for controller in self.controllers.values():
             controller.remove(cluster)
 
-    def close(self) -> None:
-        """Stop every controller. May be called twice; nothing is started afterwards."""
-        self._io_loop.run(self._tasks.close())
+    def stop(self, timeout_seconds: float = 30.0) -> bool:
+        """Stop every controller, side by side; see :meth:`Controller.stop`. May be called twice."""
+        self._discovering.io_loop.run(self._close())
+        deadline = self._clock.monotonic() + timeout_seconds
+        clean: list[bool] = []
+
+        def end(controller: Controller) -> None:
+            clean.append(controller.stop(timeout_seconds))
+
         controllers, self._controllers = self._controllers, {}
         for controller in controllers.values():
-            controller.stop()
-        self._pool.close()
+            self._end(controller, end)
+        for thread in self._ending:
+            thread.join(max(deadline - self._clock.monotonic(), 0.1))
+        return all(clean) and not any(thread.is_alive() for thread in self._ending)
 
     # The I/O thread.
 
     def on_start(self, resource: Resource, informer: SharedInformer[Any]) -> None:
         """Make the controller of a resource, and start it when it can be."""
-        controller = self._make(resource, informer)
+        controller = None if self._stopped else self._make(resource, informer)
         if controller is not None:
             self._controllers = {**self._controllers, resource: controller}
             self._tasks.spawn(self._start(resource, controller), name=controller.name)
@@ -76,15 +105,16 @@ class ResourceControllers(ResourceSubscriber):
     def on_stop(self, resource: Resource, informer: SharedInformer[Any]) -> None:
         """Drop the keys of a resource that is gone, and end its controller."""
         controller = self._controllers.get(resource)
-        if controller is not None:
-            self._controllers = {
-                other: its for other, its in self._controllers.items() if other != resource
-            }
-            snapshot = controller.queue.snapshot()
-            keys = {*snapshot.queued, *snapshot.waiting, *snapshot.processing}
-            for cluster in {cluster_of_key(key) for key in keys}:
-                controller.remove(cluster)
-            self._tasks.spawn(self._pool.run(controller.stop), name=f"end of {controller.name}")
+        if controller is None:
+            return
+        self._controllers = {
+            other: its for other, its in self._controllers.items() if other != resource
+        }
+        snapshot = controller.queue.snapshot()
+        keys = {*snapshot.queued, *snapshot.waiting, *snapshot.processing}
+        for cluster in {cluster_of_key(key) for key in keys}:
+            controller.remove(cluster)
+        self._end(controller, Controller.stop)
 
     async def _start(self, resource: Resource, controller: Controller) -> None:
         while not controller.synced:
@@ -92,3 +122,15 @@ class ResourceControllers(ResourceSubscriber):
             if self._controllers.get(resource) is not controller:
                 return
         controller.start()
+
+    async def _close(self) -> None:
+        self._stopped = True
+        self._discovering.unsubscribe(self)
+        await self._tasks.close()
+
+    def _end(self, controller: Controller, end: Callable[[Controller], object]) -> None:
+        def run() -> None:
+            end(controller)
+
+        thread = start_thread(run, name=f"stop {controller.name}")
+        self._ending = [*(one for one in self._ending if one.is_alive()), thread]

@@ -92,12 +92,31 @@ class DiscoveringInformers:
 
     @property
     def waiting_for(self) -> list[str]:
-        """The informer of the definitions, until it has synced."""
-        return [] if self._definitions.synced else [self._definitions.description]
+        """The informer of the definitions with its last error, until it has synced."""
+        definitions = self._definitions
+        if definitions.synced:
+            return []
+        return [f"{definitions.description}: {definitions.last_error or 'no answer yet'}"]
+
+    @property
+    def io_loop(self) -> IOLoop:
+        """The loop on which subscribers are told."""
+        return self._io_loop
+
+    def remove(self, cluster: str) -> None:
+        """Forget a logical cluster in every informer of the factory."""
+        self._factory.remove(cluster)
 
     def subscribe(self, subscriber: ResourceSubscriber) -> None:
         """Tell ``subscriber`` soon of what runs, and then of what comes and goes."""
         self._io_loop.call(lambda: self._subscribe(subscriber))
+
+    def unsubscribe(self, subscriber: ResourceSubscriber) -> None:
+        """Tell ``subscriber`` nothing more; on the I/O thread, or soon."""
+        if self._io_loop.on_loop_thread:
+            self._unsubscribe(subscriber)
+        else:
+            self._io_loop.call(lambda: self._unsubscribe(subscriber))
 
     def start(self) -> None:
         """Watch the definitions. Once more does nothing."""
@@ -125,6 +144,9 @@ class DiscoveringInformers:
         self._subscribers.append(subscriber)
         for resource, informer in self.informers.items():
             _tell(subscriber.on_start, resource, informer)
+
+    def _unsubscribe(self, subscriber: ResourceSubscriber) -> None:
+        self._subscribers = [one for one in self._subscribers if one is not subscriber]
 
     def _note(self, _: object) -> None:
         self._changed.set()

@@ -73,6 +73,7 @@ class InformerFactory:
         # Guarded by _lock.
         self._informers: dict[_Arguments, _Informer] = {}
         self._running: dict[_Informer, asyncio.Task[None]] = {}
+        self._begun: set[_Informer] = set()
         self._closed = False
 
     @overload
@@ -160,8 +161,7 @@ class InformerFactory:
     @property
     def waiting_for(self) -> list[str]:
         """The started informers that have not synced yet, each with its last error. Any thread."""
-        with self._lock:
-            return [_why_not(informer) for informer in self._running if not informer.synced]
+        return [_why_not(informer) for informer in self._started() if not informer.synced]
 
     def start(self) -> None:
         """Start the informers that were asked for and do not run yet (FAC-02)."""
@@ -198,15 +198,21 @@ class InformerFactory:
     # On the I/O loop.
 
     async def begin(self, informer: SharedInformer[Any]) -> None:
-        """Start one informer, unless it runs: :meth:`start` for those on the I/O loop."""
+        """Start one informer, unless it runs. Whoever begins it waits for its sync, nobody else.
+
+        For those on the I/O loop whose informers come and go.
+        """
         with self._lock:
             self._check_open()
-            self._run(informer)
+            if informer not in self._running:
+                self._begun.add(informer)
+                self._run(informer)
 
     async def end(self, informer: SharedInformer[Any]) -> None:
         """End one informer and forget it: :meth:`stop` for those on the I/O loop."""
         with self._lock:
             task = self._running.pop(informer, None)
+            self._begun.discard(informer)
             self._informers = {
                 arguments: other
                 for arguments, other in self._informers.items()
@@ -222,13 +228,16 @@ class InformerFactory:
             for informer in self._informers.values():
                 self._run(informer)
 
+    def _started(self) -> list[_Informer]:
+        with self._lock:
+            return [informer for informer in self._running if informer not in self._begun]
+
     def _run(self, informer: _Informer) -> None:
         if informer not in self._running:
             self._running[informer] = self._tasks.spawn(informer.run(), name=informer.description)
 
     async def _wait_for_sync(self, timeout_seconds: float) -> None:
-        with self._lock:
-            started = list(self._running)
+        started = self._started()
         synced = self._tasks.spawn(
             gather_all(*(informer.wait_for_sync() for informer in started)), name="wait-for-sync"
         )
@@ -249,6 +258,7 @@ class InformerFactory:
         with self._lock:
             self._closed = True
             self._running.clear()
+            self._begun.clear()
             self._informers.clear()
         await self._tasks.close()
 

@@ -58,8 +58,9 @@ class MutationDetector(Sink):
         """Run a coroutine; end it, and raise CacheMutated, when an object was changed."""
         try:
             await gather_all(running, self._look())
-        except* CacheMutated as found:
-            raise found.exceptions[0] from None
+        except ExceptionGroup as failed:
+            # Of the one that ended first, and ended the other.
+            raise failed.exceptions[0] from None
 
     async def _look(self) -> NoReturn:
         while True:

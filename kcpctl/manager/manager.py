@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from kcpctl.client import AsyncClient, Client, load_config
-from kcpctl.controller import Controller, EventRecorder
+from kcpctl.controller import EventRecorder
 from kcpctl.informers import InformerFactory
 from kcpctl.logicalcluster import WILDCARD
 from kcpctl.manager.election import Election
@@ -44,6 +44,31 @@ class Factory(Protocol):
 
     def close(self) -> None:
         """Stop everything."""
+
+
+class Runs(Protocol):
+    """What the manager needs of a controller, or of several that are one to it."""
+
+    @property
+    def name(self) -> str:
+        """Which one it is, for messages."""
+
+    @property
+    def waiting_for(self) -> list[str]:
+        """The informers that it cannot start without."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not stopped."""
+
+    def start(self) -> None:
+        """Start the workers."""
+
+    def stop(self, timeout_seconds: float) -> bool:
+        """Finish what is queued; return whether that was in time."""
+
+    def remove(self, cluster: str) -> None:
+        """End all that there is of a logical cluster."""
 
 
 class Manager:
@@ -84,7 +109,7 @@ class Manager:
         self.metrics = metrics or Metrics()
         self.clock = clock
         self._timeout_seconds = graceful_shutdown_timeout_seconds
-        self._controllers: list[Controller] = []
+        self._controllers: list[Runs] = []
         self._factories: list[Factory] = []
         self._informers: InformerFactory | None = None
         self._undo: list[tuple[str, Callable[[], object]]] = []
@@ -146,8 +171,11 @@ class Manager:
         self.add_runnable(lambda: None, recorder.close, name=f"events of {component}")
         return recorder
 
-    def add(self, controller: Controller) -> None:
-        """Run a controller. Raises ValueError for a second one of the same name."""
+    def add(self, controller: Runs) -> None:
+        """Run a controller, or several as :class:`kcpctl.controller.ResourceControllers`.
+
+        Raises ValueError for a second one of the same name.
+        """
         if any(other.name == controller.name for other in self._controllers):
             raise ValueError(f"there is a controller named {controller.name!r} already")
         self._controllers.append(controller)
@@ -310,7 +338,7 @@ class Manager:
         left = max(deadline - self.clock.monotonic(), 0.0)
         results: list[bool] = []
 
-        def end(controller: Controller) -> None:
+        def end(controller: Runs) -> None:
             results.append(controller.stop(left))
 
         threads = [

@@ -26,6 +26,8 @@ def parallelize(
     that raises costs no other piece anything; what was raised comes together in an
     ExceptionGroup at the end (mends PZ-04).
     """
+    if workers < 1:
+        raise ValueError(f"{workers} workers would run nothing")
     chunk = max(chunk, 1)
     chunks = iter(range(0, pieces, chunk))
     lock = threading.Lock()

@@ -257,7 +257,7 @@ class WorkQueue(Generic[K]):
         waited_with = self._waiting.cancel(key)
         return priority if waited_with is None else max(priority, waited_with)
 
-    def _enqueue(self, key: K, priority: int) -> None:
+    def _enqueue(self, key: K, priority: int, now: float | None = None) -> None:
         if key in self._dirty:
             if priority > self._dirty_priority.get(key, 0):
                 self._dirty_priority[key] = priority
@@ -269,7 +269,7 @@ class WorkQueue(Generic[K]):
             self._ordering.push(key, priority)
             if self._sleepers:
                 self._wake_getter()
-        self._dirty[key] = self._monotonic()
+        self._dirty[key] = self._monotonic() if now is None else now
         if priority:
             self._dirty_priority[key] = priority
         if self._metrics is not None:
@@ -281,7 +281,7 @@ class WorkQueue(Generic[K]):
     def _promote(self, now: float) -> float | None:
         """Queue the waiting keys that are due; return when the next one is."""
         for key, priority in self._waiting.pop_due(now):
-            self._enqueue(key, priority)
+            self._enqueue(key, priority, now)
         return self._waiting.next_due()
 
     def _wait(self, due: float | None, now: float, deadline: float | None) -> None:

@@ -287,6 +287,30 @@ async def test_a_client_certificate_that_is_refused_is_looked_for_at_once(
         server.close()
 
 
+async def test_a_refusal_renews_open_watches_at_once_and_time_alone_does_not(site: Site) -> None:
+    """AU-07: no watch waits for the minute to be over, and none ends for nothing."""
+    site.server.on("GET", MAPS, Reply(chunks=[], ending="hang"))
+    async with site.client() as client:
+
+        async def watch() -> list[Any]:
+            stream = client.resource(CONFIG_MAPS).watch_raw(resource_version="1")
+            async with aclosing(stream):
+                return [event async for event in stream]
+
+        watching = asyncio.create_task(watch())
+        await site.until(lambda: site.peers == ["first"])
+        name = "rest_client_transport_ca_reload_total"
+        await site.until(lambda: site.count(name, result="success", reason="unchanged") == 2)
+        assert not watching.done()
+        site.rotate()
+        # Idle connections of the old certificate would still do.
+        async with site.client(load_config(site.kubeconfig)) as other:
+            assert await ready(other) == b"ok"
+        assert await ready(client) == b"ok"
+        async with asyncio.timeout(5):
+            assert await watching == []
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [(b"", "empty"), (b"garbage", "ca_parse_error"), (None, "read_error")],

@@ -12,9 +12,9 @@ from kcpctl.informers import (
     CachedObject,
     DiscoveringInformers,
     HandlerFuncs,
-    InformerFactory,
     SharedInformer,
 )
+from kcpctl.manager import Manager
 from kcpctl.testing import ControlPlane, eventually
 
 WIDGETS = Resource("example.com", "v1", "widgets", "Widget")
@@ -81,18 +81,20 @@ def test_an_informer_comes_and_goes_with_its_definition() -> None:
     """KCP-30, KCP-31: installed in two clusters, gone when the second has dropped it."""
     with ControlPlane() as plane:
         one, two = plane.client, plane.workspace()
-        factory = InformerFactory(plane.all_clusters.aio, plane.loop)
-        discovering = DiscoveringInformers(factory, plane.loop)
+        manager = Manager(plane.all_clusters)
+        discovering = DiscoveringInformers(manager.informers, plane.loop)
         discovering.subscribe(watching := Watching())
         reconciled: set[str] = set()
         controllers = ResourceControllers(
-            plane.loop,
+            "resources",
+            discovering,
             lambda resource, informer: Controller(
                 resource.plural, Noting(reconciled), workers=1
             ).watches(informer),
         )
-        discovering.subscribe(controllers)
-        discovering.start()
+        manager.add_factory(discovering)
+        manager.add(controllers)
+        assert manager.start()
         for client in (one, two):
             install(client)
         both = {f"{client.cluster_name}|default/same" for client in (one, two)}
@@ -105,8 +107,6 @@ def test_an_informer_comes_and_goes_with_its_definition() -> None:
         eventually(lambda: watching.told == ["start", "stop"])
         assert WIDGETS not in discovering.informers
         assert watching.added == set()
-        assert WIDGETS not in controllers.controllers
-        assert factory.waiting_for == []
-        controllers.close()
-        discovering.close()
-        factory.close()
+        eventually(lambda: WIDGETS not in controllers.controllers)
+        assert manager.stop()
+        assert not controllers.running

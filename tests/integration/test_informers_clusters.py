@@ -12,10 +12,12 @@ import pytest
 
 from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.client import AsyncClient, ClientConfig
+from kcpctl.client.config import split_server_url
+from kcpctl.controller import Controller, Request
 from kcpctl.informers import AggregateInformer, CachedObject, EventHandler, SharedInformer
 from kcpctl.informers.initial import InitialStates
 from kcpctl.runtime import IOLoop
-from kcpctl.testing import FakeClock
+from kcpctl.testing import FakeClock, eventually
 from kcpctl.testing.scripted import Received, Reply, ScriptedServer, status_body, watch_line
 
 PATH = "/clusters/*/api/v1/configmaps"
@@ -47,6 +49,14 @@ class Recorder(EventHandler):
 
     def on_delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:
         self.calls.append(f"delete {obj.cluster}" + (" unknown" if final_state_unknown else ""))
+
+
+class Reconciler:
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def reconcile(self, request: Request) -> None:
+        self.seen.append(request.key)
 
 
 class Server:
@@ -191,9 +201,18 @@ async def test_shards_are_watched_each_by_its_own_version() -> None:
                 make=lambda _, client: SharedInformer(client, CONFIG_MAPS, dict, streaming=False),
             )
             registration = aggregate.add_handler(heard)
+            reconciler = Reconciler()
+            controller = Controller("c", reconciler, workers=1)
+            controller.watches(aggregate).watches(aggregate.cluster("one"))
             await asyncio.to_thread(aggregate.set_members, clients)
             await asyncio.to_thread(registration.wait_for_sync, 10)
             assert sorted(heard.calls) == ["add one initial", "add two initial"]
+            controller.start()
+            await asyncio.to_thread(
+                eventually,
+                lambda: sorted(reconciler.seen) == ["one|default/same", "two|default/same"],
+            )
+            await asyncio.to_thread(controller.stop)
             await first.until(lambda: len(shards["first"].versions()) == 2)
             await second.until(lambda: len(shards["second"].versions()) == 2)
             await second.stop()
@@ -208,3 +227,19 @@ async def test_shards_are_watched_each_by_its_own_version() -> None:
             await asyncio.to_thread(aggregate.close)
             for client in clients.values():
                 await asyncio.to_thread(io_loop.run, client.close())
+
+
+@pytest.mark.parametrize("shard", ["*", "amber"])
+async def test_a_shard_of_the_cache_server_is_part_of_its_url(shard: str) -> None:
+    """KCP-28: on the wire, in front of the clusters; a client of one cluster keeps it."""
+    async with ScriptedServer() as scripted:
+        url, cluster = split_server_url(f"{scripted.url}/shards/{shard}/clusters/*", source="x")
+        client = AsyncClient.workspaces(ClientConfig(server=url, cluster=cluster))
+        empty = Reply({"kind": "ConfigMapList", "metadata": {"resourceVersion": "1"}, "items": []})
+        paths = [f"/shards/{shard}/clusters/{name}/api/v1/configmaps" for name in ("*", "one")]
+        for path in paths:
+            scripted.on("GET", path, empty)
+        for bound in (client, client.cluster("one")):
+            await bound.resource(CONFIG_MAPS).list()
+        assert [one.path for one in scripted.received] == paths
+        await client.close()

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import stat
 from pathlib import Path
@@ -13,6 +14,7 @@ from kcpctl.client.config import ClientConfig, ExecPlugin
 from kcpctl.client.credentials import ExecPluginCredentials, TokenFile, credentials_of
 from kcpctl.errors import ConfigError
 from kcpctl.runtime.clock import format_time
+from kcpctl.runtime.ioloop import IOLoop
 from kcpctl.runtime.tasks import gather_all
 from kcpctl.testing.clock import FakeClock
 
@@ -220,3 +222,38 @@ async def test_arguments_and_environment_reach_the_plugin(tmp_path: Path, clock:
     credentials = await using(spec, clock)
     assert await header(credentials) == "Bearer a-b"
     assert "WHO" not in os.environ
+
+
+def test_a_plugin_runs_from_any_thread_with_a_loop(tmp_path: Path, clock: FakeClock) -> None:
+    """AU-04: blocking clients have their loop on a thread of its own."""
+
+    async def current() -> str:
+        return await header(await using(plugin(tmp_path, status(token="t")), clock))
+
+    with IOLoop("test-io") as loop:
+        assert loop.run(current()) == "Bearer t"
+
+
+async def test_an_expiry_that_is_no_time_is_said(tmp_path: Path, clock: FakeClock) -> None:
+    """AU-06."""
+    spec = plugin(tmp_path, status(token="t", expirationTimestamp="soon"))
+    with pytest.raises(ConfigError, match="expirationTimestamp that is no time"):
+        await (await using(spec, clock)).current()
+
+
+async def test_a_plugin_is_told_of_its_cluster_when_it_asks(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    extension = {"name": "client.authentication.k8s.io/exec", "extension": {"audience": "a"}}
+    cluster = {"server": "https://h", "extensions": [extension]}
+    body = f'echo "$KUBERNETES_EXEC_INFO" > {tmp_path}/info\n' + status(token="t")
+    made = plugin(tmp_path, body, provideClusterInfo=True)
+    await (await using(ExecPlugin(made.spec, cluster, tmp_path), clock)).current()
+    assert json.loads((tmp_path / "info").read_text()) == {
+        "apiVersion": VERSION,
+        "kind": "ExecCredential",
+        "spec": {
+            "interactive": False,
+            "cluster": {"server": "https://h", "config": {"audience": "a"}},
+        },
+    }

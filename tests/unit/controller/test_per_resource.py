@@ -13,7 +13,7 @@ import pytest
 from kcpctl.apis.resource import CONFIG_MAPS, SECRETS, Resource
 from kcpctl.client import AsyncClient, Transport
 from kcpctl.controller import Controller, Request, ResourceControllers
-from kcpctl.informers import SharedInformer
+from kcpctl.informers import DiscoveringInformers, SharedInformer
 from kcpctl.runtime import IOLoop
 from kcpctl.testing import FakeClock, eventually
 from kcpctl.testing.listerwatcher import LiveSource, page, raw_object
@@ -31,12 +31,30 @@ class Reconciler:
         assert self.gate.wait(10)
 
 
+class Found:
+    """In place of :class:`DiscoveringInformers`: the test says what is found."""
+
+    def __init__(self, io_loop: IOLoop) -> None:
+        self.io_loop = io_loop
+        self.subscribers: list[object] = []
+
+    def subscribe(self, subscriber: object) -> None:
+        self.subscribers.append(subscriber)
+
+    def unsubscribe(self, subscriber: object) -> None:
+        self.subscribers.remove(subscriber)
+
+
 class Rig:
     def __init__(self, io_loop: IOLoop) -> None:
         self.io_loop = io_loop
         self.clock = FakeClock()
         self.reconciler = Reconciler()
-        self.controllers = ResourceControllers(io_loop, self._make, clock=self.clock)
+        self.found = Found(io_loop)
+        self.controllers = ResourceControllers(
+            "found", cast(DiscoveringInformers, self.found), self._make, clock=self.clock
+        )
+        self.controllers.start()
         self.source = LiveSource(
             page(10, *[raw_object("same", 1, cluster=cluster) for cluster in ("one", "two")])
         )
@@ -88,8 +106,9 @@ def rig() -> Iterator[Rig]:
         yield rig
         rig.reconciler.gate.set()
         rig.stop(SECRETS)
-        rig.controllers.close()
-        rig.controllers.close()
+        if rig.controllers.running:
+            assert rig.controllers.stop()
+        assert rig.found.subscribers == []
 
 
 def test_a_resource_that_goes_takes_its_keys_and_its_controller_with_it(rig: Rig) -> None:
@@ -145,11 +164,29 @@ def test_a_cluster_that_is_gone_leaves_every_controller(rig: Rig) -> None:
     assert list(controller.queue.snapshot().queued) == ["two|default/a"]
 
 
-def test_closing_ends_every_controller(rig: Rig) -> None:
+def test_stopping_ends_every_controller(rig: Rig) -> None:
     rig.reconciler.gate.set()
     rig.start()
     rig.sync()
     (controller,) = rig.controllers.controllers.values()
     eventually(lambda: controller.running)
-    rig.controllers.close()
+    assert rig.controllers.stop(5)
     assert not controller.running
+    assert not rig.controllers.running
+    rig.start(SECRETS)
+    rig.start()
+    assert rig.controllers.controllers == {}
+    with pytest.raises(RuntimeError, match="started or stopped already"):
+        rig.controllers.start()
+
+
+def test_one_that_does_not_stop_in_time_is_told(rig: Rig) -> None:
+    """Its thread ends with the reconcile."""
+    rig.start()
+    rig.sync()
+    eventually(lambda: rig.reconciler.seen)
+    results: list[bool] = []
+    thread = threading.Thread(target=lambda: results.append(rig.controllers.stop(0)))
+    thread.start()
+    thread.join(5)
+    assert results == [False]

@@ -33,6 +33,13 @@ def test_what_was_not_measured_is_not_judged(goals: Any) -> None:
     assert goals.verdict(fast, {"kcpctl": [None], "floor": [10]}) == "-"
 
 
+def test_a_ratio_without_a_bound_is_shown_and_not_judged(goals: Any) -> None:
+    shown = metric(goals, goals.Goal("floor"))
+    samples = {"kcpctl": [6], "floor": [10]}
+    assert goals.verdict(shown, samples) == "-"
+    assert goals.row(shown, samples)[5:] == ["0.60x floor", "-", "-", "-"]
+
+
 def test_a_peer_that_is_missing_leaves_a_question_mark(goals: Any) -> None:
     fast = metric(goals, goals.Goal("floor", 0.5), goals.Goal("client-go", 4))
     assert goals.verdict(fast, {"kcpctl": [6], "floor": [10]}) == "aim?"

@@ -11,6 +11,7 @@ import pytest
 
 from kcpctl.apis.resource import CRDS, Resource
 from kcpctl.client import AsyncClient, Call, Response
+from kcpctl.errors import Forbidden
 from kcpctl.informers import DiscoveringInformers, HandlerFuncs, InformerFactory, SharedInformer
 from kcpctl.informers.discovering import resource_of
 from kcpctl.runtime import IOLoop
@@ -58,10 +59,13 @@ class Server:
     def __init__(self) -> None:
         self.definitions: list[Json] = []
         self.widgets: list[Json] = []
+        self.forbidden = ""
         self.watched: list[str] = []
         self._lines: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def request(self, call: Call) -> Response:
+        if call.path.endswith(self.forbidden or "?"):
+            raise Forbidden("not you")
         lists = {CRDS.plural: self.definitions, WIDGETS.plural: self.widgets}
         items = lists.get(call.path.rpartition("/")[2], [])
         body = {"kind": "List", "metadata": {"resourceVersion": "1"}, "items": items}
@@ -206,6 +210,26 @@ def test_objects_that_were_not_seen_deleted_are_deleted_with_their_resource(rig:
     rig.act(rig.send("DELETED", definition(version=2)), seconds=1)
     assert sorted(deleted) == ["one|same", "two|same"]
     assert rig.notes.told[-1] == "stop widgets v1"
+
+
+def test_a_resource_that_cannot_be_listed_holds_up_nothing(rig: Rig) -> None:
+    """FAC-03: the program waits for what it started itself."""
+    rig.server.forbidden = "widgets"
+    rig.server.definitions = [definition(), definition(GADGETS)]
+    rig.discovering.start()
+    rig.act()
+    assert not rig.discovering.informers[WIDGETS].synced
+    rig.factory.start()
+    rig.factory.wait_for_sync(1)
+    assert rig.factory.waiting_for == rig.discovering.waiting_for == []
+
+
+def test_definitions_that_cannot_be_listed_are_told_with_the_reason(rig: Rig) -> None:
+    rig.server.forbidden = CRDS.plural
+    rig.discovering.start()
+    rig.act()
+    (waiting,) = rig.discovering.waiting_for
+    assert waiting == f"{CRDS.group_resource} of *: {Forbidden('not you')}"
 
 
 def test_it_stays_until_the_last_cluster_has_dropped_it(rig: Rig) -> None:

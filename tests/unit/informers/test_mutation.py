@@ -120,6 +120,17 @@ async def test_reading_is_no_change_and_an_object_is_watched_for_two_minutes(rig
         assert not task.done()
 
 
+async def test_an_error_of_the_informer_itself_comes_out_as_it_is(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError("bug")
+
+    monkeypatch.setattr(rig.informer._reflector, "run", fail)
+    with pytest.raises(ZeroDivisionError, match="bug"):
+        await rig.informer.run()
+
+
 async def test_without_the_variable_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KCPCTL_MUTATION_DETECTOR", raising=False)
     rig = Rig()

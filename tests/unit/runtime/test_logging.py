@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import contextvars
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections import UserDict
+from collections.abc import Iterator, KeysView
 
 import pytest
 
-from kcpctl.runtime import get_logger, log_fields
+from kcpctl.runtime import get_logger, log_fields, set_log_fields
 from kcpctl.runtime.logging import configure
 
 
@@ -45,6 +47,30 @@ def test_fields_of_a_block_are_on_every_line_of_it() -> None:
     one, two = out.getvalue().splitlines()
     assert one.endswith("One controller=synctarget cluster=root name=east")
     assert two.endswith("Two")
+
+
+def test_fields_that_are_set_hold_until_others_are() -> None:
+    """And a mapping that makes them is not asked before a line is logged."""
+    out = io.StringIO()
+    configure(stream=out)
+    asked: list[str] = []
+
+    class Lazy(UserDict[str, object]):
+        def keys(self) -> KeysView[str]:
+            asked.append("asked")
+            return super().keys()
+
+    def work() -> None:
+        set_log_fields(Lazy(controller="a"))
+        assert asked == []
+        get_logger("kcpctl.x").info("One", name="east")
+        set_log_fields({"controller": "b"})
+        get_logger("kcpctl.x").info("Two")
+
+    contextvars.Context().run(work)
+    one, two = out.getvalue().splitlines()
+    assert one.endswith("One controller=a name=east")
+    assert two.endswith("Two controller=b")
 
 
 @pytest.mark.parametrize("style", ["text", "json"])

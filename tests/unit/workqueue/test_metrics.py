@@ -67,6 +67,26 @@ def test_queue_duration_runs_from_the_first_add(
     assert value(metrics, "workqueue_queue_duration_seconds_count") == 1
 
 
+class TickingClock(FakeClock):
+    """A clock that goes on whenever somebody looks at it."""
+
+    def monotonic(self) -> float:
+        self.step(0.001)
+        return super().monotonic()
+
+
+def test_no_key_waits_for_less_than_no_time(metrics: Metrics) -> None:
+    """WM-03: a key that falls due when a worker comes for it was not added later than that."""
+    clock = TickingClock()
+    queue: RateLimitingQueue[str] = RateLimitingQueue(
+        "test", clock=clock, metrics=QueueMetrics(metrics, "test")
+    )
+    queue.add_after("a", 1)
+    clock.step(1)
+    queue.get(0)
+    assert value(metrics, "workqueue_queue_duration_seconds_sum") == 0
+
+
 def test_work_duration_runs_until_done(
     queue: RateLimitingQueue[str], metrics: Metrics, clock: FakeClock
 ) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 
+from kcpctl.runtime import start_thread
 from kcpctl.workqueue import parallelize
 
 
@@ -24,18 +26,36 @@ def test_nothing_to_do_returns_at_once() -> None:
     parallelize(4, 0, lambda piece: pytest.fail("there is no piece"))
 
 
-def test_there_are_no_more_threads_than_chunks() -> None:
-    """PZ-02: ten workers, two chunks; the two meet, so there are two."""
+@pytest.mark.parametrize(("workers", "chunk", "threads"), [(10, 5, 2), (10, 4, 3), (2, 1, 2)])
+def test_there_are_no_more_threads_than_chunks_or_workers(
+    monkeypatch: pytest.MonkeyPatch, workers: int, chunk: int, threads: int
+) -> None:
+    """PZ-02."""
+    started: list[str] = []
+
+    def start(target: Callable[[], None], *, name: str) -> threading.Thread:
+        started.append(name)
+        return start_thread(target, name=name)
+
+    monkeypatch.setattr("kcpctl.workqueue.parallel.start_thread", start)
+    parallelize(workers, 10, lambda piece: None, chunk=chunk)
+    assert started == [f"parallelize-{number}" for number in range(threads)]
+
+
+def test_pieces_run_at_the_same_time() -> None:
+    """PZ-01: two workers meet, each in a piece of its own."""
     meeting = threading.Barrier(2, timeout=5)
-    names = set()
 
-    def run(piece: int) -> None:
-        names.add(threading.current_thread().name)
-        if piece in {0, 5}:
-            meeting.wait()
+    def meet(piece: int) -> None:
+        meeting.wait()
 
-    parallelize(10, 10, run, chunk=5)
-    assert names == {"parallelize-0", "parallelize-1"}
+    parallelize(2, 2, meet)
+
+
+def test_no_workers_are_refused() -> None:
+    """PZ-01: or the pieces would silently not run."""
+    with pytest.raises(ValueError, match="0 workers"):
+        parallelize(0, 5, lambda piece: None)
 
 
 def test_cancelling_begins_no_further_piece_even_of_a_chunk() -> None:
