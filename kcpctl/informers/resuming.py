@@ -15,10 +15,10 @@ from kcpctl.runtime import Clock
 
 __all__ = ["Resumption"]
 
-# An event that cannot be read comes again and again with each watch from before it: the fifth broken
-# answer leads to a new state, and so does the fifth time that there is none. A connection that is
-# lost before the answer is mostly that of a server which is away, behind a balancer; when it comes
-# back its clients must not all read their states. But a proxy may do that to every watch.
+# An event that cannot be read comes again and again with each watch from before it: the fifth
+# broken answer leads to a new state, and so does the fifth time that there is none. A connection
+# that is lost before the answer is mostly that of a server which is away, behind a balancer; when
+# it comes back its clients must not all read their states. But a proxy may do that to every watch.
 _MAX_POINTS: Final = 20
 _POINTS: Final = 4
 _POINTS_WHEN_AWAY: Final = 1
