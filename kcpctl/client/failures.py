@@ -25,6 +25,7 @@ from kcpctl.errors import (
 
 __all__ = [
     "ClientCertificateRefused",
+    "ClientClosed",
     "ConnectionLost",
     "ConnectionRenewed",
     "api_error",
@@ -43,6 +44,12 @@ _REFUSALS = {
 }
 
 _LOST = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
+
+
+class ClientClosed(TransportError):
+    """The client was closed, before the call or meanwhile."""
+
+    retryable = False
 
 
 class ConnectionLost(TransportError):

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from kcpctl.client.failures import ClientClosed
 from kcpctl.client.objects import ItemList, RawEvent, WatchEvent
 from kcpctl.errors import (
     ApiError,
@@ -54,8 +55,8 @@ async def follow(
 
     At most one is opened in a second (RW-02). Bookmarks are taken for their version and not
     yielded (RW-05). Raises Gone, Unauthorized and Forbidden, and TransportError for an event
-    without a version; every other failure is waited out, a Retry-After of the server included
-    (RW-03). ``watch`` opens a watch at the version it is given.
+    without a version or once the client is closed; every other failure is waited out, a Retry-After
+    of the server included (RW-03). ``watch`` opens a watch at the version it is given.
     """
     if resource_version in {"", "0"}:
         raise UsageError(
@@ -71,7 +72,7 @@ async def follow(
                     resource_version = _version_of(event)
                     if event.type != "BOOKMARK":
                         yield event
-        except (Gone, Unauthorized, Forbidden, _NoVersionError):
+        except (Gone, Unauthorized, Forbidden, ClientClosed, _NoVersionError):
             raise
         except (ApiError, TransportError) as error:
             wait_seconds = min(getattr(error, "retry_after_seconds", None) or 0, _MAX_WAIT_SECONDS)

@@ -16,6 +16,7 @@ from kcpctl.client.connections import Connector, hang_up, prepare_stream
 from kcpctl.client.credentials import Credential, credentials_of
 from kcpctl.client.failures import (
     ClientCertificateRefused,
+    ClientClosed,
     ConnectionLost,
     api_error,
     transport_error,
@@ -111,8 +112,8 @@ class HttpTransport:
     async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
         """Send ``call`` and yield the body's bytes as they come; not limited (RC-03)."""
         response = await with_retries(call, self._open, self._pause, self._metrics)
-        prepare_stream(response)
         try:
+            prepare_stream(response)
             with self._in_flight.streaming(response):
                 yield b""
                 async for chunk in response.content.iter_any():
@@ -293,7 +294,7 @@ class HttpTransport:
         return self._tls[1]
 
     def _closed_error(self) -> TransportError:
-        return TransportError(f"the client of {self.server} is closed")
+        return ClientClosed(f"the client of {self.server} is closed")
 
     def _describe(self, call: Call) -> str:
         """Return the request line without the query, which may hold what is not for a log."""
@@ -308,7 +309,7 @@ class HttpTransport:
 
     def _failure(self, error: Exception, call: Call, timeout_seconds: float) -> Exception:
         if self._closed:
-            return TransportError(f"the client was closed meanwhile ({self._describe(call)})")
+            return ClientClosed(f"the client was closed meanwhile ({self._describe(call)})")
         return transport_error(error, self._describe(call), timeout_seconds)
 
 

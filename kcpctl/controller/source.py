@@ -61,7 +61,13 @@ class EnqueueHandler:
         self._enqueue(obj, None, 0)
 
     def _enqueue(self, old: CachedObject | None, new: CachedObject | None, priority: int) -> None:
-        if not all(predicate(old, new) for predicate in self._predicates):
+        for predicate in self._predicates:
+            if not predicate(old, new):
+                return
+        if self._map_to is own_key:
+            # Both have the same key. This takes a quarter of the time.
+            if (obj := new or old) is not None:
+                self._queue.add(obj.key, priority)
             return
         keys: dict[str, None] = {}
         # An object that moved from one owner to another concerns both.

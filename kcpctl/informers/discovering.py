@@ -92,8 +92,11 @@ class DiscoveringInformers:
 
     @property
     def waiting_for(self) -> list[str]:
-        """The informer of the definitions, until it has synced."""
-        return [] if self._definitions.synced else [self._definitions.description]
+        """The informer of the definitions with its last error, until it has synced."""
+        definitions = self._definitions
+        if definitions.synced:
+            return []
+        return [f"{definitions.description}: {definitions.last_error or 'no answer yet'}"]
 
     @property
     def io_loop(self) -> IOLoop:

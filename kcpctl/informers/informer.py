@@ -160,9 +160,9 @@ class SharedInformer(Generic[T]):
     def resource_version(self) -> str:
         """The version of the collection that the store has reached (IDX-11, RF-38).
 
-        "" before the first state; then that of the last state, event or bookmark. Whoever reads it
-        and then the store finds at least what the server had at that version; a handler that is
-        told of a change finds its version here already.
+        "" before the first state and after the end; else that of the last state, event or bookmark.
+        Whoever reads it and then the store finds at least what the server had at that version; a
+        handler that is told of a change finds its version here already.
         """
         return self._resource_version
 
@@ -335,6 +335,8 @@ class SharedInformer(Generic[T]):
         finally:
             with self._deliveries.lock:
                 self._state = _State.STOPPED
+            # So nobody waits for it to see anything any more.
+            self._resource_version = ""
             self._metrics.unbind()
             try:
                 await tasks.close()

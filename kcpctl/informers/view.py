@@ -13,7 +13,7 @@ from kcpctl.informers.handlers import AnyHandler, Registration
 from kcpctl.informers.lister import ClusterLister
 from kcpctl.informers.objects import CachedObject
 from kcpctl.informers.scope import Cache
-from kcpctl.logicalcluster import ClusterName
+from kcpctl.logicalcluster import WILDCARD, ClusterName
 
 __all__ = ["ClusterView"]
 
@@ -48,11 +48,18 @@ class ClusterView(Generic[T]):
     It lists and watches nothing by itself: store and sync state are the informer's. Its handlers
     hear of this cluster's objects only, beginning with an add for each that is stored (KCP-14).
     :meth:`close`, or the end of the ``with`` block, removes all of them (KCP-13). Any thread.
+
+    The cluster goes by its name, as in keys; its path finds nothing. "" and "*" raise ValueError.
     """
 
     def __init__(
         self, informer: _Informer, add: _Add, lister: ClusterLister[T], cluster: str
     ) -> None:
+        if cluster in {"", WILDCARD}:
+            raise ValueError(
+                f"a view of {informer.description} is of one logical cluster, not of {cluster!r}; "
+                "add handlers of all to the informer itself"
+            )
         self.cluster = ClusterName(cluster)
         self.lister = lister
         self._informer = informer

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from kcpctl.apis.meta import Unstructured
-from kcpctl.apis.resource import NAMESPACES, Resource
+from kcpctl.apis.resource import NAMESPACES, NODES, Resource
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import Client
 from kcpctl.controller import Controller
 from kcpctl.informers import CachedObject, InformerFactory, SharedInformer
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, TaskSet, get_logger
 from kcpctl.syncer.cleaner import NamespaceCleaner
+from kcpctl.syncer.facts import ClusterFacts, without_most_of_a_node
 from kcpctl.syncer.gate import Gate
 from kcpctl.syncer.namespaces import LOCATOR_INDEX, NamespaceMapper, by_locator
 from kcpctl.syncer.objects import ObjectSyncer
@@ -78,6 +79,7 @@ class Session:
         upstream: Client,
         downstream: Client,
         identity: str,
+        declared: Callable[[], bool] = lambda: False,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
         metrics: Metrics | None = None,
@@ -96,10 +98,14 @@ class Session:
         )
         self._down.namespaces.add_index(LOCATOR_INDEX, by_locator)
         self._namespaces = NamespaceMapper(gate.target, gate, self._down.side)
+        # Not waited for: an identity that may not list Nodes serves all the same.
+        self._nodes = self._down.factory.informer(NODES, transform=without_most_of_a_node)
+        self._facts = ClusterFacts(downstream.aio, self._known_nodes, declared, clock=clock)
         self.reporter = StatusReporter(
             gate,
             upstream.aio.resource(SYNCTARGETS),
             self.progress,
+            self._facts,
             identity=identity,
             interval_seconds=options.heartbeat_interval_seconds,
             clock=clock,
@@ -193,8 +199,12 @@ class Session:
         )
         return True
 
+    def _known_nodes(self) -> list[Unstructured] | None:
+        return self._nodes.lister.list() if self._nodes.synced else None
+
     async def _spawn_heartbeat(self) -> None:
         self._tasks = TaskSet("syncer")
+        self._tasks.spawn(self._facts.run(), name="facts")
         self._tasks.spawn(self.reporter.run(), name="heartbeat")
 
     def beat(self) -> None:

@@ -12,7 +12,7 @@ from kcpctl.syncer.gate import Gate, GateClosed, Verdict, judge
 from kcpctl.syncer.progress import Progress
 from kcpctl.syncer.target import FIELD_MANAGER
 
-__all__ = ["HEARTBEAT_RETRY_SECONDS", "StatusReporter", "SyncTargetClient"]
+__all__ = ["HEARTBEAT_RETRY_SECONDS", "Facts", "StatusReporter", "SyncTargetClient"]
 
 _log = get_logger(__name__)
 
@@ -40,14 +40,29 @@ class SyncTargetClient(Protocol):
         """Patch one SyncTarget."""
 
 
+class Facts(Protocol):
+    """What the reporter needs of :class:`kcpctl.syncer.facts.ClusterFacts`."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether the next beat may wait for its time; before, there are news soon."""
+
+    def news(self) -> Unstructured:
+        """Return the fields that are worth writing."""
+
+    def told(self, fields: Unstructured) -> None:
+        """Note that they were written."""
+
+
 class StatusReporter:
     """Writes the heartbeat, and with it the identity and the time of the last complete sync.
 
     A JSON Patch on the status subresource that begins with a test of the uid and touches only
     these fields (row 83): ``lastSyncerHeartbeatTime`` and ``lastHeartbeatTime`` always,
     ``syncerIdentity`` once, ``lastSyncTime`` after a complete pass and at most once a minute
-    (row 85). Never conditions. (A merge patch would not do: a real API server ignores a wrong
-    ``metadata.uid`` in one on the status of a custom resource.) Runs on the I/O loop.
+    (row 85), and what :class:`kcpctl.syncer.facts.ClusterFacts` has for news. Never conditions. (A
+    merge patch would not do: a real API server ignores a wrong ``metadata.uid`` in one on the
+    status of a custom resource.) Runs on the I/O loop.
     """
 
     def __init__(
@@ -55,6 +70,7 @@ class StatusReporter:
         gate: Gate,
         sync_targets: SyncTargetClient,
         progress: Progress,
+        facts: Facts,
         *,
         identity: str,
         interval_seconds: float,
@@ -63,6 +79,7 @@ class StatusReporter:
         self._gate = gate
         self._client = sync_targets
         self._progress = progress
+        self._facts = facts
         self._identity = identity
         self._interval_seconds = interval_seconds
         self._clock = clock
@@ -76,8 +93,10 @@ class StatusReporter:
         """Beat until cancelled or the gate closes; it closes when there is no SyncTarget."""
         while self._gate.is_open:
             self.ticked_at = self._clock.monotonic()
+            # Asked before, so that what is known by then goes with this beat.
+            settled = self._facts.settled
             beaten = await self._try_beat()
-            wait = self._interval_seconds if beaten else HEARTBEAT_RETRY_SECONDS
+            wait = self._interval_seconds if beaten and settled else HEARTBEAT_RETRY_SECONDS
             await self._clock.asleep(wait)
 
     async def _try_beat(self) -> bool:
@@ -110,7 +129,9 @@ class StatusReporter:
         synced = self._complete and self._may_move_last_sync_time()
         if synced:
             fields["lastSyncTime"] = stamp
-        await self._write(fields)
+        news = self._facts.news()
+        await self._write(fields | news)
+        self._facts.told(news)
         self.beats += 1
         if synced:
             self._complete = False

@@ -168,13 +168,14 @@ class Syncer:
         with self._changed:
             self._changed.notify_all()
 
-    def _new_session(self, target: Target) -> Session:
+    def _new_session(self, target: Target, declared: Callable[[], bool] = lambda: True) -> Session:
         return Session(
             Gate(target, self._sync_targets, clock=self._clock),
             self._options,
             upstream=self._upstream,
             downstream=self._downstream,
             identity=self._identity,
+            declared=declared,
             clock=self._clock,
             rng=self._rng,
             metrics=self._metrics,
@@ -183,7 +184,7 @@ class Syncer:
     def _begin_session(self, watch: TargetWatch, stop: threading.Event) -> None:
         options = self._options
         target = Target(watch.cluster, options.sync_target_name, options.sync_target_uid)
-        session = self._session = self._new_session(target)
+        session = self._session = self._new_session(target, lambda: watch.declares_capacity)
         # The watch sets its verdict before it looks for a session; so one of the two sees it.
         if watch.verdict is not Verdict.ACTIVE:
             session.gate.close("is not served any more")

@@ -25,6 +25,7 @@ class TargetWatch:
         self._on_change = on_change
         self.verdict: Verdict | None = None
         self.cluster = ""
+        self.declares_capacity = False
 
     def on_add(self, obj: CachedObject, *, is_initial: bool) -> None:
         """Judge what is there."""
@@ -47,6 +48,7 @@ class TargetWatch:
     def _see(self, obj: CachedObject) -> None:
         if obj.meta.name == self._name:
             self.cluster = cluster_of(obj.meta.annotations, obj.cluster)
+            self.declares_capacity = bool((obj.decode().get("spec") or {}).get("capacity"))
             self._set(judge_metadata(obj.meta.uid, obj.meta.deletion_timestamp, self._uid))
 
     def _set(self, verdict: Verdict) -> None:

@@ -125,6 +125,12 @@ def controllers(upstream: tuple[Path, list[str]], tmp_path: Path) -> Iterator[Ch
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+def found_on_the_cluster(targets: ResourceClient[dict[str, Any]]) -> dict[str, Any]:
+    """Return the status once the syncer has told of its cluster."""
+    status: dict[str, Any] = targets.get("east")["status"]
+    return status if "kubernetesVersion" in status and "nodeCount" in status else {}
+
+
 def test_a_deployment_runs_on_the_cluster_and_leaves_it_again(
     client: Client,
     controllers: Child,
@@ -156,6 +162,9 @@ def test_a_deployment_runs_on_the_cluster_and_leaves_it_again(
         return int(found.get("status", {}).get("availableReplicas", 0))
 
     assert eventually(available) == 1
+    status = eventually(lambda: found_on_the_cluster(targets), timeout_seconds=30)
+    assert status["nodeCount"] == 1
+    assert status["capacity"].keys() >= {"cpu", "memory", "pods"}
     targets.delete("east")
 
     def gone() -> bool:

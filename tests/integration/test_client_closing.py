@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from kcpctl.client import AsyncClient, ClientConfig, ExecPlugin
+from kcpctl.apis.resource import CONFIG_MAPS
+from kcpctl.client import AsyncClient, Client, ClientConfig, ExecPlugin
 from kcpctl.errors import TransportError
+from kcpctl.runtime import IOLoop
 from kcpctl.testing import FakeClock
 from kcpctl.testing.scripted import Reply, ScriptedServer, status_body
 
@@ -78,3 +80,31 @@ async def test_a_call_after_the_close(server: ScriptedServer) -> None:
     with pytest.raises(TransportError, match="is closed"):
         await client.request("GET", "/readyz")
     assert server.received == []
+
+
+async def test_a_watch_that_is_followed(server: ScriptedServer) -> None:
+    """RW-04: it is not opened again."""
+    server.on("GET", "/api/v1/configmaps", Reply(chunks=[b"\n"], ending="hang"))
+    client = AsyncClient.plain(ClientConfig(server=server.url))
+    following = asyncio.ensure_future(anext(client.resource(CONFIG_MAPS).watch_from("1")))
+    await until(lambda: server.received)
+    await client.close()
+    with pytest.raises(TransportError, match="closed"):
+        await following
+    assert len(server.received) == 1
+
+
+async def test_a_thread_that_follows_a_watch(server: ScriptedServer) -> None:
+    """RW-04: another thread ends it by closing the client."""
+    server.on("GET", "/api/v1/configmaps", Reply(chunks=[b"\n"], ending="hang"))
+    with IOLoop("test-io") as loop:
+        client = Client(AsyncClient.plain(ClientConfig(server=server.url)), loop)
+
+        def follow() -> None:
+            with pytest.raises(TransportError, match="closed"):
+                next(client.resource(CONFIG_MAPS).watch_from("1"))
+
+        following = asyncio.ensure_future(asyncio.to_thread(follow))
+        await until(lambda: server.received)
+        await asyncio.to_thread(client.close)
+        await following

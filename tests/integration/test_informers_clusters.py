@@ -12,6 +12,7 @@ import pytest
 
 from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.client import AsyncClient, ClientConfig
+from kcpctl.client.config import split_server_url
 from kcpctl.controller import Controller, Request
 from kcpctl.informers import AggregateInformer, CachedObject, EventHandler, SharedInformer
 from kcpctl.informers.initial import InitialStates
@@ -226,3 +227,19 @@ async def test_shards_are_watched_each_by_its_own_version() -> None:
             await asyncio.to_thread(aggregate.close)
             for client in clients.values():
                 await asyncio.to_thread(io_loop.run, client.close())
+
+
+@pytest.mark.parametrize("shard", ["*", "amber"])
+async def test_a_shard_of_the_cache_server_is_part_of_its_url(shard: str) -> None:
+    """KCP-28: on the wire, in front of the clusters; a client of one cluster keeps it."""
+    async with ScriptedServer() as scripted:
+        url, cluster = split_server_url(f"{scripted.url}/shards/{shard}/clusters/*", source="x")
+        client = AsyncClient.workspaces(ClientConfig(server=url, cluster=cluster))
+        empty = Reply({"kind": "ConfigMapList", "metadata": {"resourceVersion": "1"}, "items": []})
+        paths = [f"/shards/{shard}/clusters/{name}/api/v1/configmaps" for name in ("*", "one")]
+        for path in paths:
+            scripted.on("GET", path, empty)
+        for bound in (client, client.cluster("one")):
+            await bound.resource(CONFIG_MAPS).list()
+        assert [one.path for one in scripted.received] == paths
+        await client.close()

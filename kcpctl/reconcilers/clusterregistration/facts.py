@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from kcpctl.apis.meta import Unstructured
-from kcpctl.apis.quantity import parse, total
+from kcpctl.apis.nodes import NodeTotals
 from kcpctl.apis.resource import NODES
 from kcpctl.client import Client
 from kcpctl.errors import Forbidden, TransportError
 
-__all__ = ["Facts", "discover", "much_the_same"]
+__all__ = ["Facts", "discover"]
 
 # One request for all groups, from Kubernetes 1.27 on (1.26 calls it v2beta1).
 _AGGREGATED: Final = (
@@ -22,23 +22,18 @@ _AGGREGATED: Final = (
     "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,"
     "application/json"
 )
-# 2.9: a capacity that moves by less is no news.
-_NEWS: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What was found.
 
-    ``capacity`` is of all Nodes, ``allocatable`` of those that are Ready and take Pods.
     ``unknown`` says what could not be looked at, "" for nothing.
     """
 
     api_versions: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
-    nodes: int = 0
-    capacity: Mapping[str, str] = field(default_factory=dict)
-    allocatable: Mapping[str, str] = field(default_factory=dict)
+    nodes: NodeTotals = field(default_factory=NodeTotals)
     unknown: str = ""
 
 
@@ -57,26 +52,7 @@ def discover(client: Client) -> Facts:
             resources=resources,
             unknown="its Nodes: the credentials may not list nodes",
         )
-    return Facts(
-        api_versions=api_versions,
-        resources=resources,
-        nodes=len(nodes),
-        capacity=_sum(node.get("status", {}).get("capacity") or {} for node in nodes),
-        allocatable=_sum(
-            node.get("status", {}).get("allocatable") or {} for node in nodes if _takes_pods(node)
-        ),
-    )
-
-
-def much_the_same(before: Mapping[str, str | int], after: Mapping[str, str | int]) -> bool:
-    """Whether two lists of quantities differ by less than is worth writing."""
-    if before.keys() != after.keys():
-        return False
-    for name, text in before.items():
-        old, new = parse(text), parse(after[name])
-        if abs(new - old) > abs(old) * parse(str(_NEWS)):
-            return False
-    return True
+    return Facts(api_versions=api_versions, resources=resources, nodes=NodeTotals.of(nodes))
 
 
 def _apis(client: Client) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -108,17 +84,3 @@ def _versions(body: Unstructured) -> Iterator[tuple[str, str, list[str]]]:
             for version in item.get("versions") or ():
                 found = [one["resource"] for one in version.get("resources") or ()]
                 yield item["metadata"].get("name", ""), version["version"], found
-
-
-def _takes_pods(node: Unstructured) -> bool:
-    conditions: Iterable[Mapping[str, Any]] = node.get("status", {}).get("conditions") or ()
-    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-    return ready and not node.get("spec", {}).get("unschedulable")
-
-
-def _sum(lists: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    by_name: dict[str, list[str]] = {}
-    for quantities in lists:
-        for name, quantity in quantities.items():
-            by_name.setdefault(name, []).append(quantity)
-    return {name: total(texts) for name, texts in sorted(by_name.items())}

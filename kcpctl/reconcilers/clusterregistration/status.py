@@ -23,6 +23,7 @@ from kcpctl.apis.conditions import (
     true,
     unknown,
 )
+from kcpctl.apis.nodes import much_the_same
 from kcpctl.apis.tmc import (
     ClusterCapabilities,
     ClusterRegistration,
@@ -30,7 +31,7 @@ from kcpctl.apis.tmc import (
     SyncTargetReference,
 )
 from kcpctl.clusters import ConnectionStatus
-from kcpctl.reconcilers.clusterregistration.facts import Facts, much_the_same
+from kcpctl.reconcilers.clusterregistration.facts import Facts
 from kcpctl.reconcilers.connected import connected_condition, only_reconnecting
 from kcpctl.reconcilers.problem import Problem
 from kcpctl.runtime import format_time, parse_time
@@ -174,7 +175,7 @@ def _with_facts(snapshot: Snapshot, status: ClusterRegistrationStatus) -> Cluste
         kubernetes_version=connection.version if connection is not None else "",
         supported_api_versions=list(facts.api_versions),
         available_resources=list(facts.resources),
-        node_count=facts.nodes,
+        node_count=facts.nodes.count,
     )
     before = status.capabilities
     if before is not None:
@@ -186,8 +187,8 @@ def _with_facts(snapshot: Snapshot, status: ClusterRegistrationStatus) -> Cluste
     found = msgspec.structs.replace(
         status,
         capabilities=capabilities,
-        capacity=capacity or _moved(status.capacity, facts.capacity),
-        allocatable=_moved(status.allocatable, facts.allocatable),
+        capacity=capacity or _moved(status.capacity, facts.nodes.capacity),
+        allocatable=_moved(status.allocatable, facts.nodes.allocatable),
     )
     if snapshot.failure or connection is None or not connection.connected:
         return found

@@ -169,9 +169,9 @@ def _by_group() -> dict[str, list[str]]:
 
 
 def _downstream_rules() -> list[Unstructured]:
-    """Namespaces and the synced types; their status is read as part of the objects."""
+    """Nodes, namespaces and the synced types; their status is read as part of the objects."""
     verbs = "get list watch create update patch delete"
-    rules = [_rule("", ["namespaces"], verbs)]
+    rules = [_rule("", ["nodes"], "get list watch"), _rule("", ["namespaces"], verbs)]
     return rules + [_rule(group, plurals, verbs) for group, plurals in _by_group().items()]
 
 

@@ -163,11 +163,8 @@ def _waiting(conditions: list[Condition], heartbeat: Heartbeat, *, managed: bool
 
 
 def _capacity(target: SyncTarget) -> dict[str, str | int]:
-    """What is declared wins; what was copied from an older spec does not outlive it."""
-    if target.spec.capacity:
-        return dict(target.spec.capacity)
-    changed = target.metadata.generation != target.status.observed_generation
-    return {} if changed else target.status.capacity
+    """What is declared wins; what is found is the syncer's to write."""
+    return dict(target.spec.capacity) if target.spec.capacity else target.status.capacity
 
 
 def decide_phase(target: SyncTarget, conditions: Sequence[Condition], *, managed: bool) -> str:

@@ -195,3 +195,13 @@ def test_it_stands_workers_and_removals_at_the_same_time() -> None:
     cache.resource_version = "11"
     assert all(writes.is_ready(key, 1000) for key in list(writes.by_key))
     assert writes.by_key == {}
+
+
+def test_an_informer_that_ended_holds_nobody() -> None:
+    """CS-04: it has no version any more."""
+    cache = FakeCache()
+    writes = pending(cache)
+    writes.record(KEY, [write("11")])
+    assert not writes.is_ready(KEY, 0)
+    cache.resource_version = ""
+    assert writes.is_ready(KEY, 0)

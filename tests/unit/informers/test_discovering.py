@@ -224,6 +224,14 @@ def test_a_resource_that_cannot_be_listed_holds_up_nothing(rig: Rig) -> None:
     assert rig.factory.waiting_for == rig.discovering.waiting_for == []
 
 
+def test_definitions_that_cannot_be_listed_are_told_with_the_reason(rig: Rig) -> None:
+    rig.server.forbidden = CRDS.plural
+    rig.discovering.start()
+    rig.act()
+    (waiting,) = rig.discovering.waiting_for
+    assert waiting == f"{CRDS.group_resource} of *: {Forbidden('not you')}"
+
+
 def test_it_stays_until_the_last_cluster_has_dropped_it(rig: Rig) -> None:
     """KCP-30: one informer over all clusters, which have definitions of the same name."""
     rig.server.definitions = [definition(cluster="one"), definition(cluster="two")]

@@ -246,6 +246,7 @@ async def test_the_version_is_that_of_the_last_state_event_or_bookmark(rig: Rig)
         assert rig.informer.resource_version == "41"
         rig.informer.remove("root")
         assert rig.informer.resource_version == "41"
+    assert rig.informer.resource_version == ""
 
 
 async def test_a_lower_version_of_a_list_is_the_version(rig: Rig) -> None:

@@ -81,6 +81,18 @@ def test_an_object_like_others_takes_little() -> None:
     assert len(obj._data) < 200
 
 
+def test_an_object_keeps_nothing_of_what_it_was_asked_for() -> None:
+    obj = compact().decode(raw_object("a", 1, cluster="one", metadata={"labels": {"a": "b"}}))
+    assert obj.meta.labels == {"a": "b"}
+    assert obj._meta is None
+
+
+def test_what_came_last_need_not_be_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, raw = compact(), raw_object("a", 1, cluster="one")
+    monkeypatch.setattr("zlib.decompressobj", lambda *_: pytest.fail("unpacked"))
+    assert decoder.decode(raw).raw == bytes(raw)
+
+
 def test_a_resource_whose_objects_change_is_learned_anew() -> None:
     packer = Packer()
     for number in range(8):

@@ -15,7 +15,7 @@ from kcpctl.client import AsyncClient, Transport
 from kcpctl.errors import Gone
 from kcpctl.informers import CachedObject, EventHandler, HandlerFuncs, SharedInformer
 from kcpctl.runtime import Metrics
-from kcpctl.testing import FakeClock
+from kcpctl.testing import FakeClock, eventually
 from kcpctl.testing.listerwatcher import LiveSource, event, page, raw_object
 
 
@@ -286,3 +286,29 @@ async def test_a_view_of_an_informer_that_ended_takes_no_handlers(rig: Rig) -> N
     with pytest.raises(RuntimeError, match="has ended"):
         view.add_handler(Recorder())
     view.close()
+
+
+@pytest.mark.parametrize("name", ["", "*"])
+async def test_a_view_is_of_one_cluster(rig: Rig, name: str) -> None:
+    """KCP-12: whoever has no name at hand must not hear of all clusters."""
+    with pytest.raises(ValueError, match="is of one logical cluster, not of"):
+        rig.informer.cluster(name)
+
+
+async def test_handlers_with_options_hear_of_the_cluster_only(rig: Rig) -> None:
+    """KCP-20 fixed: filters, resyncs and buffers change nothing about that."""
+    view = rig.informer.cluster("one")
+    view.add_handler(resynced := Recorder(), resync_seconds=1)
+    view.add_handler(matching := Recorder(), matches=lambda obj: obj.uid == "uid-a")
+    buffered = view.add_handler(slow := Recorder(), buffered=True)
+    await rig.start()
+    await rig.send("ADDED", "b", 11, "one")
+    await rig.send("ADDED", "b", 12, "two")
+    rig.clock.step(1)
+    await settle()
+    await asyncio.to_thread(buffered.wait_for_sync, 10)
+    await asyncio.to_thread(eventually, lambda: len(slow.calls) == 2)
+    first, second = "add one|default/a initial", "add one|default/b"
+    assert slow.calls == [first, second]
+    assert matching.calls == [first]
+    assert resynced.calls == [first, second, "update one|default/a", "update one|default/b"]

@@ -40,6 +40,21 @@ class Target:
         return result
 
 
+class News:
+    """What there is to tell of the cluster."""
+
+    def __init__(self) -> None:
+        self.fields: Unstructured = {}
+        self.heard: list[Unstructured] = []
+        self.settled = True
+
+    def news(self) -> Unstructured:
+        return self.fields
+
+    def told(self, fields: Unstructured) -> None:
+        self.heard.append(fields)
+
+
 @pytest.fixture
 def sync_targets(world: World) -> Target:
     return Target(world)
@@ -51,11 +66,17 @@ def progress() -> Progress:
 
 
 @pytest.fixture
-def reporter(world: World, sync_targets: Target, progress: Progress) -> StatusReporter:
+def news() -> News:
+    return News()
+
+
+@pytest.fixture
+def reporter(world: World, sync_targets: Target, progress: Progress, news: News) -> StatusReporter:
     return StatusReporter(
         world.gate,
         sync_targets,
         progress,
+        news,
         identity="pod_abcde",
         interval_seconds=20,
         clock=world.clock,
@@ -239,3 +260,34 @@ async def test_a_beat_that_finds_no_sync_target_closes_the_gate(
         await asyncio.sleep(0)
     assert running.beats == 1
     assert not world.clock.sleepers
+
+
+async def test_news_of_the_cluster_goes_with_a_beat_and_is_told_again_when_that_failed(
+    world: World, reporter: StatusReporter, sync_targets: Target, news: News
+) -> None:
+    news.fields = {"nodeCount": 3}
+    sync_targets.fail = ServiceUnavailable("down")
+    with pytest.raises(ServiceUnavailable):
+        await reporter.beat()
+    assert news.heard == []
+
+    sync_targets.fail = None
+    await reporter.beat()
+
+    assert status(world)["nodeCount"] == 3
+    assert news.heard == [{"nodeCount": 3}]
+
+
+async def test_while_there_are_news_soon_the_next_beat_follows_at_once(
+    world: World, news: News, reporter: StatusReporter
+) -> None:
+    news.settled = False
+    tasks = TaskSet("test")
+    tasks.spawn(reporter.run(), name="heartbeat")
+    await asleep(world)
+    news.settled = True
+    await step(world, 1)
+    assert reporter.beats == 2
+    await step(world, 19)
+    assert reporter.beats == 2
+    await tasks.close()

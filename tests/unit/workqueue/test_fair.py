@@ -422,3 +422,34 @@ def test_a_blocked_drain_ends_when_its_last_keys_are_removed() -> None:
     queue.remove_cluster("a")
     drainer.join(5)
     assert drained == [True]
+
+
+def test_a_limit_that_is_set_later_counts_for_keys_that_are_queued_already() -> None:
+    """A controller learns from the informers that it watches that there are many clusters."""
+    ordering = Fair()
+    queue: WorkQueue[str] = WorkQueue(ordering=ordering)
+    for key in ("a|1", "b|1", "b|2", "c|1"):
+        queue.add(key)
+    queue.arrange(lambda: ordering.limit(1))
+    for key in ("a|2", "c|2"):
+        queue.add(key)
+    taken = [queue.get(0) for _ in range(3)]
+    assert sorted(taken) == ["a|1", "b|1", "c|1"]
+    with pytest.raises(TimeoutError):
+        queue.get(0)
+    queue.done("c|1")
+    assert queue.get(0) == "c|2"
+    for key in ("a|1", "b|1", "c|2"):
+        queue.done(key)
+    assert ready(queue) == ["a|2", "b|2"]
+
+
+@given(st.lists(st.sampled_from(["a|1", "a|2", "a|3", "b|1", "c|1"])), st.integers(1, 3))
+def test_a_limit_that_is_set_later_is_as_one_from_the_start(keys: list[str], most: int) -> None:
+    late, ordering = Fair(), Fair(max_per_cluster=most)
+    queues: list[WorkQueue[str]] = [WorkQueue(ordering=late), WorkQueue(ordering=ordering)]
+    for queue in queues:
+        for key in keys:
+            queue.add(key)
+    queues[0].arrange(lambda: late.limit(most))
+    assert ready(queues[0]) == ready(queues[1])
