@@ -87,7 +87,7 @@ class Fair(Ordering[str]):
         # not matter then, and to find that out and note it would cost as much as all the rest.
         self._only: tuple[str, int] | None = None
         # The clusters that have keys. A single key is there with its priority: a record would cost
-        # more time than all the rest, and ten times the memory, and most clusters are quiet.
+        # more time than all the rest, and seven times the memory, and most clusters are quiet.
         self._clusters: dict[str, _Cluster | tuple[str, int]] = {}
         # Those of them that have a worker left, next one first: by name, or from their first turn
         # with several keys on by their record.
