@@ -438,6 +438,7 @@ class Reflector:
             reading.complete = list(reading.state.values()), version
             self._take(*reading.complete)
             reading.state, reading.ordered = None, True
+            reading.deleted.clear()
             dog.complete()
 
     async def _check(self, objects: list[CachedObject], version: str) -> None:

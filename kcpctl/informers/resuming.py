@@ -34,6 +34,8 @@ class Resumption:
     ``internal_error_seconds`` is the window of RF-33.
     """
 
+    __slots__ = ("_clock", "_internal_error_at", "_points", "_window_began_at", "_window_seconds")
+
     def __init__(self, clock: Clock, internal_error_seconds: float) -> None:
         self._clock = clock
         self._window_seconds = internal_error_seconds
