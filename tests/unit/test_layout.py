@@ -30,6 +30,7 @@ FLOORS = {
     "manager": 5,
     "reconcilers": 6,
     "syncer": 6,
+    "synctargets": 7,
 }
 # Besides itself. It must never share code with the client that is tested against it.
 EMBEDDED_MAY_IMPORT = {"runtime", "logicalcluster", "apis"}

@@ -1,0 +1,200 @@
+"""SyncTargets for controllers beside ours: quota, placement, virtual workspaces, aggregation.
+
+Everything that such a controller needs, and nothing of how kcpctl's own works. This module, the
+types of :mod:`kcpctl.apis.workload` and the field names of the API are kept stable from 0.1 on:
+what is here is not removed or changed in meaning within a minor version, and is deprecated with a
+warning for one minor version first. Everything else of :mod:`kcpctl.reconcilers` may change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+
+import msgspec
+
+from kcpctl.apis.conditions import READY, Condition, is_true, set_condition
+from kcpctl.apis.quantity import parse
+from kcpctl.apis.resource import SECRETS
+from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS, ClusterRegistration
+from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
+from kcpctl.client import Client
+from kcpctl.clusters import ClusterPool
+from kcpctl.controller import commit
+from kcpctl.errors import NotConnected
+from kcpctl.informers import HandlerFuncs, SharedInformer
+from kcpctl.logicalcluster import split_key
+from kcpctl.manager import Manager
+from kcpctl.reconcilers.credentials import CredentialSource, Unusable
+from kcpctl.runtime import Clock, parse_time
+
+__all__ = ["SyncTargets", "free", "takes_workloads"]
+
+
+class SyncTargets:
+    """The SyncTargets of a manager's server, in one logical cluster or in all of them.
+
+    Make it before the manager starts. Keys are ``cluster|name``. All methods may be called from
+    any thread, except that :meth:`report` blocks and so not on the I/O thread.
+
+    Parameters
+    ----------
+    connections: whether :meth:`connection` will be called. It takes a watch of Secrets.
+    credentials_namespace: where kubeconfig Secrets are that name no namespace.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        *,
+        connections: bool = False,
+        credentials_namespace: str = "kcpctl-system",
+    ) -> None:
+        self._client = manager.client
+        self._clock = manager.clock
+        self.informer: SharedInformer[SyncTarget] = manager.informers.informer(
+            SYNCTARGETS, SyncTarget
+        )
+        """For ``controller.watches(...)``, indexes and the lister."""
+        self._connections: _Connections | None = None
+        if connections:
+            self._connections = _Connections(manager, credentials_namespace)
+
+    def get(self, key: str) -> SyncTarget:
+        """Return the SyncTarget of that key; raises NotFound."""
+        return self.informer.lister.get(key)
+
+    def ready(self, cluster: str | None = None) -> list[str]:
+        """Return the keys of those that take new workloads, of all logical clusters or of one."""
+        now = self._clock.time()
+        keys = self.informer.lister.keys()
+        return sorted(
+            key
+            for key in keys
+            if (cluster is None or split_key(key)[0] == cluster) and self._takes(key, now)
+        )
+
+    def connection(self, key: str) -> Client:
+        """Return a client of the SyncTarget's physical cluster; never waits.
+
+        Raises NotConnected while there is none, with the reason: a reconciler lets it pass, and is
+        run again when the connection is there (see :meth:`subscribe`). Raises RuntimeError without
+        ``connections=True``, NotFound for a SyncTarget that there is not.
+        """
+        if self._connections is None:
+            raise RuntimeError("make SyncTargets with connections=True to reach their clusters")
+        return self._connections.client(key, self.get(key))
+
+    def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call ``callback`` with the key of each SyncTarget that changed, or whose connection did.
+
+        It is called on the I/O thread and must not block: give it ``controller.enqueue``. Those
+        that are there are told first. Returns what ends it.
+        """
+        registration = self.informer.add_handler(
+            HandlerFuncs(
+                on_add=lambda obj: callback(obj.key),
+                on_update=lambda _, new: callback(new.key),
+                on_delete=lambda obj: callback(obj.key),
+            )
+        )
+        if self._connections is None:
+            return registration.remove
+        leave = self._connections.subscribe(callback)
+
+        def end() -> None:
+            registration.remove()
+            leave()
+
+        return end
+
+    def report(
+        self,
+        key: str,
+        *,
+        allocated: Mapping[str, str] | None = None,
+        available: Mapping[str, str] | None = None,
+        conditions: Iterable[Condition] = (),
+    ) -> bool:
+        """Write usage back into the status; return False if it says so already.
+
+        ``allocated`` and ``available`` replace ``status.allocated`` and ``status.available``; None
+        leaves one alone. ``conditions`` are set by type, with their transition times; take types
+        that nobody else owns, such as ``ResourcesAvailable``. All else in the status stays: raises
+        Conflict, which a reconciler lets pass, when it changed since it was cached.
+        """
+        target = self.get(key)
+        status = target.status
+        now = self._clock.time()
+        changed = list(status.conditions)
+        for condition in conditions:
+            condition.observed_generation = target.metadata.generation
+            changed = set_condition(changed, condition, now)
+        after = msgspec.structs.replace(
+            status,
+            conditions=changed,
+            allocated=status.allocated if allocated is None else dict(allocated),
+            available=status.available if available is None else dict(available),
+        )
+        client = self._client.cluster(split_key(key)[0]).resource(SYNCTARGETS)
+        return commit(client, target, msgspec.structs.replace(target, status=after)) is not None
+
+    def _takes(self, key: str, now: float) -> bool:
+        found = self.informer.lister.cached(key)
+        return found is not None and takes_workloads(found.decode(SyncTarget), now)
+
+
+def takes_workloads(target: SyncTarget, now: float) -> bool:
+    """Whether new workloads may be placed on a SyncTarget (2.7).
+
+    Ready, not being deleted, not unschedulable, and ``evictAfter`` unset or in the future; ``now``
+    is wall-clock seconds.
+    """
+    spec = target.spec
+    if spec.unschedulable or target.metadata.deletion_timestamp is not None:
+        return False
+    if not is_true(target.status.conditions, READY):
+        return False
+    return spec.evict_after is None or parse_time(spec.evict_after) > now
+
+
+def free(target: SyncTarget) -> dict[str, Decimal]:
+    """Return what is left of each allocatable resource after ``status.allocated``; never below 0.
+
+    Where nothing is known of what is allocatable, ``status.capacity`` stands in.
+    """
+    status = target.status
+    whole = status.allocatable or status.capacity
+    taken = status.allocated
+    return {
+        name: max(parse(quantity) - parse(taken.get(name, 0)), Decimal(0))
+        for name, quantity in whole.items()
+    }
+
+
+class _Connections:
+    """Clients of physical clusters, with credentials as the SyncTarget controller finds them."""
+
+    def __init__(self, manager: Manager, credentials_namespace: str) -> None:
+        secrets = manager.informers.informer(SECRETS)
+        registrations = manager.informers.informer(CLUSTER_REGISTRATIONS, ClusterRegistration)
+        self._credentials = CredentialSource(
+            secrets.lister, registrations.lister, namespace=credentials_namespace
+        )
+        self._clock: Clock = manager.clock
+        self._pool = ClusterPool(manager.io_loop, clock=manager.clock, metrics=manager.metrics)
+        manager.add_runnable(lambda: None, self._pool.close, name="connections of SyncTargets")
+
+    def client(self, key: str, target: SyncTarget) -> Client:
+        try:
+            found = self._credentials.find(target, split_key(key)[0])
+        except Unusable as error:
+            self._pool.remove(key)
+            raise NotConnected(
+                key, state="Disconnected", since=self._clock.time(), last_error=str(error)
+            ) from None
+        self._pool.ensure(key, found.data, source=found.source)
+        return self._pool.client(key)
+
+    def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        return self._pool.subscribe(callback)
