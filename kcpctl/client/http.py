@@ -112,8 +112,8 @@ class HttpTransport:
     async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
         """Send ``call`` and yield the body's bytes as they come; not limited (RC-03)."""
         response = await with_retries(call, self._open, self._pause, self._metrics)
-        prepare_stream(response)
         try:
+            prepare_stream(response)
             with self._in_flight.streaming(response):
                 yield b""
                 async for chunk in response.content.iter_any():

@@ -105,8 +105,8 @@ class Reflector:
     It reads the full state, as a stream where source and server can (WL) and in lists otherwise,
     then watches from that version. A watch that ends in order is resumed without a
     list (RF-25), so is one that was refused, throttled or cut off, after a pause (RF-28); anything
-    else, 410 included, ends the cycle: a pause, then the state (RF-30 to RF-32). So does a
-    connection that breaks at the same version for the fifth time: the event that breaks it is not
+    else, 410 included, ends the cycle: a pause, then the state (RF-30 to RF-32). So does an
+    answer that breaks at the same version for the fifth time: the event that breaks it is not
     waited for. Pauses grow from 0.8 s to 30 s with full jitter. One watch is open at a time
     (RF-07). It ends only by being cancelled, and closes its watch then (RF-06).
 
@@ -438,6 +438,7 @@ class Reflector:
             reading.complete = list(reading.state.values()), version
             self._take(*reading.complete)
             reading.state, reading.ordered = None, True
+            reading.deleted.clear()
             dog.complete()
 
     async def _check(self, objects: list[CachedObject], version: str) -> None:

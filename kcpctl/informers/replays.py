@@ -21,6 +21,8 @@ class Replays:
     one with the uid of an object deleted since. Uids do not come again. One owner.
     """
 
+    __slots__ = ("_deleted", "_state_version")
+
     def __init__(self) -> None:
         self._state_version = ""
         self._deleted: OrderedDict[str, None] = OrderedDict()

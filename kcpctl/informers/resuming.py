@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from kcpctl.errors import ConnectionRefused, InternalError, TooManyRequests, TransportError
+from kcpctl.errors import (
+    ConnectionRefused,
+    InternalError,
+    TooManyRequests,
+    TransportError,
+    TransportTimeout,
+)
 from kcpctl.runtime import Clock
 
 __all__ = ["Resumption"]
 
-# An event that cannot be read comes again and again with each watch from before it; five tries are
-# what RF-28 asks for where nothing was wrong but the connection.
-_MAX_BROKEN: Final = 5
+# An event that cannot be read comes again and again with each watch from before it: the fifth
+# broken answer leads to a new state, and so does the fifth time that there is none. A connection
+# that is lost before the answer is mostly that of a server which is away, behind a balancer; when
+# it comes back its clients must not all read their states. But a proxy may do that to every watch.
+_MAX_POINTS: Final = 20
+_POINTS: Final = 4
+_POINTS_WHEN_AWAY: Final = 1
 # A connection that lasted for longer was not broken by what the watch began with.
 _LASTING_SECONDS: Final = 30.0
 # RF-33: after that much time without an internal error the window begins anew.
@@ -24,10 +34,12 @@ class Resumption:
     ``internal_error_seconds`` is the window of RF-33.
     """
 
+    __slots__ = ("_clock", "_internal_error_at", "_points", "_window_began_at", "_window_seconds")
+
     def __init__(self, clock: Clock, internal_error_seconds: float) -> None:
         self._clock = clock
         self._window_seconds = internal_error_seconds
-        self._broken = 0
+        self._points = 0
         self._window_began_at: float | None = None
         self._internal_error_at = 0.0
 
@@ -39,15 +51,16 @@ class Resumption:
         ``opened`` is whether the server had begun to answer, ``moved`` whether the watch brought
         the version on.
         """
-        if moved or lasted_seconds >= _LASTING_SECONDS:
-            self._broken = 0
+        if moved or (opened and lasted_seconds >= _LASTING_SECONDS):
+            self._points = 0
         if isinstance(error, ConnectionRefused | TooManyRequests):
             return True
         if isinstance(error, TransportError):
-            self._broken += 1
-            if self._broken < _MAX_BROKEN:
+            answered = opened or isinstance(error, TransportTimeout)
+            self._points += _POINTS if answered else _POINTS_WHEN_AWAY
+            if self._points < _MAX_POINTS:
                 return True
-            self._broken = 0
+            self._points = 0
             return False
         return opened and _is_internal(error) and self._in_window()
 

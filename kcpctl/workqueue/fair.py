@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import final
 
+from kcpctl.workqueue.keys import cluster_of_key
 from kcpctl.workqueue.ordering import Ordering
 from kcpctl.workqueue.priority import Priority
 
@@ -82,14 +83,19 @@ class Fair(Ordering[str]):
             raise ValueError(f"max_per_cluster must be 1 or more, not {max_per_cluster}")
         self._max_per_cluster = max_per_cluster
         self._counts = bool(weights) or max_per_cluster is not None
+        # The only key there is, as long as no cluster can have reached its limit: whose it is does
+        # not matter then, and to find that out and note it would cost as much as all the rest.
+        self._only: tuple[str, int] | None = None
         # The clusters that have keys. A single key is there with its priority: a record would cost
-        # more time than all the rest, and ten times the memory, and most clusters are quiet.
+        # more time than all the rest, and seven times the memory, and most clusters are quiet.
         self._clusters: dict[str, _Cluster | tuple[str, int]] = {}
         # Those of them that have a worker left, next one first: by name, or from their first turn
         # with several keys on by their record.
         self._round: deque[_Cluster | str] = deque()
-        # How many workers have a cluster's keys; counted only where there is a limit.
+        # How many workers have a cluster's keys, counted only where there is a limit; and the keys
+        # that were handed out as the only one and are not counted yet.
         self._running: dict[str, int] = {}
+        self._uncounted: set[str] = set()
 
     def limit(self, max_per_cluster: int) -> None:
         """Set the limit before the first key is handed out; see :meth:`WorkQueue.arrange`."""
@@ -98,6 +104,11 @@ class Fair(Ordering[str]):
 
     def push(self, key: str, priority: int) -> None:
         """Take a key in; a cluster that had none joins the round at its end."""
+        if not self._clusters:
+            if self._only is None and (self._max_per_cluster is None or self._all_below_limit()):
+                self._only = (key, priority)
+                return
+            self._file()
         name = key.rpartition("|")[0]
         cluster = self._clusters.get(name)
         if cluster is None:
@@ -114,6 +125,7 @@ class Fair(Ordering[str]):
 
     def touch(self, key: str, priority: int) -> None:
         """Raise a key within its cluster."""
+        self._file()
         name = key.rpartition("|")[0]
         cluster = self._clusters[name]
         if type(cluster) is _Cluster:
@@ -123,6 +135,11 @@ class Fair(Ordering[str]):
 
     def pop(self) -> str:
         """Remove and return the next key of the cluster whose turn it is."""
+        if self._only is not None:
+            key, self._only = self._only[0], None
+            if self._max_per_cluster is not None:
+                self._uncounted.add(key)
+            return key
         cluster = self._round.popleft()
         if type(cluster) is not _Cluster:
             held = self._clusters[cluster]
@@ -143,11 +160,14 @@ class Fair(Ordering[str]):
 
     def can_pop(self) -> bool:
         """Whether a cluster has a key and a worker left."""
-        return bool(self._round)
+        return self._only is not None or bool(self._round)
 
     def done(self, key: str) -> None:
         """Give the cluster a worker back; it goes on with its turn if that was not over."""
         if self._max_per_cluster is None:
+            return
+        if key in self._uncounted:
+            self._uncounted.remove(key)
             return
         name = key.rpartition("|")[0]
         running = self._running.pop(name, 0)
@@ -162,6 +182,7 @@ class Fair(Ordering[str]):
 
     def remove_cluster(self, name: str) -> list[str]:
         """Drop a cluster's keys; takes time by their number, and by that of the clusters."""
+        self._file()
         cluster = self._clusters.pop(name, None)
         if cluster is None:
             return []
@@ -171,6 +192,22 @@ class Fair(Ordering[str]):
             else:
                 self._round.remove(name)
         return cluster.keys() if isinstance(cluster, _Cluster) else [cluster[0]]
+
+    def _all_below_limit(self) -> bool:
+        """Whether a worker may have any cluster's key, as far as one can tell without counting."""
+        return not self._running and len(self._uncounted) < (self._max_per_cluster or 0)
+
+    def _file(self) -> None:
+        """Let the only key take its place in its cluster, and count what was not counted yet."""
+        if self._only is not None:
+            name = cluster_of_key(self._only[0])
+            self._clusters[name] = self._only
+            self._round.append(name)
+            self._only = None
+        for key in self._uncounted:
+            name = cluster_of_key(key)
+            self._running[name] = self._running.get(name, 0) + 1
+        self._uncounted.clear()
 
     def _count(self, cluster: _Cluster) -> None:
         """Note that the cluster had its turn, or a part of it, and where it stands now."""

@@ -21,6 +21,7 @@ from kcpctl.informers import (
     ReflectorOptions,
     SharedInformer,
 )
+from kcpctl.informers.consistency import CHECK_VARIABLE
 from kcpctl.runtime import SYSTEM_CLOCK, Backoff, IOLoop, Metrics, start_thread
 from kcpctl.testing import FaultProxy, eventually
 from kcpctl.testing.real import RealCluster, missing_binaries
@@ -70,7 +71,9 @@ class Believer(EventHandler):
 class Watched:
     """An informer through a proxy, and what its client asked."""
 
-    def __init__(self, config: ClientConfig, loop: IOLoop, *, streaming: bool) -> None:
+    def __init__(
+        self, config: ClientConfig, loop: IOLoop, *, streaming: bool, metadata_only: bool
+    ) -> None:
         self.errors: list[Exception] = []
         self.handler = Believer()
         self.metrics = Metrics()
@@ -86,7 +89,7 @@ class Watched:
             ),
         )
         self.informer: SharedInformer[dict[str, Any]] = self.factory.informer(
-            CONFIG_MAPS, label_selector=LABEL
+            CONFIG_MAPS, label_selector=LABEL, metadata_only=metadata_only
         )
         self.informer.add_handler(self.handler)
         self.factory.start()
@@ -159,8 +162,12 @@ def check(watched: list[Watched], client: Client) -> None:
         assert one.handler.doubts == []
 
 
-def test_informers_live_through_restarts_and_compactions() -> None:
-    """RF-10, RF-28, RF-31, WL-07, pitfall 7: no lost delete, and no more requests than pauses."""
+def test_informers_live_through_restarts_and_compactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RF-10, RF-28, RF-31, WL-07, pitfall 7: no lost delete, and no more requests than pauses.
+
+    WL-13: each streamed state is what a list of its version has.
+    """
+    monkeypatch.setenv(CHECK_VARIABLE, "1")
     if missing := missing_binaries():
         pytest.skip(missing)
     loop = IOLoop("real-informers-io")
@@ -168,7 +175,10 @@ def test_informers_live_through_restarts_and_compactions() -> None:
         config = load_config(str(cluster.kubeconfig))
         client = Client(AsyncClient.plain(config, request_timeout_seconds=5), loop)
         through = replace(config, server=f"https://{proxy.address}")
-        watched = [Watched(through, loop, streaming=streaming) for streaming in (True, False)]
+        watched = [
+            Watched(through, loop, streaming=streaming, metadata_only=metadata_only)
+            for streaming, metadata_only in ((True, False), (False, False), (True, True))
+        ]
         began_at = SYSTEM_CLOCK.monotonic()
         for one in watched:
             one.factory.wait_for_sync(20)
@@ -195,7 +205,8 @@ def test_informers_live_through_restarts_and_compactions() -> None:
         for one in watched:
             assert any(isinstance(error, Gone) for error in one.errors)
             assert one.handler.unknown_deletions > 0
-            # After each pause: a state by stream or list, of the version or the newest; a watch.
+            # After each pause: a state by stream or list, of the version or the newest, its check;
+            # a watch.
             pauses = (SYSTEM_CLOCK.monotonic() - began_at) / MAX_PAUSE_SECONDS + 3
             assert one.requests <= 5 * pauses
             assert len(one.errors) <= pauses

@@ -202,7 +202,7 @@ async def test_quiet_watches_share_a_read_buffer_and_mix_nothing_up(
 
     assert await asyncio.gather(*map(read, range(8))) == [True] * 8
     assert len(buffers) == 1
-    assert seen == [64 * 1024] * 8
+    assert seen == [16 * 1024] * 8
     await client.close()
 
 

@@ -426,6 +426,33 @@ async def test_a_server_that_was_away_is_asked_as_often_as_the_back_off_says(
         assert [one.kind for one in collection.asked[before:]] == ["watch"]
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_server_that_was_away_behind_a_balancer_needs_no_new_state(
+    streaming: bool,
+) -> None:
+    """RF-28, pitfall 7: the balancer accepts each connection and closes it."""
+    async with rig_of(streaming=streaming) as rig:
+        collection = rig.collection
+        collection.fail_always(IN_WATCHES["closed-at-once"], "list", "watch", "stream")
+        rig.change_everything_unseen()
+        await rig.pass_time(100)
+        before = len(collection.asked)
+        collection.mend()
+        await rig.until(lambda: rig.converged)
+        rig.check_handlers()
+        assert [one.kind for one in collection.asked[before:]] == ["watch"]
+
+
+async def test_lists_go_on_where_no_watch_is_ever_answered() -> None:
+    """A proxy that waits for the end of each answer before it passes on the beginning."""
+    async with rig_of(request_timeout_seconds=0.05) as rig:
+        collection = rig.collection
+        collection.fail_always(lambda *_: Reply(status=0, ending="hang"), "watch")
+        rig.change_everything_unseen()
+        await rig.until(lambda: rig.converged)
+        rig.check_handlers()
+
+
 @pytest.mark.parametrize(
     ("bookmark", "patience"), [(True, 180.0), (False, 600.0)], ids=["bookmark", "no-bookmark"]
 )

@@ -32,6 +32,7 @@ def test_a_context_goes_with_its_last_user_au_14(authority: CertificateAuthority
     """AU-14."""
     cert, key = authority.issue("nobody else")
     context = tls_context(ca=authority.pem, client_cert=cert, client_key=key)
+    gc.collect()
     before = len(tls._contexts)
     del context
     gc.collect()

@@ -285,6 +285,24 @@ async def test_a_whole_list_that_takes_too_long_is_paged_from_then_on(
         assert lists == [ListRequest("0", 500), ListRequest("10", 0), ListRequest("10", 500)]
 
 
+async def test_only_whole_lists_that_take_too_long_are_paged(rig: Rig) -> None:
+    """RF-15: not after a page that did, nor after a version that is not there yet."""
+    rig.source.lists.extend([TransportTimeout("30 s"), page(10)])
+    rig.source.lists.extend([ResourceVersionTooLarge("x"), page(20), page(30)])
+    rig.source.watches.extend([[Gone("x")], [Gone("x")]])
+    async with rig.running():
+        for _ in range(5):
+            await rig.step(3)
+        lists = [one for one in rig.source.requests if isinstance(one, ListRequest)]
+        assert lists == [
+            ListRequest("0", 500),
+            ListRequest("0", 500),
+            ListRequest("10", 0),
+            ListRequest("", 500),
+            ListRequest("20", 0),
+        ]
+
+
 async def test_pages_are_joined_and_the_version_is_the_first_pages(rig: Rig) -> None:
     """RF-14, PG-01."""
     rig.source.lists.extend(
@@ -732,6 +750,25 @@ async def test_no_version_is_taken_from_synthetic_adds(rig: Rig, version: str) -
         assert rig.reflector.resource_version == "22"
 
 
+async def test_a_watch_without_a_version_that_ends_in_order_is_not_resumed_either(rig: Rig) -> None:
+    """RF-39."""
+    rig.source.lists.extend([page(""), page("")])
+    rig.source.watches.append([event("ADDED", raw_object("a", 5))])
+    async with rig.running():
+        await rig.step(1)
+        assert rig.source.list_versions == ["0", "0"]
+
+
+async def test_a_deletion_with_the_version_of_its_object_is_one(rig: Rig) -> None:
+    """RF-34: servers of long ago, and some of today, do not give deletions one of their own."""
+    rig.source.lists.append(page(10, raw_object("a", 7)))
+    events = [event("MODIFIED", raw_object("b", 12)), event("DELETED", raw_object("a", 7))]
+    rig.source.watches.append([*events, HANG])
+    async with rig.running():
+        assert rig.sink.calls == ["replace a", "MODIFIED b", "DELETED a"]
+        assert rig.reflector.resource_version == "12"
+
+
 async def test_an_old_event_does_not_move_the_version_back(rig: Rig) -> None:
     """Pitfall 7."""
     rig.source.lists.append(page(10))
@@ -816,6 +853,18 @@ async def test_a_failure_is_told_once_and_so_is_the_recovery(
         ]
 
 
+async def test_a_server_that_answers_and_breaks_off_has_not_recovered(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    rig.source.lists.append(page(10))
+    rig.source.watches.extend([[[], TransportError("cut")]] * 3)
+    async with rig.running():
+        for pause in [1, 1.6]:
+            await rig.step(pause)
+        assert [one.getMessage() for one in caplog.records] == ["List or watch failed"]
+
+
 async def test_an_expired_watch_is_nobodys_trouble(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -833,6 +882,7 @@ async def test_failures_can_be_told_to_somebody_else(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
     """RF-08: every one of them, in place of the log; what that raises hurts nobody."""
+    caplog.set_level("INFO")
     told: list[Exception] = []
 
     def tell(error: Exception) -> None:

@@ -11,6 +11,7 @@ from kcpctl.errors import (
     InternalError,
     TooManyRequests,
     TransportError,
+    TransportTimeout,
 )
 from kcpctl.informers.resuming import Resumption
 from kcpctl.testing import FakeClock
@@ -47,6 +48,22 @@ def test_the_fifth_break_in_a_row_needs_a_new_state() -> None:
     assert [resumes(resumption, BROKEN) for _ in range(10)] == [True] * 4 + [False] + [True] * 4 + [
         False
     ]
+
+
+def test_connections_that_are_lost_before_an_answer_are_mostly_of_a_server_that_is_away() -> None:
+    """Pitfall 7: when it comes back nobody has to read the state; unless all watches end so."""
+    resumption = Resumption(FakeClock(), 0)
+    assert all(resumes(resumption, BROKEN, opened=False) for _ in range(19))
+    assert not resumes(resumption, BROKEN, opened=False)
+
+
+def test_watches_that_are_never_answered_need_a_new_state_now_and_then() -> None:
+    """Behind a proxy that waits for the end of each answer, lists are all there is."""
+    resumption, silent = Resumption(FakeClock(), 0), TransportTimeout("30 s")
+    assert [resumes(resumption, silent, opened=False, lasted_seconds=30) for _ in range(10)] == [
+        *[True] * 4,
+        False,
+    ] * 2
 
 
 def test_a_watch_that_moved_or_lasted_was_not_broken_by_its_beginning() -> None:

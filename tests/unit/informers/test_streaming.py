@@ -476,6 +476,29 @@ async def test_a_server_that_does_not_answer_keeps_others_for_two_seconds() -> N
         assert silent.source.open_watches == 1
 
 
+async def test_a_server_that_did_not_answer_waits_with_its_like() -> None:
+    """Pitfall 10."""
+    states = InitialStates(1)
+    silent, other = Rig(states), Rig(states)
+    silent.source.streams.extend([[TransportTimeout("30 s")], [HANG]])
+    other.source.streams.append([[], A, end_of_state(10), HANG])
+    async with silent.running():
+        await silent.step(1)
+        assert silent.source.open_watches == 1
+        async with other.running():
+            assert other.sink.calls == ["replace root|default/a"]
+
+
+async def test_a_state_that_comes_slowly_keeps_its_place() -> None:
+    """Pitfall 7."""
+    states = InitialStates(1)
+    slow, other = Rig(states), Rig(states)
+    slow.source.streams.append([[], A, HANG])
+    async with slow.running(), other.running():
+        await slow.step(2.5)
+        assert other.source.stream_versions == []
+
+
 async def test_servers_that_did_not_answer_have_places_of_their_own() -> None:
     """Pitfall 10."""
     states = InitialStates(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kcpctl.runtime import start_thread
@@ -135,6 +135,17 @@ def test_done_wakes_a_worker_for_a_key_that_was_held_back() -> None:
     assert got == ["a|2"]
 
 
+def test_a_limit_counts_the_keys_that_came_before_it_was_set() -> None:
+    ordering = Fair()
+    queue: WorkQueue[str] = WorkQueue(ordering=ordering)
+    queue.add("a|1")
+    queue.arrange(lambda: ordering.limit(1))
+    assert queue.get(0) == "a|1"
+    queue.add("a|2")
+    with pytest.raises(TimeoutError):
+        queue.get(0)
+
+
 def test_a_key_that_was_handed_out_before_there_was_a_limit_is_given_back_all_the_same() -> None:
     ordering = Fair()
     queue: WorkQueue[str] = WorkQueue(ordering=ordering)
@@ -238,6 +249,8 @@ def test_a_cluster_without_keys_leaves_nothing_behind(most: int | None) -> None:
     ready(queue)
     assert not ordering._round
     assert not ordering._clusters
+    assert not ordering._running
+    assert not ordering._uncounted
 
 
 def test_a_removed_cluster_takes_its_queued_and_waiting_keys_and_its_failures_along() -> None:
@@ -301,6 +314,16 @@ def test_a_removed_cluster_may_come_back_and_has_one_turn_in_a_round(most: int |
         queue.add("a|8")
         queue.add("a|9")
         assert ready(queue) == ["b|1", "a|8", "b|2", "a|9"]
+
+
+def test_the_only_key_there_is_goes_with_its_cluster() -> None:
+    queue = fair()
+    queue.add("a|1")
+    queue.remove_cluster("b")
+    assert ready(queue) == ["a|1"]
+    queue.add("a|1")
+    queue.remove_cluster("a")
+    assert ready(queue) == []
 
 
 def test_a_single_key_that_is_raised_goes_before_its_clusters_next_ones() -> None:
@@ -421,6 +444,7 @@ def test_a_limit_that_is_set_later_counts_for_keys_that_are_queued_already() -> 
     assert ready(queue) == ["a|2", "b|2"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a|1", "a|2", "a|3", "b|1", "c|1"])), st.integers(1, 3))
 def test_a_limit_that_is_set_later_is_as_one_from_the_start(keys: list[str], most: int) -> None:
     late, ordering = Fair(), Fair(max_per_cluster=most)
