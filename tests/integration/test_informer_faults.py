@@ -345,7 +345,7 @@ CASES: Final = [
 async def test_three_faults_in_a_row_are_survived(
     fault: Fault, kind: Kind, clusters: Sequence[str]
 ) -> None:
-    """RF-06, RF-07, RF-10 to RF-12, RF-26 to RF-36, RF-40, WL-06 to WL-08, KCP-11, pitfalls 7 and 8."""
+    """RF-06, RF-07, RF-10 to RF-12, RF-26 to RF-36, RF-40, WL-06 to WL-08, KCP-11."""
     async with rig_of(clusters=clusters, streaming=kind == "stream") as rig:
         collection = rig.collection
         before = len(collection.asked)
