@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from kcpctl.workqueue.keys import KeysByCluster
@@ -75,12 +75,18 @@ class WaitingKeys(Generic[K]):
             heapq.heappop(heap)
         return None
 
-    def pop_due(self, now: float) -> Iterator[tuple[K, int]]:
-        """Remove and yield each key due by ``now``, with its priority, in order of time (DQ-05)."""
-        while (due := self.next_due()) is not None and due <= now:
-            key = heapq.heappop(self._heap)[2]
-            self._by_cluster.discard(key)
-            yield key, self.due.pop(key)[2]
+    def pop_due(self, now: float, most: int | None = None) -> list[tuple[K, int]]:
+        """Remove and return the keys due by ``now``, with priorities, in order of time (DQ-05)."""
+        found: list[tuple[K, int]] = []
+        heap = self._heap
+        while heap and heap[0][0] <= now and len(found) != most:
+            _, sequence, key = heapq.heappop(heap)
+            held = self.due.get(key)
+            if held is not None and held[1] == sequence:
+                del self.due[key]
+                self._by_cluster.discard(key)
+                found.append((key, held[2]))
+        return found
 
     def times(self) -> dict[K, float]:
         """Return each waiting key with the time at which it is due."""

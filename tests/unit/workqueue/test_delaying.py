@@ -8,7 +8,7 @@ import pytest
 
 from kcpctl.runtime import start_thread
 from kcpctl.testing import FakeClock, eventually
-from kcpctl.workqueue import DelayingQueue, ShutDown
+from kcpctl.workqueue import DelayingQueue, Fair, ShutDown
 from kcpctl.workqueue.waiting import WaitingKeys
 
 
@@ -170,6 +170,34 @@ def test_however_many_keys_are_planned_nobody_blocks(
     assert len(queue.snapshot().waiting) == 3000
     clock.step(7)
     assert len(ready(queue)) == 3000
+
+
+def test_a_worker_queues_a_thousand_of_the_keys_that_fell_due_at_most(
+    queue: DelayingQueue[str], clock: FakeClock
+) -> None:
+    """DQ-05: they all come, in order; but nobody holds the lock until all of them are queued."""
+    for number in range(2500):
+        queue.add_after(str(number), 1 + number / 10_000)
+    clock.step(2)
+    left = []
+    for number in range(2500):
+        assert queue.get(0) == str(number)
+        queue.done(str(number))
+        left.append(len(queue._waiting.due))
+    assert left[:2] == [1500, 500]
+    assert left[-1] == 0
+
+
+def test_keys_that_are_held_back_do_not_hide_others_that_are_due(clock: FakeClock) -> None:
+    """Even if there are more of them than are queued at once."""
+    queue: DelayingQueue[str] = DelayingQueue(clock=clock, ordering=Fair(max_per_cluster=1))
+    queue.add("a|running")
+    queue.get(0)
+    for number in range(1500):
+        queue.add_after(f"a|{number}", 1)
+    queue.add_after("b|1", 2)
+    clock.step(2)
+    assert queue.get(0) == "b|1"
 
 
 def test_a_waiting_key_can_be_seen_hurried_and_dropped_with_its_cluster(

@@ -245,6 +245,25 @@ def test_a_drain_hands_out_a_key_that_became_dirty_while_processed(queue: WorkQu
     assert draining.join().result is True
 
 
+@pytest.mark.parametrize("make", [Fifo, Priority, Fair, lambda: Fair(max_per_cluster=1)])
+def test_every_ordering_drains_alike(make: Callable[[], Ordering[str]]) -> None:
+    """WQ-08 to WQ-14, PQ-12 mended: what was added before comes, what is added after does not."""
+    queue: DelayingQueue[str] = DelayingQueue(ordering=make())
+    for key, priority in [("a|1", 0), ("a|2", 5), ("b|1", -100)]:
+        queue.add(key, priority)
+    running = queue.get(0)
+    queue.add(running)
+    queue.add_after("a|later", 60)
+    draining = drain(queue)
+    queue.add("a|late")
+    queue.done(running)
+    assert sorted(ready(queue)) == ["a|1", "a|2", "b|1"]
+    assert draining.join().result is True
+    with pytest.raises(ShutDown):
+        queue.get()
+    assert queue.shut_down_with_drain()
+
+
 def test_shutdown_releases_a_blocked_drain(queue: WorkQueue[str]) -> None:
     """WQ-13."""
     queue.add("a")
