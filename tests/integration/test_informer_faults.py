@@ -217,6 +217,7 @@ STATUSES: Final[dict[str, dict[str, Any]]] = {
     "429": status_body(429, "TooManyRequests"),
     "429-after-7s": status_body(429, "TooManyRequests", details={"retryAfterSeconds": 7}),
     "500": status_body(500, "InternalError"),
+    "500-unreadable-object": status_body(500, "StoreReadError"),
     "503": status_body(503, "ServiceUnavailable"),
     "504": status_body(504, "Timeout"),
     "too-large-by-cause": status_body(504, "Timeout", "wait", details={"causes": [_CAUSE]}),
@@ -344,7 +345,7 @@ CASES: Final = [
 async def test_three_faults_in_a_row_are_survived(
     fault: Fault, kind: Kind, clusters: Sequence[str]
 ) -> None:
-    """RF-06, RF-07, RF-10 to RF-12, RF-26 to RF-36, WL-06 to WL-08, KCP-11, pitfalls 7 and 8."""
+    """RF-06, RF-07, RF-10 to RF-12, RF-26 to RF-36, RF-40, WL-06 to WL-08, KCP-11."""
     async with rig_of(clusters=clusters, streaming=kind == "stream") as rig:
         collection = rig.collection
         before = len(collection.asked)

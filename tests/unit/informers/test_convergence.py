@@ -90,6 +90,11 @@ class Server:
                     yield [event]
                     if not self.calm and self.rng.random() < 0.1:
                         yield [event]
+                    if not self.calm and self.rng.random() < 0.2:
+                        # Something of the past, without the deletion that came after it.
+                        _, old = self.rng.choice(self.history)
+                        if old.type != "DELETED":
+                            yield [old]
             if self.rng.random() < 0.3:
                 yield [RawEvent("BOOKMARK", raw_object("", seen))]
             if not self.calm and self.rng.random() < 0.1:
