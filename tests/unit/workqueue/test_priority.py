@@ -117,9 +117,9 @@ def test_of_two_plans_the_earlier_time_and_the_higher_priority_win(
     queue: DelayingQueue[str], clock: FakeClock
 ) -> None:
     """PQ-05, PQ-08."""
+    queue.add_after("b", 1, 3)
     queue.add_after("a", 1, -5)
     queue.add_after("a", 9, 5)
-    queue.add_after("b", 1, 3)
     clock.step(1)
     assert ready(queue) == ["a", "b"]
 
