@@ -22,10 +22,11 @@ pytestmark = pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is 
 
 
 @pytest.fixture(scope="module", params=["embedded", "real"])
-def kubeconfig(request: pytest.FixtureRequest, plain_cluster: ControlPlane) -> Iterator[Path]:
-    """The kubeconfig of an ordinary cluster."""
+def kubeconfig(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The kubeconfig of an ordinary cluster of its own, which will have CRDs."""
     if request.param == "embedded":
-        yield plain_cluster.kubeconfig
+        with ControlPlane(workspaces=False) as plain:
+            yield plain.kubeconfig
         return
     if missing := missing_binaries():
         pytest.skip(missing)
