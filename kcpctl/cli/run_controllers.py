@@ -69,6 +69,13 @@ _DEFAULT_METRICS = ":8080"
     help="Port of the embedded control plane; 0 takes a free one.",
 )
 @flag(
+    "--data-dir",
+    group="Embedded",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory that keeps all objects of the embedded servers, for the next run too "
+    "[default: they are in memory only].",
+)
+@flag(
     "--write-kubeconfig",
     group="Embedded",
     type=FILE,
@@ -199,6 +206,8 @@ def _check(flags: dict[str, Any]) -> None:
         )
     if flags["demo"] and not embedded:
         raise UsageError("--demo needs --embedded: it starts its own control plane and clusters")
+    if flags["data_dir"] and not embedded:
+        raise UsageError("--data-dir needs --embedded: another server keeps its objects itself")
     if flags["leader_elect"] and embedded:
         raise UsageError("--leader-elect is for servers that several processes share: leave it out")
     if flags["exit_when_ready"] and not embedded:
