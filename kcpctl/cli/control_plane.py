@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kcpctl.cli.connect import logging_flags
-from kcpctl.cli.options import FILE, GroupedCommand, flag
+from kcpctl.cli.options import DIRECTORY, FILE, GroupedCommand, flag
 from kcpctl.errors import KcpctlError, UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ __all__ = ["command"]
 @flag(
     "--data-dir",
     group="Server",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     help="Directory that keeps everything: objects, workspaces, versions, the CA and the keys. A "
     "write is answered when it is safe there from a crash of the server [default: objects are in "
     "memory only].",
@@ -48,7 +48,7 @@ __all__ = ["command"]
     "--state-dir",
     group="Server",
     hidden=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     help="Directory that keeps the CA and the keys alone.",
 )
 @flag(

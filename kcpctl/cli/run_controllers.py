@@ -10,7 +10,7 @@ import click
 from kcpctl.cli.connect import logging_flags, server_flags
 from kcpctl.cli.controllers import ALL_CONTROLLERS, ControllersType
 from kcpctl.cli.election import election_flags
-from kcpctl.cli.options import DURATION, FILE, GroupedCommand, flag
+from kcpctl.cli.options import DIRECTORY, DURATION, FILE, GroupedCommand, flag
 from kcpctl.errors import UsageError
 from kcpctl.runtime.clock import SYSTEM_CLOCK
 
@@ -71,7 +71,7 @@ _DEFAULT_METRICS = ":8080"
 @flag(
     "--data-dir",
     group="Embedded",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=DIRECTORY,
     help="Directory that keeps all objects of the embedded servers, for the next run too "
     "[default: they are in memory only].",
 )
