@@ -20,6 +20,7 @@ from kcpctl.apis.workload import (
     names_a_cluster,
 )
 from kcpctl.reconcilers.problem import VALIDATION_FAILED, Problem
+from kcpctl.runtime import parse_time
 
 __all__ = ["image_of", "validate"]
 
@@ -109,6 +110,15 @@ def _one_reference(target: SyncTarget, _default_image: str) -> str:
     return ""
 
 
+def _evict_after(target: SyncTarget, _default_image: str) -> str:
+    """The schema's rule, for servers without it."""
+    try:
+        parse_time(target.spec.evict_after or "1970-01-01T00:00:00Z")
+    except ValueError as error:
+        return f"spec.evictAfter: {error}"
+    return ""
+
+
 def _name(target: SyncTarget, _default_image: str) -> str:
     """The schema's rule, for servers without it."""
     name = target.metadata.name
@@ -124,5 +134,6 @@ _RULES: Final[tuple[Callable[[SyncTarget, str], str], ...]] = (
     _v4_image,
     _managed_names_a_cluster,
     _one_reference,
+    _evict_after,
     _name,
 )
