@@ -76,6 +76,7 @@ class Assembly:
         pool = ClusterPool(
             self.io_loop,
             metrics=self.metrics,
+            allow_exec=flags["allow_exec_plugins"],
             new_client=partial(AsyncClient.plain, write_gate=self._gate),
         )
         manager.add_runnable(lambda: None, pool.close, name="cluster pool")

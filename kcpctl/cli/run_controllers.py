@@ -10,7 +10,7 @@ import click
 from kcpctl.cli.connect import logging_flags, server_flags
 from kcpctl.cli.controllers import ALL_CONTROLLERS, ControllersType
 from kcpctl.cli.election import election_flags
-from kcpctl.cli.options import DURATION, FILE, GroupedCommand, flag
+from kcpctl.cli.options import COMMANDS, DURATION, FILE, GroupedCommand, flag
 from kcpctl.errors import UsageError
 from kcpctl.runtime.clock import SYSTEM_CLOCK
 
@@ -138,6 +138,17 @@ _DEFAULT_METRICS = ":8080"
     default="kcpctl-system",
     metavar="NAME",
     help="Namespace of kubeconfig Secrets and syncer identities, in the SyncTarget's workspace.",
+)
+@flag(
+    "--allow-exec-plugins",
+    group="Controller",
+    type=COMMANDS,
+    default="",
+    show_default=False,
+    metavar="COMMANDS",
+    help="Credential plugins that kubeconfigs of clusters may run, as they write them, separated "
+    "by commas. They run as this process, with arguments and environment of whoever writes the "
+    "Secret [default: none].",
 )
 @flag(
     "--syncer-image",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Final
 
@@ -40,6 +40,10 @@ class ClusterPool:
     cluster) and one notification; ``remove`` leaves no task, socket or entry behind; no message
     holds a secret.
 
+    Kubeconfigs come from whoever may write their Secrets: they name no file of ours, and run no
+    credential plugin but one of ``allow_exec``, the commands as they are written there. What runs
+    does so as this process, with arguments and environment from the kubeconfig.
+
     Every public method may be called from any thread. ``remove`` and ``close`` wait until all of
     it has ended, except on the I/O thread, where ``remove`` returns at once and ``close`` must
     not be called. Subscribers are called on the I/O thread and must not block.
@@ -55,12 +59,14 @@ class ClusterPool:
         probe_interval_seconds: float = 10.0,
         probe_timeout_seconds: float = 5.0,
         connect_timeout_seconds: float = 10.0,
+        allow_exec: Collection[str] = (),
         new_client: Callable[[ClientConfig], AsyncClient] = AsyncClient.plain,
     ) -> None:
         metrics = metrics or Metrics()
         self._io_loop = io_loop
         self._clock = clock
         self._new_client = new_client
+        self._allow_exec = frozenset(allow_exec)
         self._by_state = metrics.gauge("kcpctl_clusters", "Clusters of the pool", ("state",))
         self._moves = metrics.counter(
             "kcpctl_cluster_transitions_total", "Changes of a cluster's state", ("state",)
@@ -98,7 +104,10 @@ class ClusterPool:
         if self._digests.get(key) == digest:
             return
         self._check_open()
-        client = self._new_client(config_from_kubeconfig(kubeconfig, source=source))
+        config = config_from_kubeconfig(
+            kubeconfig, source=source, allow_exec=self._allow_exec or False
+        )
+        client = self._new_client(config)
         with self._lock:
             connection = self._entry(key)
             self._digests[key] = digest

@@ -84,11 +84,11 @@ class World:
             clock=self.clock,
             rng=random.Random(1),
             metrics=self.metrics,
-            new_client=self._new_client,
+            new_client=self.new_client,
         )
         self.pool.subscribe(self._note)
 
-    def _new_client(self, config: ClientConfig) -> AsyncClient:
+    def new_client(self, config: ClientConfig) -> AsyncClient:
         transport = FakeTransport(self, config)
         self.transports.append(transport)
         return AsyncClient(transport, cluster_name="root")

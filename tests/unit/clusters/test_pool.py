@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from kcpctl.clusters import ConnectionReason, ConnectionState
+from kcpctl.clusters import ClusterPool, ConnectionReason, ConnectionState
 from kcpctl.errors import (
     CertificateInvalid,
     ConfigError,
@@ -22,8 +22,10 @@ from kcpctl.errors import (
     TransportError,
     Unauthorized,
 )
+from tests.unit.clusters.conftest import InlineLoop
 
 if TYPE_CHECKING:
+    from kcpctl.runtime import IOLoop
     from tests.unit.clusters.conftest import World
 
 REFUSED = ConnectionRefused("connection refused: nothing listens there")
@@ -395,6 +397,23 @@ async def test_a_tenants_kubeconfig_runs_nothing_and_reads_no_file_of_ours(
     config["users"][0]["user"] = user
     with pytest.raises(ConfigError, match="Secret of east"):
         world.pool.ensure("east", json.dumps(config).encode(), source="Secret of east")
+
+
+async def test_a_plugin_that_is_allowed_may_run_and_no_other(world: World) -> None:
+    pool = ClusterPool(
+        cast("IOLoop", InlineLoop()), allow_exec=["aws"], new_client=world.new_client
+    )
+    config = json.loads(world.config())
+    plugin = {"command": "aws", "apiVersion": "client.authentication.k8s.io/v1"}
+    config["users"][0]["user"] = {"exec": plugin}
+    pool.ensure("east", json.dumps(config).encode(), source="Secret of east")
+    plugin["command"] = "/tmp/aws"
+    with pytest.raises(ConfigError, match="not one of those allowed"):
+        pool.ensure("west", json.dumps(config).encode(), source="Secret of west")
+    config["users"][0]["user"] = {"auth-provider": {"name": "gcp"}}
+    with pytest.raises(ConfigError, match="auth-provider"):
+        pool.ensure("west", json.dumps(config).encode(), source="Secret of west")
+    await pool.aclose()
 
 
 async def test_a_swap_leaves_one_task_that_probes(world: World) -> None:
