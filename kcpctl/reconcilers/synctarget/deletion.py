@@ -14,6 +14,7 @@ from kcpctl.apis.naming import (
     SYNCTARGET_UID_LABEL,
     TENANT_LABEL,
     NamespaceLocator,
+    deletion_annotation,
     state_label,
     sync_target_key,
     syncer_finalizer,
@@ -201,7 +202,7 @@ class Cleaner:
         return {"metadata": {**guard, **change}}
 
     def _annotations(self) -> Iterator[str]:
-        yield f"deletion.internal.workload.kcp.io/{self._key}"
+        yield deletion_annotation(self._key)
         yield f"finalizers.workload.kcp.io/{self._key}"
 
 

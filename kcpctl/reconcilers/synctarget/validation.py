@@ -14,6 +14,7 @@ from kcpctl.apis import quantity
 from kcpctl.apis.common import DNS_LABEL
 from kcpctl.apis.workload import MANAGED, SyncTarget, SyncTargetSpec, deployment_mode
 from kcpctl.reconcilers.problem import VALIDATION_FAILED, Problem
+from kcpctl.runtime import parse_time
 
 __all__ = ["image_of", "validate"]
 
@@ -107,6 +108,15 @@ def _one_reference(target: SyncTarget, _default_image: str) -> str:
     return ""
 
 
+def _evict_after(target: SyncTarget, _default_image: str) -> str:
+    """The schema's rule, for servers without it."""
+    try:
+        parse_time(target.spec.evict_after or "1970-01-01T00:00:00Z")
+    except ValueError as error:
+        return f"spec.evictAfter: {error}"
+    return ""
+
+
 def _name(target: SyncTarget, _default_image: str) -> str:
     """The schema's rule, for servers without it."""
     name = target.metadata.name
@@ -122,5 +132,6 @@ _RULES: Final[tuple[Callable[[SyncTarget, str], str], ...]] = (
     _v4_image,
     _managed_names_a_cluster,
     _one_reference,
+    _evict_after,
     _name,
 )

@@ -106,6 +106,7 @@ def test_row_71_the_happy_path(world: World) -> None:
         "ClusterConnected": "True Connected",
         "SyncerDeployed": "True Deployed",
         "HeartbeatHealthy": "True HeartbeatReceived",
+        "Schedulable": "True Schedulable",
     }
     assert world.target().status.observed_generation == world.target().metadata.generation
     assert world.recorder.take() == [
