@@ -26,7 +26,8 @@ ONE = {"watch": "true", "fieldSelector": "metadata.name=a"}
         ("DELETE", "/api/v1/nodes", {}, Access("deletecollection", "", "nodes")),
         ("GET", "/clusters/root:a/api/v1/namespaces", {}, Access("list", "", "namespaces")),
         ("GET", "/api/v1/namespaces/x", {}, Access("get", "", "namespaces", "", "x")),
-        ("PUT", "/api/v1/namespaces/x/status", {}, Access("update", "", "namespaces/status", "", "x")),
+        ("PUT", "/api/v1/nodes/x/status", {}, Access("update", "", "nodes/status", "", "x")),
+        ("GET", "/api/v1/namespaces/x/status", {}, Access("get", "", "namespaces/status", "", "x")),
         ("GET", "/apis/g.io/v1/things", ONE, Access("watch", "g.io", "things", "", "a")),
     ],
 )  # fmt: skip
