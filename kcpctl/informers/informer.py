@@ -182,6 +182,11 @@ class SharedInformer(Generic[T]):
         """Why lists or watches fail right now, or None while they work."""
         return self._reflector.last_error
 
+    @property
+    def silence_seconds(self) -> float:
+        """How long ago the server last showed a sign of life: a list, an event, a bookmark."""
+        return self._reflector.silence_seconds
+
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Add an index, before the start or after it; raises ValueError for a name in use."""
         self._store.add_index(name, function)
