@@ -32,6 +32,7 @@ __all__ = [
     "SyncTargetLocator",
     "base36",
     "base62",
+    "deletion_annotation",
     "downstream_namespace",
     "short_hash",
     "state_label",
@@ -119,6 +120,11 @@ def syncer_id(name: str, uid: str) -> str:
 def state_label(key: str) -> str:
     """Return the label that assigns an upstream object to the SyncTarget of that key."""
     return STATE_LABEL_PREFIX + key
+
+
+def deletion_annotation(key: str) -> str:
+    """Return the annotation that asks an upstream object to leave the target with that key."""
+    return f"deletion.internal.workload.kcp.io/{key}"
 
 
 def syncer_finalizer(key: str) -> str:

@@ -85,8 +85,8 @@ class Manager:
     ----------
     client: of the API server; the manager runs on its I/O loop and does not close either, except
         when it was made by :meth:`connect`.
-    health: serves /healthz, /livez and /readyz (each with ``?verbose``); metrics_endpoint:
-        serves /metrics. None is off.
+    health: serves /healthz, /livez and /readyz, each with ``?verbose``, ``?exclude=CHECK`` and one
+        check alone as in /readyz/CHECK; metrics_endpoint: serves /metrics. None is off.
     election: the controllers start when this process leads; until then it stands by with its
         informers synced, and is ready. When the Lease is lost the manager stops, and ``run``
         raises LeadershipLost. The Lease is given back when everything else has stopped.
@@ -125,7 +125,11 @@ class Manager:
         off = Endpoint("0", "")
         self._health = HttpServer(
             health or off,
-            dict.fromkeys(("/healthz", "/livez", "/readyz"), self._answer_health),
+            {
+                f"/{path}{one}": self._answer_health
+                for path in ("healthz", "livez", "readyz")
+                for one in ("", "/{check}")
+            },
         )
         self._metrics_server = HttpServer(
             metrics_endpoint or off, {"/metrics": self._answer_metrics}
@@ -381,13 +385,25 @@ class Manager:
     async def _answer_health(self, request: web.Request) -> web.Response:
         from aiohttp import web
 
+        path, one = request.path, request.match_info.get("check")
+        checks = self._checks_of(path)
+        if one is not None:
+            if one not in checks:
+                return web.Response(text=f"there is no check {path}\n", status=404)
+            checks = {one: checks[one]}
+        healthy, text = report(
+            path,
+            checks,
+            verbose="verbose" in request.query,
+            exclude=request.query.getall("exclude", []),
+        )
+        return web.Response(text=text, status=200 if healthy else 500)
+
+    def _checks_of(self, path: str) -> dict[str, Check]:
         checks: dict[str, Check] = {"ping": lambda: ""}
         if self._election is not None:
             checks["leader-election"] = self._election.problem
-        if request.path == "/readyz":
-            checks |= self._checks
-        healthy, text = report(request.path, checks, verbose="verbose" in request.query)
-        return web.Response(text=text, status=200 if healthy else 500)
+        return checks | self._checks if path.startswith("/readyz") else checks
 
     async def _answer_metrics(self, request: web.Request) -> web.Response:
         from aiohttp import web
