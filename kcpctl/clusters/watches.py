@@ -269,7 +269,7 @@ class ClusterWatch(Generic[T]):
         informer = self._shared.informer
         if not informer.synced:
             raise self._watches.refusal(_why(self._shared))
-        return informer.lister, informer.silence_seconds
+        return informer.lister, informer.status().silence_seconds
 
     def add_handler(
         self,
