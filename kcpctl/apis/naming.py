@@ -7,7 +7,7 @@ clusters which it populated are recognised.
 from __future__ import annotations
 
 import hashlib
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
@@ -32,6 +32,7 @@ __all__ = [
     "SyncTargetLocator",
     "base36",
     "base62",
+    "deletion_annotation",
     "downstream_namespace",
     "short_hash",
     "state_label",
@@ -121,6 +122,11 @@ def state_label(key: str) -> str:
     return STATE_LABEL_PREFIX + key
 
 
+def deletion_annotation(key: str) -> str:
+    """Return the annotation that asks an upstream object to leave the target with that key."""
+    return f"deletion.internal.workload.kcp.io/{key}"
+
+
 def syncer_finalizer(key: str) -> str:
     """Return the finalizer of upstream objects that have a copy on that SyncTarget's cluster."""
     return SYNCER_FINALIZER_PREFIX + key
@@ -146,10 +152,10 @@ class NamespaceLocator(ApiStruct):
     namespace: str = ""
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str) -> NamespaceLocator:
         """Parse an annotation; raises ValueError. Reads the older ``syncTarget.path`` too."""
         try:
-            found = msgspec.json.decode(text, type=cls)
+            found = _locators.decode(text)
         except msgspec.MsgspecError as error:
             raise ValueError(f"not a namespace locator: {error}") from None
         target = found.sync_target
@@ -170,6 +176,10 @@ class NamespaceLocator(ApiStruct):
             locator["cluster"] = self.cluster
         locator["namespace"] = self.namespace
         return msgspec.json.encode(locator).decode()
+
+
+# Made before there are threads: msgspec cannot prepare a type in two of them at once.
+_locators: Final = msgspec.json.Decoder(NamespaceLocator)
 
 
 def downstream_namespace(locator: NamespaceLocator) -> str:

@@ -12,7 +12,7 @@ import click
 
 from kcpctl.apis.duration import parse_duration
 
-__all__ = ["DIRECTORY", "DURATION", "FILE", "DurationType", "GroupedCommand", "flag"]
+__all__ = ["COMMANDS", "DIRECTORY", "DURATION", "FILE", "DurationType", "GroupedCommand", "flag"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +37,21 @@ class DurationType(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+class _CommandsType(click.ParamType[frozenset[str]]):
+    """Commands separated by commas; blanks around them do not count."""
+
+    name = "commands"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> frozenset[str]:
+        """Return the set of them."""
+        if isinstance(value, frozenset):
+            return value
+        return frozenset(filter(None, (part.strip() for part in str(value).split(","))))
+
+
+COMMANDS: Final = _CommandsType()
 DURATION: Final = DurationType()
 FILE: Final = click.Path(dir_okay=False, path_type=Path)
 # Absolute: processes that are started with it work in directories of their own.

@@ -10,7 +10,7 @@ import click
 from kcpctl.cli.connect import logging_flags, server_flags
 from kcpctl.cli.controllers import ALL_CONTROLLERS, ControllersType
 from kcpctl.cli.election import election_flags
-from kcpctl.cli.options import DIRECTORY, DURATION, FILE, GroupedCommand, flag
+from kcpctl.cli.options import COMMANDS, DIRECTORY, DURATION, FILE, GroupedCommand, flag
 from kcpctl.errors import UsageError
 from kcpctl.runtime.clock import SYSTEM_CLOCK
 
@@ -18,6 +18,15 @@ __all__ = ["command"]
 
 _DEFAULT_HEALTH = ":8081"
 _DEFAULT_METRICS = ":8080"
+
+
+def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """Refuse other addresses before anything is started; what that takes is loaded if need be."""
+    if value != "0":
+        from kcpctl.manager.endpoint import Endpoint
+
+        Endpoint(value, "--debug-bind-address").require_loopback()
+    return value
 
 
 @click.command("run-controllers", cls=GroupedCommand)
@@ -147,6 +156,17 @@ _DEFAULT_METRICS = ":8080"
     help="Namespace of kubeconfig Secrets and syncer identities, in the SyncTarget's workspace.",
 )
 @flag(
+    "--allow-exec-plugins",
+    group="Controller",
+    type=COMMANDS,
+    default="",
+    show_default=False,
+    metavar="COMMANDS",
+    help="Credential plugins that kubeconfigs of clusters may run, as they write them, separated "
+    "by commas. They run as this process, with arguments and environment of whoever writes the "
+    "Secret [default: none].",
+)
+@flag(
     "--syncer-image",
     group="Controller",
     metavar="IMAGE",
@@ -172,6 +192,16 @@ _DEFAULT_METRICS = ":8080"
     metavar="[HOST]:PORT",
     help="Where /metrics is served; 0 turns it off [default: :8080; with --embedded "
     "127.0.0.1:8080, or a free port].",
+)
+@flag(
+    "--debug-bind-address",
+    group="Manager",
+    default="0",
+    show_default=False,
+    metavar="LOOPBACK:PORT",
+    callback=_on_loopback,
+    help="Where /debug/clusters, queues, informers and stacks are served, for this machine only, "
+    "as 127.0.0.1:6060 [default: nowhere].",
 )
 @flag(
     "--graceful-shutdown-timeout",

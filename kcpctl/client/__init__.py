@@ -3,6 +3,7 @@
 from kcpctl.client.blocking import Client, ResourceClient
 from kcpctl.client.client import AsyncClient, ClientOptions
 from kcpctl.client.config import ClientConfig, ExecPlugin, Impersonation
+from kcpctl.client.confinement import check_reach, confine, reaching
 from kcpctl.client.conflicts import retry_on_conflict, retry_on_conflict_async
 from kcpctl.client.gate import WriteGate
 from kcpctl.client.kubeconfig import config_from_kubeconfig, load_config
@@ -31,8 +32,11 @@ __all__ = [
     "Write",
     "WriteGate",
     "WriteLog",
+    "check_reach",
     "config_from_kubeconfig",
+    "confine",
     "load_config",
+    "reaching",
     "retry_on_conflict",
     "retry_on_conflict_async",
 ]

@@ -9,6 +9,7 @@ from typing import Self, TypedDict, TypeVar, Unpack, overload
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import LOGICAL_CLUSTERS, Resource
 from kcpctl.client.config import ClientConfig
+from kcpctl.client.confinement import check_reach
 from kcpctl.client.discovery import parse_version, serves
 from kcpctl.client.gate import WriteGate
 from kcpctl.client.http import HttpTransport
@@ -52,7 +53,8 @@ class AsyncClient:
     Make one with :meth:`plain` or :meth:`workspaces`; the second is bound to ``*`` until
     ``cluster(name)`` binds it. Clients made from one another share the connections, and
     :meth:`close` of any closes them. No request leaves for another logical cluster than the one
-    the client is bound to; asking for it raises CrossWorkspaceAccess. Constructing does no I/O
+    the client is bound to; asking for it raises CrossWorkspaceAccess. Within a reconcile that is
+    the logical cluster of its key, whatever the client is bound to. Constructing does no I/O
     and may happen on any thread; everything async belongs on one event loop.
     """
 
@@ -240,7 +242,12 @@ class AsyncClient:
         return self._transport.stream(call)
 
     def _full_path(self, path: str) -> str:
-        """KCP-27: put the logical cluster in front, once."""
+        """KCP-27: put the logical cluster in front, once.
+
+        Every request passes here: what it may reach is checked here and not by who made the client.
+        """
+        if self._multi:
+            check_reach(self._name, self.url)
         if not path.startswith("/"):
             raise UsageError(f"{path!r} is not a path; it must begin with /")
         if _CLIMBING.search(path):
@@ -256,8 +263,8 @@ class AsyncClient:
     async def server_version(self) -> str:
         """Return the server's version, such as ``v1.36.0``."""
         # /clusters/*/version is not served everywhere; the version is the server's anyway.
-        prefix = "" if self.is_wildcard else self._prefix
-        response = await self._transport.request(Call("GET", f"{prefix}/version"))
+        path = "/version" if self.is_wildcard else self._full_path("/version")
+        response = await self._transport.request(Call("GET", path))
         return parse_version(response.body)
 
     async def has_resource(self, resource: Resource) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from kcpctl.apis.meta import ApiObject, Unstructured
 from kcpctl.apis.resource import EVENTS
-from kcpctl.client import Client, PatchType
+from kcpctl.client import Client, PatchType, check_reach
 from kcpctl.controller.event_series import (
     Correlator,
     ObjectReference,
@@ -117,6 +117,8 @@ class EventRecorder:
         """
         try:
             occurrence = self._occurrence(obj, type, reason, message, action)
+            if self._client.is_multi_cluster:
+                check_reach(occurrence.regarding.cluster, self._client.url)
         except Exception as error:  # noqa: BLE001 - an event never fails its caller
             _log.error("Dropped an invalid event", component=self._component, exc_info=error)
             self._drop("invalid")

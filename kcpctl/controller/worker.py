@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from kcpctl.client import WriteLog
+from kcpctl.client import WriteLog, confine
 from kcpctl.controller.metrics import Outcome, WorkerMetrics
 from kcpctl.controller.pending import PendingWrites
 from kcpctl.controller.request import Reconciler, Request, Result
@@ -99,6 +99,7 @@ class Worker:
             self._metrics.ended("error", 0.0)
             return
         set_log_fields(_Fields(self._controller, request, self._rng))
+        confine(request.cluster)
         writes = WriteLog()
         writes.start()
         outcome: Outcome
@@ -106,6 +107,8 @@ class Worker:
             outcome = self._succeed(key, self._reconcile(request))
         except BaseException as error:  # noqa: BLE001 - a worker outlives any reconcile
             outcome = self._fail(key, error)
+        finally:
+            confine("")
         if written := writes.close():
             self._pending.record(key, written)
         if self._queue.was_removed(key):

@@ -11,7 +11,10 @@ import contextvars
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import PurePath
 from types import TracebackType
 from typing import IO, Any, Literal
 
@@ -91,13 +94,20 @@ def current_fields() -> Mapping[str, object]:
     return _fields.get({})
 
 
-def _record_fields(record: logging.LogRecord) -> Mapping[str, object]:
+def _pairs(record: logging.LogRecord) -> dict[str, object]:
+    """Return what is told beside the message; what went wrong is called ``err``, as by klog."""
     fields: Mapping[str, object] = getattr(record, "fields", {})
-    return fields
+    pairs = {"err" if key == "error" else key: value for key, value in fields.items()}
+    if record.exc_info and (error := record.exc_info[1]) is not None:
+        pairs["err"] = f"{type(error).__name__}: {error}"
+    return pairs
 
 
 class TextFormatter(logging.Formatter):
-    """``I 12:00:00.000 kcpctl.module: Message key=value``; a traceback only when asked for."""
+    """klog's lines: ``I1121 12:00:00.000000    4242 pool.py:88] "Message" key="value" count=3``.
+
+    Detail is I too; klog knows I, W, E and F only. A traceback follows when asked for.
+    """
 
     def __init__(self, *, tracebacks: bool) -> None:
         super().__init__()
@@ -105,28 +115,37 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line (or lines, with a traceback)."""
-        clock = self.formatTime(record, "%H:%M:%S")
+        # Of one reading of the clock: msecs is rounded, and may be of the next second.
+        seconds, micros = divmod(int(record.created * 1_000_000), 1_000_000)
+        clock = time.strftime("%m%d %H:%M:%S", time.localtime(seconds))
         line = (
-            f"{record.levelname[0]} {clock}.{int(record.msecs):03d} {record.name}: "
-            f"{record.getMessage()}"
+            f"{_LETTERS.get(record.levelno, 'I')}{clock}.{micros:06d} {record.process or 0:7d} "
+            f"{record.filename}:{record.lineno}] {_quoted(record.getMessage())}"
         )
-        for key, value in _record_fields(record).items():
-            text = str(value)
-            line += f" {key}={json.dumps(text) if not text or set(text) & _QUOTED else text}"
-        if record.exc_info and record.exc_info[1] is not None:
-            error = record.exc_info[1]
-            if self._tracebacks:
-                line += "\n" + self.formatException(record.exc_info)
-            else:
-                line += f" error={json.dumps(f'{type(error).__name__}: {error}')}"
+        for key, value in _pairs(record).items():
+            plain = isinstance(value, int | float) and not isinstance(value, bool | Enum)
+            line += f" {key}={value if plain else _quoted(_text(value))}"
+        if self._tracebacks and record.exc_info and record.exc_info[1] is not None:
+            line += "\n" + self.formatException(record.exc_info)
         return line
 
 
-_QUOTED = set(' "=\n\t')
+_LETTERS = {logging.WARNING: "W", logging.ERROR: "E", logging.CRITICAL: "F"}
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ts (seconds), level, logger, msg, then the fields."""
+    """One JSON object a line: ts (milliseconds), level, caller, msg, v, then the fields, err.
+
+    ``v`` is 4 for detail that ``-v`` shows, else 0.
+    """
 
     def __init__(self, *, tracebacks: bool) -> None:
         super().__init__()
@@ -135,17 +154,15 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         entry: dict[str, object] = {
-            "ts": round(record.created, 3),
+            "ts": round(record.created * 1000, 3),
             "level": record.levelname.lower(),
-            "logger": record.name,
+            "caller": f"{'/'.join(PurePath(record.pathname).parts[-2:])}:{record.lineno}",
             "msg": record.getMessage(),
-            **_record_fields(record),
+            "v": 0 if record.levelno > logging.DEBUG else 4,
+            **_pairs(record),
         }
-        if record.exc_info and record.exc_info[1] is not None:
-            error = record.exc_info[1]
-            entry["error"] = f"{type(error).__name__}: {error}"
-            if self._tracebacks:
-                entry["stacktrace"] = self.formatException(record.exc_info)
+        if self._tracebacks and record.exc_info and record.exc_info[1] is not None:
+            entry["stacktrace"] = self.formatException(record.exc_info)
         return json.dumps(entry, default=str)
 
 

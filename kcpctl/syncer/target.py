@@ -10,6 +10,7 @@ from kcpctl.apis.naming import (
     CLUSTER_LABEL,
     NamespaceLocator,
     SyncTargetLocator,
+    deletion_annotation,
     state_label,
     sync_target_key,
     syncer_finalizer,
@@ -51,7 +52,7 @@ class Target:
     @cached_property
     def deletion_annotation(self) -> str:
         """Annotation on upstream objects and namespaces: take them off this target."""
-        return f"deletion.internal.workload.kcp.io/{self.key}"
+        return deletion_annotation(self.key)
 
     @cached_property
     def soft_finalizers_annotation(self) -> str:

@@ -99,6 +99,11 @@ def test_readiness_follows_the_informers_and_the_controllers(client: Client, bus
         assert "[-]informers failed: waiting for things.example.com of root" in text
         assert get(address, "/livez") == (200, "ok")
         assert get(address, "/healthz?verbose") == (200, "[+]ping ok\nhealthz check passed\n")
+        assert get(address, "/readyz/ping") == (200, "ok")
+        assert get(address, "/readyz/informers")[0] == 500
+        assert get(address, "/livez/informers")[0] == 404
+        assert get(address, "/readyz?exclude=informers&exclude=controllers") == (200, "ok")
+        assert get(address, "/readyz?exclude=informers")[0] == 500
         things.registered.synced = True
         eventually(lambda: get(address, "/readyz") == (200, "ok"))
         assert "[+]controllers ok" in get(address, "/readyz?verbose")[1]

@@ -16,6 +16,12 @@ from kcpctl.reconcilers.synctarget.conditions import (
     VALID,
 )
 from kcpctl.reconcilers.synctarget.rollout import DEPLOYMENT_FAILED
+from kcpctl.reconcilers.synctarget.scheduling import (
+    EVICT_AFTER_IGNORED,
+    EVICTED,
+    EVICTING,
+    SCHEDULABLE,
+)
 
 __all__ = ["reference_to", "transitions"]
 
@@ -43,6 +49,7 @@ def transitions(old: SyncTargetStatus, new: SyncTargetStatus) -> list[Transition
             (CLUSTER_CONNECTED, _connected),
             (SYNCER_DEPLOYED, _deployed),
             (HEARTBEAT_HEALTHY, _heartbeat),
+            (SCHEDULABLE, _schedulable),
             (READY, _ready),
         )
         if (after := get_condition(new.conditions, type_)) is not None
@@ -83,6 +90,22 @@ def _heartbeat(before: Condition | None, after: Condition) -> Iterator[Transitio
         yield Transition("Normal", "HeartbeatResumed", after.message)
     elif _became(before, after, FALSE):
         yield Transition("Warning", "HeartbeatMissed", after.message)
+
+
+def _schedulable(before: Condition | None, after: Condition) -> Iterator[Transition]:
+    was = "" if before is None else before.status
+    if after.status == FALSE and was != FALSE:
+        yield Transition("Normal", "Cordoned", after.message)
+    elif after.status == TRUE and was == FALSE:
+        yield Transition("Normal", "Uncordoned", after.message)
+    if before is not None and before.reason == after.reason:
+        return
+    if after.reason == EVICTING:
+        yield Transition("Warning", "EvictionStarted", after.message)
+    elif after.reason == EVICTED:
+        yield Transition("Normal", "Drained", after.message)
+    elif after.reason == EVICT_AFTER_IGNORED:
+        yield Transition("Warning", EVICT_AFTER_IGNORED, after.message)
 
 
 def _ready(before: Condition | None, after: Condition) -> Iterator[Transition]:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from kcpctl.apis.conditions import TRUE, get_condition, set_condition, true
+from kcpctl.apis.conditions import FALSE, TRUE, get_condition, set_condition, true
 from kcpctl.apis.naming import (
     KEY_LABEL,
     LEGACY_SYNCTARGET_FINALIZER,
@@ -15,7 +15,13 @@ from kcpctl.apis.naming import (
     sync_target_key,
 )
 from kcpctl.apis.synctarget_status import SyncTargetStatus
-from kcpctl.apis.workload import MANAGED, SYNCTARGETS, SyncTarget, deployment_mode
+from kcpctl.apis.workload import (
+    MANAGED,
+    SYNCTARGETS,
+    SyncTarget,
+    deployment_mode,
+    names_a_cluster,
+)
 from kcpctl.client import Client
 from kcpctl.clusters import ConnectionStatus
 from kcpctl.controller import Request, Result, commit
@@ -38,9 +44,15 @@ from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, 
 from kcpctl.reconcilers.synctarget.deletion import Cleaner
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.events import reference_to, transitions
+from kcpctl.reconcilers.synctarget.eviction import evict
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Observer, heartbeat_stamps
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.rollout import Rollout
+from kcpctl.reconcilers.synctarget.scheduling import (
+    EVICTED,
+    SCHEDULABLE,
+    seconds_to_eviction,
+)
 from kcpctl.reconcilers.synctarget.status import Decision, Snapshot, decide
 from kcpctl.reconcilers.synctarget.validation import validate
 from kcpctl.runtime import Clock, get_logger
@@ -64,6 +76,7 @@ class _Findings:
     rollout: Rollout | None = None
     renew_after_seconds: float | None = None
     updated: bool = False
+    assigned: bool = False
     failure: ApiError | None = None
 
 
@@ -143,6 +156,9 @@ class SyncTargetReconciler:
         if findings.invalid is None:
             self._deploy(request, target, findings)
         heartbeat = self._check_health(request.key, target)
+        now = self._clock.time()  # one for both: evictAfter may pass between two looks
+        if findings.invalid is None:
+            self._evict(request, target, findings, now)
         decision = decide(
             Snapshot(
                 target=target,
@@ -153,7 +169,8 @@ class SyncTargetReconciler:
                 rollout=findings.rollout,
                 heartbeat=heartbeat,
                 thresholds=self._options.thresholds,
-                now=self._clock.time(),
+                assigned=findings.assigned,
+                now=now,
             )
         )
         self._update_status(request, target, decision)
@@ -213,6 +230,20 @@ class SyncTargetReconciler:
             findings.renew_after_seconds = deployed.renew_after_seconds
             findings.updated = deployed.updated
 
+    def _evict(self, request: Request, target: SyncTarget, findings: _Findings, now: float) -> None:
+        """Once evictAfter has passed, ask what is assigned to leave, until nothing is.
+
+        What somebody assigns afterwards stays, until the next change of the spec.
+        """
+        if seconds_to_eviction(target.spec, now) != 0 or _is_evicted(target):
+            return
+        upstream = self._client.cluster(request.cluster)
+        try:
+            findings.assigned = evict(upstream, request.cluster, target.metadata.name, now)
+        except ApiError as error:
+            findings.assigned = True  # nobody knows; what was found so far is written all the same
+            findings.failure = findings.failure or error
+
     def _check_health(self, key: str, target: SyncTarget) -> Heartbeat:
         stamps = heartbeat_stamps(target.status)
         try:
@@ -264,7 +295,8 @@ class SyncTargetReconciler:
             self._client.cluster(request.cluster),
             downstream,
             why_not=why_not,
-            force=waited >= force_after,
+            # Where somebody else brought the syncer, there is nothing to wait for.
+            force=waited >= force_after or not names_a_cluster(target.spec),
         )
         if progress.remaining:
             self._report_remaining(request, target, progress.remaining)
@@ -319,6 +351,16 @@ def deleting_status(target: SyncTarget, message: str, now: float) -> SyncTargetS
     deleting.observed_generation = target.metadata.generation
     conditions = set_condition(decision.status.conditions, deleting, now)
     return msgspec.structs.replace(decision.status, conditions=conditions)
+
+
+def _is_evicted(target: SyncTarget) -> bool:
+    """Whether the status says so of this very spec."""
+    found = get_condition(target.status.conditions, SCHEDULABLE)
+    return (
+        found is not None
+        and (found.status, found.reason) == (FALSE, EVICTED)
+        and found.observed_generation == target.metadata.generation
+    )
 
 
 def _with_marks(target: SyncTarget, cluster: str) -> SyncTarget:

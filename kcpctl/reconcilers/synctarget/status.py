@@ -33,14 +33,18 @@ from kcpctl.reconcilers.connected import connected_condition, only_reconnecting
 from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.synctarget.conditions import (
     CLUSTER_CONNECTED,
+    SUSPENDED,
     SYNCER_DEPLOYED,
+    SYNCER_READY,
     VALID,
     heartbeat_condition,
     ready_condition,
+    suspended_condition,
     valid_condition,
 )
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds, next_look
 from kcpctl.reconcilers.synctarget.rollout import Rollout, deployed_condition
+from kcpctl.reconcilers.synctarget.scheduling import next_eviction_look, schedulable_condition
 
 __all__ = ["Decision", "Snapshot", "decide", "decide_phase"]
 
@@ -58,7 +62,8 @@ class Snapshot:
     source: where the connection's credentials are from, for messages.
     rollout: the syncer's Deployment (Managed and connected).
     heartbeat: the syncer's heartbeat.
-    now: wall-clock seconds, for transition times only.
+    assigned: whether anything is assigned to it; asked only when its eviction is due.
+    now: wall-clock seconds, for transition times and evictAfter only.
     """
 
     target: SyncTarget
@@ -69,6 +74,7 @@ class Snapshot:
     rollout: Rollout | None = None
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    assigned: bool = False
     now: float = 0.0
 
 
@@ -96,6 +102,8 @@ def decide(snapshot: Snapshot) -> Decision:
         conditions = _deployed(snapshot, conditions, managed=managed)
         heartbeat = _waiting(conditions, heartbeat, managed=managed)
         conditions = _set(snapshot, conditions, heartbeat_condition(heartbeat, snapshot.thresholds))
+        schedulable = schedulable_condition(target.spec, snapshot.now, assigned=snapshot.assigned)
+        conditions = _suspended(snapshot, _set(snapshot, conditions, schedulable))
     ready = ready_condition(
         conditions,
         managed=managed,
@@ -112,8 +120,15 @@ def decide(snapshot: Snapshot) -> Decision:
         capacity=_capacity(target) if snapshot.invalid is None else target.status.capacity,
     )
     settled = deleting or snapshot.invalid is not None
-    after = None if settled else next_look(heartbeat, snapshot.thresholds)
-    return Decision(status, after)
+    return Decision(status, None if settled else _requeue(snapshot, heartbeat))
+
+
+def _requeue(snapshot: Snapshot, heartbeat: Heartbeat) -> float | None:
+    looks = (
+        next_look(heartbeat, snapshot.thresholds),
+        next_eviction_look(snapshot.target.spec, snapshot.now, assigned=snapshot.assigned),
+    )
+    return min((seconds for seconds in looks if seconds is not None), default=None)
 
 
 def _set(
@@ -153,6 +168,13 @@ def _still_stands(snapshot: Snapshot) -> bool:
     return snapshot.credentials is None and only_reconnecting(
         snapshot.connection, before, target.metadata.generation
     )
+
+
+def _suspended(snapshot: Snapshot, conditions: list[Condition]) -> list[Condition]:
+    maintenance = snapshot.target.spec.maintenance
+    if maintenance is not None and maintenance.suspend:
+        return _set(snapshot, conditions, suspended_condition())
+    return [one for one in conditions if (one.type, one.reason) != (SYNCER_READY, SUSPENDED)]
 
 
 def _waiting(conditions: list[Condition], heartbeat: Heartbeat, *, managed: bool) -> Heartbeat:

@@ -4,7 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from kcpctl.cli.options import DURATION, GroupedCommand, flag
+from kcpctl.cli.options import COMMANDS, DURATION, GroupedCommand, flag
 
 
 @click.command(cls=GroupedCommand)
@@ -45,3 +45,17 @@ def test_the_help_is_grouped() -> None:
     assert text.index("Timing flags:") < text.index("--grace")
     assert text.index("Looks flags:") < text.index("--loud")
     assert "[default: 30s]" in text
+
+
+@click.command(cls=GroupedCommand)
+@flag("--commands", group="Safety", type=COMMANDS, default="", help="Which.")
+def lists(commands: frozenset[str]) -> None:
+    click.echo(" ".join(sorted(commands)) or "none")
+
+
+@pytest.mark.parametrize(
+    ("text", "commands"), [("", "none"), (" , ", "none"), ("aws, gcloud,", "aws gcloud")]
+)
+def test_commands_are_separated_by_commas(text: str, commands: str) -> None:
+    assert CliRunner().invoke(lists, ["--commands", text]).output == f"{commands}\n"
+    assert CliRunner().invoke(lists, []).output == "none\n"

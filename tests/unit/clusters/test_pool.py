@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from kcpctl.clusters import ConnectionReason, ConnectionState
+from kcpctl.clusters import ClusterPool, ConnectionReason, ConnectionState
 from kcpctl.errors import (
     CertificateInvalid,
     ConfigError,
@@ -22,8 +22,10 @@ from kcpctl.errors import (
     TransportError,
     Unauthorized,
 )
+from tests.unit.clusters.conftest import InlineLoop
 
 if TYPE_CHECKING:
+    from kcpctl.runtime import IOLoop
     from tests.unit.clusters.conftest import World
 
 REFUSED = ConnectionRefused("connection refused: nothing listens there")
@@ -193,7 +195,11 @@ async def test_a_cluster_that_stops_hanging_is_seen_within_15_seconds(world: Wor
 
 
 async def test_probes_come_every_10_seconds_give_or_take_a_fifth(world: World) -> None:
+    """Promise 5: the first one falls where the name says, within the period."""
     await world.ensure()
+    first = world.status().next_attempt_in_seconds or 0
+    assert first <= 10
+    await world.step(first, by=first)
     waits = set()
     for _ in range(20):
         wait = world.status().next_attempt_in_seconds
@@ -202,7 +208,7 @@ async def test_probes_come_every_10_seconds_give_or_take_a_fifth(world: World) -
         waits.add(round(wait, 3))
         await world.step(wait, by=wait)
     assert len(waits) > 10
-    assert world.transports[0].calls.count("/readyz") == 21
+    assert world.transports[0].calls.count("/readyz") == 22
 
 
 async def test_a_failing_probe_degrades_and_the_client_is_still_served(world: World) -> None:
@@ -395,6 +401,23 @@ async def test_a_tenants_kubeconfig_runs_nothing_and_reads_no_file_of_ours(
     config["users"][0]["user"] = user
     with pytest.raises(ConfigError, match="Secret of east"):
         world.pool.ensure("east", json.dumps(config).encode(), source="Secret of east")
+
+
+async def test_a_plugin_that_is_allowed_may_run_and_no_other(world: World) -> None:
+    pool = ClusterPool(
+        cast("IOLoop", InlineLoop()), allow_exec=["aws"], new_client=world.new_client
+    )
+    config = json.loads(world.config())
+    plugin = {"command": "aws", "apiVersion": "client.authentication.k8s.io/v1"}
+    config["users"][0]["user"] = {"exec": plugin}
+    pool.ensure("east", json.dumps(config).encode(), source="Secret of east")
+    plugin["command"] = "/tmp/aws"
+    with pytest.raises(ConfigError, match="not one of those allowed"):
+        pool.ensure("west", json.dumps(config).encode(), source="Secret of west")
+    config["users"][0]["user"] = {"auth-provider": {"name": "gcp"}}
+    with pytest.raises(ConfigError, match="auth-provider"):
+        pool.ensure("west", json.dumps(config).encode(), source="Secret of west")
+    await pool.aclose()
 
 
 async def test_a_swap_leaves_one_task_that_probes(world: World) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from kcpctl.apis.meta import ApiObject, ObjectMeta
-from kcpctl.client import AsyncClient, Call, Client, Response
+from kcpctl.client import AsyncClient, Call, Client, Response, confine
 from kcpctl.controller import EventRecorder, ObjectReference
 from kcpctl.controller.event_series import SpamFilter
 from kcpctl.errors import ConnectionRefused, Forbidden, NotFound
@@ -433,3 +433,12 @@ async def test_events_after_close_are_dropped(recording: Recording) -> None:
     await recording.event()
     assert recording.dropped("closed") == 1
     await recording.recorder.aclose()
+
+
+async def test_work_on_one_cluster_records_nothing_in_another(recording: Recording) -> None:
+    confine("other")
+    await recording.event()
+    assert (recording.calls, recording.dropped("invalid")) == ([], 1)
+    confine("root")
+    await recording.event()
+    assert len(recording.calls) == 1

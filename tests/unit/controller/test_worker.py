@@ -13,7 +13,14 @@ import pytest
 from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.client import AsyncClient, Call, Client, Response, Write
 from kcpctl.controller import Request, Result
-from kcpctl.errors import Conflict, DeadlineExceeded, KcpctlError, TerminalError, TransportTimeout
+from kcpctl.errors import (
+    Conflict,
+    CrossWorkspaceAccess,
+    DeadlineExceeded,
+    KcpctlError,
+    TerminalError,
+    TransportTimeout,
+)
 from kcpctl.informers import EventHandler
 from kcpctl.runtime import IOLoop, get_logger
 from kcpctl.runtime.logging import current_fields
@@ -456,3 +463,29 @@ def test_a_cluster_whose_reconciles_hang_does_not_stop_the_others(bench: Bench) 
 def test_the_limit_of_a_queue_that_is_passed_in_is_its_own(bench: Bench) -> None:
     with pytest.raises(ValueError, match="its queue's own"):
         bench.new_controller(max_per_cluster=1, queue=bench.controller.queue)
+
+
+# Isolation.
+
+
+def test_a_reconcile_reaches_the_cluster_of_its_key_and_no_other(bench: Bench) -> None:
+    transport = FakeTransport(OBJECT)
+    aio = AsyncClient(transport, cluster_name="*", prefix="/clusters/*", multi_cluster=True)
+    outcomes: list[str] = []
+    with IOLoop("test-io") as io_loop:
+        maps = {name: Client(aio.cluster(name), io_loop).resource(CONFIG_MAPS) for name in "ab"}
+
+        def reconcile(request: Request) -> None:
+            for name, client in maps.items():
+                try:
+                    client.get("a", namespace="default")
+                except CrossWorkspaceAccess:
+                    outcomes.append(f"{request.cluster} may not reach {name}")
+
+        bench.informer.sync()
+        bench.start(reconcile)
+        bench.run("a|default/web")
+        bench.run("b|default/web")
+        bench.run("a|default/web")
+    assert outcomes == ["a may not reach b", "b may not reach a", "a may not reach b"]
+    assert [call.path.split("/")[2] for call in transport.calls] == ["a", "b", "a"]

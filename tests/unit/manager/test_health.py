@@ -39,3 +39,17 @@ def test_health_is_one_word() -> None:
 def test_verbose_names_the_checks() -> None:
     expected = "[+]ping ok\nhealthz check passed\n"
     assert report("/healthz", {"ping": fine}, verbose=True) == (True, expected)
+
+
+def test_an_excluded_check_is_not_run() -> None:
+    checks: dict[str, Check] = {"ping": fine, "informers": broken}
+    assert report("/readyz", checks, verbose=False, exclude=["informers"]) == (True, "ok")
+    text = report("/readyz", checks, verbose=True, exclude=["informers"])[1]
+    assert text == "[+]ping ok\n[+]informers excluded: ok\nreadyz check passed\n"
+
+
+def test_to_exclude_what_is_no_check_changes_nothing_and_is_told() -> None:
+    healthy, text = report("/readyz", CHECKS, verbose=False, exclude=["etcd"])
+    assert not healthy
+    assert "warn: there is no check to exclude that is called etcd\n" in text
+    assert report("/healthz", {"ping": fine}, verbose=False, exclude=["etcd"]) == (True, "ok")

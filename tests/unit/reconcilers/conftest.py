@@ -18,7 +18,7 @@ from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import DEPLOYMENTS, SECRETS, Resource
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
-from kcpctl.client import AsyncClient, Call, Client, Response
+from kcpctl.client import AsyncClient, Call, Client, Response, confine
 from kcpctl.clusters import ConnectionState, ConnectionStatus
 from kcpctl.controller import ObjectReference, Request, Result
 from kcpctl.errors import (
@@ -409,9 +409,13 @@ class World:
                 self.down.put(path, {**obj, "status": {"availableReplicas": available, **status}})
 
     def reconcile(self, name: str = "east", cluster: str = "root") -> float | None:
-        """Make one pass; return the seconds of its requeue."""
+        """Make one pass, confined as a worker's is; return the seconds of its requeue."""
         key = key_of(cluster, "", name)
-        result: Result | None = self.reconciler.reconcile(Request.from_key(key))
+        confine(cluster)
+        try:
+            result: Result | None = self.reconciler.reconcile(Request.from_key(key))
+        finally:
+            confine("")
         return None if result is None else result.requeue_after_seconds
 
     def make_ready(self, name: str = "east", cluster: str = "root") -> None:
@@ -451,9 +455,9 @@ class World:
         wrap(self.up)
         wrap(self.down)
 
-    def delete_target(self, name: str = "east") -> None:
+    def delete_target(self, name: str = "east", cluster: str = "root") -> None:
         """Ask for the deletion of a SyncTarget."""
-        obj = self.up.objects[self.path(SYNCTARGETS, name)]
+        obj = self.up.objects[self.path(SYNCTARGETS, name, cluster=cluster)]
         obj["metadata"]["deletionTimestamp"] = format_time(self.clock.time())
 
     def target(self, name: str = "east", cluster: str = "root") -> SyncTarget:

@@ -1,0 +1,46 @@
+"""Eviction: asking everything that is assigned to a SyncTarget to leave it (2.2, 2.7)."""
+
+from __future__ import annotations
+
+import contextlib
+
+from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.naming import STATE_SYNC, deletion_annotation, state_label, sync_target_key
+from kcpctl.apis.resource import NAMESPACES, Resource
+from kcpctl.client import Client
+from kcpctl.errors import Conflict, NotFound
+from kcpctl.reconcilers.synctarget.manifests import SYNCED_RESOURCES
+from kcpctl.runtime import format_time
+
+__all__ = ["evict"]
+
+
+def evict(upstream: Client, cluster: str, name: str, now: float) -> bool:
+    """Ask what is assigned to the SyncTarget to leave; whether anything is still assigned.
+
+    Sets the deletion annotation, which the syncer follows: it removes the copy downstream, then
+    the marks upstream, the assignment among them; objects with soft finalizers stay until those
+    are gone. An annotation that is there stays as it is. Raises what the client raises.
+    """
+    key = sync_target_key(cluster, name)
+    assigned = False
+    # Namespaces first: an object whose own marks are gone is not to be handed over again.
+    for resource in (NAMESPACES, *SYNCED_RESOURCES):
+        client = upstream.resource(resource)
+        for obj in client.list(label_selector=f"{state_label(key)}={STATE_SYNC}"):
+            assigned = True
+            _mark(upstream, resource, obj, deletion_annotation(key), now)
+    return assigned
+
+
+def _mark(
+    upstream: Client, resource: Resource, obj: Unstructured, annotation: str, now: float
+) -> None:
+    meta = obj["metadata"]
+    if annotation in (meta.get("annotations") or {}):
+        return
+    # Guarded: what was assigned elsewhere or made again meanwhile is looked at once more.
+    guard = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
+    patch = {"metadata": {**guard, "annotations": {annotation: format_time(now)}}}
+    with contextlib.suppress(NotFound, Conflict):
+        upstream.resource(resource).patch(meta["name"], patch, namespace=meta.get("namespace"))

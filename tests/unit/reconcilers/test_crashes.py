@@ -1,0 +1,80 @@
+"""A crash between any two writes of the deploy and the delete sequences: every point."""
+
+from __future__ import annotations
+
+import pytest
+
+from kcpctl.apis.workload import SYNCTARGETS
+from kcpctl.runtime import IOLoop, format_time
+from tests.unit.reconcilers.crashes import (
+    Installation,
+    Scenario,
+    check_every_crash,
+)
+
+
+def nothing(_: Installation) -> None:
+    """Leave everything as it is."""
+
+
+def managed(one: Installation) -> None:
+    one.world.add_target()
+
+
+def with_workloads(one: Installation) -> None:
+    one.world.add_target()
+    one.run_to_quiet()
+    one.add_workloads()
+
+
+def orphaning(one: Installation) -> None:
+    with_workloads(one)
+    one.world.change_spec(deletionPolicy="Orphan")
+
+
+def change_image(one: Installation) -> None:
+    one.world.change_spec(deployment={"image": "kcpctl-syncer:next"})
+
+
+def renew_token(one: Installation) -> None:
+    one.world.clock.step(0.9 * one.world.options.syncer_token_seconds)
+
+
+def delete(one: Installation) -> None:
+    one.world.up._delete(one.world.path(SYNCTARGETS, "east"), {})
+
+
+def register(one: Installation) -> None:
+    one.registry.add(createSyncTarget=True)
+
+
+def register_with_workloads(one: Installation) -> None:
+    register(one)
+    one.run_to_quiet()
+    one.add_workloads("synctarget-east")
+
+
+def delete_registration(one: Installation) -> None:
+    one.registry.stored["metadata"]["deletionTimestamp"] = format_time(one.world.clock.time())
+
+
+SCENARIOS = [
+    (Scenario("creation", nothing, managed), 14),
+    (Scenario("another image", managed, change_image), 12),
+    (Scenario("renewal of the token", managed, renew_token), 5),
+    (Scenario("deletion", with_workloads, delete, gone=True), 15),
+    (Scenario("deletion, Orphan", orphaning, delete), 15),
+    (Scenario("registration", nothing, register), 18),
+    (
+        Scenario("end of a registration", register_with_workloads, delete_registration, gone=True),
+        18,
+    ),
+    (Scenario("creation, then deletion", nothing, managed, then=delete, gone=True), 14),
+]
+
+
+@pytest.mark.parametrize(("scenario", "at_least"), SCENARIOS, ids=[s.name for s, _ in SCENARIOS])
+def test_a_process_may_die_at_any_write_and_its_successor_ends_what_it_began(
+    io_loop: IOLoop, scenario: Scenario, at_least: int
+) -> None:
+    assert check_every_crash(io_loop, scenario) >= at_least
