@@ -19,8 +19,8 @@ class SyncerOptions:
     from_cluster: the upstream logical cluster, by name or path; "" or ``root`` on a plain server.
     heartbeat_interval_seconds: between two heartbeats.
     sync_interval_seconds: between two comparisons of everything, from the caches; 0 for never.
-    retry_initial_seconds, retry_max_seconds, retry_multiplier: how long an object that failed waits;
-        decision 15. An initial wait above the longest one wins.
+    retry_initial_seconds, retry_max_seconds, retry_multiplier: how long an object that failed
+        waits (decision 15). An initial wait above the longest one wins.
     workers: of each controller; there is one for each synced type and one for namespaces.
     namespace_clean_delay_seconds: how long a downstream namespace is left after its last object.
     health_bind_address: ``host:port`` of /healthz and /readyz; "" serves none.
