@@ -183,7 +183,7 @@ class _Connections:
         )
         self._clock: Clock = manager.clock
         self._pool = ClusterPool(manager.io_loop, clock=manager.clock, metrics=manager.metrics)
-        manager.add_runnable(lambda: None, self._pool.close, name="connections of SyncTargets")
+        manager.add_pool(self._pool)
 
     def client(self, key: str, target: SyncTarget) -> Client:
         try:

@@ -38,6 +38,7 @@ __all__ = [
     "SyncTargetSpec",
     "SyncTargetStatus",
     "deployment_mode",
+    "names_a_cluster",
 ]
 
 SYNCTARGETS: Final = Resource(
@@ -302,9 +303,13 @@ class SyncTarget(ApiObject):
     }
 
 
+def names_a_cluster(spec: SyncTargetSpec) -> bool:
+    """Whether the spec says which physical cluster it stands for."""
+    return bool(spec.cluster) or spec.cluster_ref is not None or spec.connection is not None
+
+
 def deployment_mode(spec: SyncTargetSpec) -> str:
     """Return Managed or External: as stated, else Managed when a physical cluster is named."""
     if spec.deployment is not None and spec.deployment.mode:
         return spec.deployment.mode
-    named = spec.cluster or spec.cluster_ref is not None or spec.connection is not None
-    return MANAGED if named else EXTERNAL
+    return MANAGED if names_a_cluster(spec) else EXTERNAL

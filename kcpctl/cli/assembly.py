@@ -69,6 +69,7 @@ class Assembly:
             metrics=self.metrics,
             health=self._endpoint("health_probe_bind_address", ":8081"),
             metrics_endpoint=self._endpoint("metrics_bind_address", ":8080"),
+            debug=self._endpoint("debug_bind_address", "0"),
             election=new_election(flags, config, self._gate, self.metrics) if self._gate else None,
             graceful_shutdown_timeout_seconds=flags["graceful_shutdown_timeout"],
         )
@@ -79,7 +80,7 @@ class Assembly:
             allow_exec=flags["allow_exec_plugins"],
             new_client=partial(AsyncClient.plain, write_gate=self._gate),
         )
-        manager.add_runnable(lambda: None, pool.close, name="cluster pool")
+        manager.add_pool(pool)
         manager.add_factory(factory)
         for name in flags["controllers"]:
             parts: _Parts = {

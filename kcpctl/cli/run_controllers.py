@@ -20,6 +20,15 @@ _DEFAULT_HEALTH = ":8081"
 _DEFAULT_METRICS = ":8080"
 
 
+def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """Refuse other addresses before anything is started; what that takes is loaded if need be."""
+    if value != "0":
+        from kcpctl.manager.endpoint import Endpoint
+
+        Endpoint(value, "--debug-bind-address").require_loopback()
+    return value
+
+
 @click.command("run-controllers", cls=GroupedCommand)
 @server_flags
 @flag(
@@ -176,6 +185,16 @@ _DEFAULT_METRICS = ":8080"
     metavar="[HOST]:PORT",
     help="Where /metrics is served; 0 turns it off [default: :8080; with --embedded "
     "127.0.0.1:8080, or a free port].",
+)
+@flag(
+    "--debug-bind-address",
+    group="Manager",
+    default="0",
+    show_default=False,
+    metavar="LOOPBACK:PORT",
+    callback=_on_loopback,
+    help="Where /debug/clusters, queues, informers and stacks are served, for this machine only, "
+    "as 127.0.0.1:6060 [default: nowhere].",
 )
 @flag(
     "--graceful-shutdown-timeout",

@@ -172,6 +172,7 @@ class _Embedded:
             for name, address in (
                 ("health", manager.health_address),
                 ("metrics", manager.metrics_address),
+                ("debug", manager.debug_address),
             )
             if address
         ]

@@ -25,7 +25,7 @@ from kcpctl.runtime import (
     get_logger,
     start_thread,
 )
-from kcpctl.workqueue import Fair, QueueMetrics, RateLimitingQueue
+from kcpctl.workqueue import Fair, QueueMetrics, QueueSnapshot, RateLimitingQueue
 from kcpctl.workqueue.keys import cluster_of_key
 
 __all__ = ["Controller"]
@@ -180,6 +180,10 @@ class Controller:
     def _removed(self, belongs: Belongs) -> None:
         for callback in self._at_removal:
             callback(belongs)
+
+    def snapshots(self) -> dict[str, QueueSnapshot[str]]:
+        """Return what the queue holds right now, by the controller's name."""
+        return {self.name: self.queue.snapshot()}
 
     @property
     def synced(self) -> bool:

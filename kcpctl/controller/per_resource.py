@@ -10,6 +10,7 @@ from kcpctl.apis.resource import Resource
 from kcpctl.controller.controller import Controller
 from kcpctl.informers import DiscoveringInformers, ResourceSubscriber, SharedInformer
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, TaskSet, start_thread
+from kcpctl.workqueue import QueueSnapshot
 from kcpctl.workqueue.keys import cluster_of_key
 
 __all__ = ["ResourceControllers"]
@@ -54,6 +55,10 @@ class ResourceControllers(ResourceSubscriber):
     def controllers(self) -> dict[Resource, Controller]:
         """The controllers there are now. Any thread."""
         return dict(self._controllers)
+
+    def snapshots(self) -> dict[str, QueueSnapshot[str]]:
+        """Return what the queue of each controller holds right now."""
+        return {one.name: one.queue.snapshot() for one in self.controllers.values()}
 
     @property
     def waiting_for(self) -> list[str]:

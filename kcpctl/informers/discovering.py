@@ -107,6 +107,10 @@ class DiscoveringInformers:
         """Forget a logical cluster in every informer of the factory."""
         self._factory.remove(cluster)
 
+    def all_informers(self) -> list[SharedInformer[Any]]:
+        """Return the informers of the factory."""
+        return self._factory.all_informers()
+
     def subscribe(self, subscriber: ResourceSubscriber) -> None:
         """Tell ``subscriber`` soon of what runs, and then of what comes and goes."""
         self._io_loop.call(lambda: self._subscribe(subscriber))

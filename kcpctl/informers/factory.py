@@ -163,6 +163,11 @@ class InformerFactory:
         """The started informers that have not synced yet, each with its last error. Any thread."""
         return [_why_not(informer) for informer in self._started() if not informer.synced]
 
+    def all_informers(self) -> list[SharedInformer[Any]]:
+        """Return the informers there are, started or not. Any thread."""
+        with self._lock:
+            return list(self._informers.values())
+
     def start(self) -> None:
         """Start the informers that were asked for and do not run yet (FAC-02)."""
         self._io_loop.run(self._start())
@@ -186,9 +191,7 @@ class InformerFactory:
 
         May be called from any thread, the I/O thread included.
         """
-        with self._lock:
-            informers = list(self._informers.values())
-        for informer in informers:
+        for informer in self.all_informers():
             informer.remove(cluster)
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ from kcpctl.informers.reflector import Reflector, Sink
 from kcpctl.informers.resync import resync
 from kcpctl.informers.scope import Cache, Scope
 from kcpctl.informers.source import ListerWatcher
+from kcpctl.informers.status import InformerStatus
 from kcpctl.informers.store import Store
 from kcpctl.informers.view import ClusterView
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, TaskSet, get_logger
@@ -181,6 +182,19 @@ class SharedInformer(Generic[T]):
     def last_error(self) -> Exception | None:
         """Why lists or watches fail right now, or None while they work."""
         return self._reflector.last_error
+
+    def status(self) -> InformerStatus:
+        """Return how it is right now."""
+        error = self.last_error
+        return InformerStatus(
+            description=self.description,
+            synced=self.synced,
+            objects=len(self._store),
+            resource_version=self._resource_version,
+            silence_seconds=self._reflector.silence_seconds,
+            streamed=self._reflector.streamed,
+            last_error=None if error is None else str(error) or type(error).__name__,
+        )
 
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Add an index, before the start or after it; raises ValueError for a name in use."""

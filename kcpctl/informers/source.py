@@ -16,6 +16,7 @@ from kcpctl.informers.objects import PARTIAL_API_VERSION, PARTIAL_KIND
 __all__ = [
     "ClientSource",
     "ExactLister",
+    "Interruptible",
     "ListerWatcher",
     "StateStreamer",
     "StreamingClientSource",
@@ -64,8 +65,19 @@ class ExactLister(Protocol):
         """Return the state at that version, whole; raises Gone when it can no longer be had."""
 
 
+@runtime_checkable
+class Interruptible(Protocol):
+    """A source that is at times known to have nobody to ask."""
+
+    async def ready(self) -> None:
+        """Return when there is somebody: awaited before each list and watch, outside of limits."""
+
+
 class _Kind(msgspec.Struct):
     kind: str = ""
+
+
+_kinds: Final = msgspec.json.Decoder(_Kind)
 
 
 class ClientSource:
@@ -119,7 +131,7 @@ class ClientSource:
         if not page.items or page.item_kind == self._kind:
             return page
         with contextlib.suppress(msgspec.ValidationError):
-            if msgspec.json.decode(page.items[0], type=_Kind).kind:
+            if _kinds.decode(page.items[0]).kind:
                 return page
         raise TransportError(
             f"asked for {self._resource.resource.plural}, and the answer is a list of "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from kcpctl.errors import ConfigError, UsageError
 if TYPE_CHECKING:
     from aiohttp import web
 
-__all__ = ["Endpoint", "HttpServer"]
+__all__ = ["Endpoint", "HttpServer", "is_loopback"]
 
 Handler = Callable[["web.Request"], Awaitable["web.Response"]]
 
@@ -40,6 +41,35 @@ class Endpoint:
                 "or 0 to turn it off"
             )
         return (host or None, int(port)) if int(port) else None
+
+    def require_loopback(self) -> None:
+        """Raise UsageError unless only this machine can reach it, or it is off."""
+        wanted = self.host_and_port
+        if wanted is not None and not is_loopback(wanted[0] or ""):
+            raise UsageError(
+                f"{self.flag} {self.address!r} would show internals to other machines; write "
+                f"127.0.0.1:{wanted[1]} or [::1]:{wanted[1]}, and forward that port if need be"
+            )
+
+    def cannot_listen(self, error: OSError) -> ConfigError:
+        """Return the error that says why, and the way out."""
+        if error.errno == errno.EADDRINUSE:
+            port = self.address.rpartition(":")[2].strip()
+            why = f"port {port} is in use by another process"
+        else:
+            why = f"cannot listen on {self.address!r}: {error.strerror or error}"
+        return ConfigError(
+            f"{why}; choose another address with {self.flag} host:port, "
+            f"or {self.flag} 0 to turn it off"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this is an address of the loopback interface; names are none, but for localhost."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class HttpServer:
@@ -75,7 +105,6 @@ class HttpServer:
     async def _listen(self, runner: web.AppRunner, host: str | None, port: int) -> str:
         from aiohttp import web
 
-        flag = self._endpoint.flag
         try:
             try:
                 await web.TCPSite(runner, host, port).start()
@@ -84,13 +113,7 @@ class HttpServer:
                     raise
                 await web.TCPSite(runner, host or "0.0.0.0", 0).start()
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                why = f"port {port} is in use by another process"
-            else:
-                why = f"cannot listen on {self._endpoint.address!r}: {error.strerror or error}"
-            raise ConfigError(
-                f"{why}; choose another address with {flag} host:port, or {flag} 0 to turn it off"
-            ) from error
+            raise self._endpoint.cannot_listen(error) from error
         name, number, *_ = runner.addresses[0]
         return f"[{name}]:{number}" if ":" in name else f"{name}:{number}"
 

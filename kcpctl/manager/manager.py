@@ -10,9 +10,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from kcpctl.client import AsyncClient, Client, load_config
+from kcpctl.clusters import ClusterPool
 from kcpctl.controller import EventRecorder
 from kcpctl.informers import InformerFactory
 from kcpctl.logicalcluster import WILDCARD
+from kcpctl.manager.debug import HasInformers, HasQueues, pages
+from kcpctl.manager.debug_server import DebugServer
 from kcpctl.manager.election import Election
 from kcpctl.manager.endpoint import Endpoint, HttpServer
 from kcpctl.manager.health import Check, report
@@ -29,7 +32,7 @@ _SYNC_POLL_SECONDS: Final = 0.02
 _SYNC_NOTICE_SECONDS: Final = 5.0
 
 
-class Factory(Protocol):
+class Factory(HasInformers, Protocol):
     """What the manager needs of an informer factory."""
 
     def start(self) -> None:
@@ -46,7 +49,7 @@ class Factory(Protocol):
         """Stop everything."""
 
 
-class Runs(Protocol):
+class Runs(HasQueues, Protocol):
     """What the manager needs of a controller, or of several that are one to it."""
 
     @property
@@ -87,6 +90,8 @@ class Manager:
         when it was made by :meth:`connect`.
     health: serves /healthz, /livez and /readyz, each with ``?verbose``, ``?exclude=CHECK`` and one
         check alone as in /readyz/CHECK; metrics_endpoint: serves /metrics. None is off.
+    debug: serves /debug/clusters, /debug/queues, /debug/informers and /debug/stacks, as text or
+        with ``?format=json``. Loopback addresses only: UsageError for others.
     election: the controllers start when this process leads; until then it stands by with its
         informers synced, and is ready. When the Lease is lost the manager stops, and ``run``
         raises LeadershipLost. The Lease is given back when everything else has stopped.
@@ -100,6 +105,7 @@ class Manager:
         clock: Clock = SYSTEM_CLOCK,
         health: Endpoint | None = None,
         metrics_endpoint: Endpoint | None = None,
+        debug: Endpoint | None = None,
         election: Election | None = None,
         graceful_shutdown_timeout_seconds: float = 30.0,
     ) -> None:
@@ -112,6 +118,7 @@ class Manager:
         self._controllers: list[Runs] = []
         self._factories: list[Factory] = []
         self._informers: InformerFactory | None = None
+        self._pools: list[ClusterPool] = []
         self._undo: list[tuple[str, Callable[[], object]]] = []
         self._runnables: list[tuple[str, Callable[[], object], Callable[[], object]]] = []
         self._at_close: list[Callable[[], None]] = []
@@ -135,6 +142,16 @@ class Manager:
             metrics_endpoint or off, {"/metrics": self._answer_metrics}
         )
 
+        self._debug = DebugServer(
+            debug or off,
+            pages(
+                self.io_loop,
+                pools=self._pools,
+                controllers=self._controllers,
+                factories=self._factories,
+            ),
+        )
+
     @classmethod
     def connect(
         cls,
@@ -143,6 +160,7 @@ class Manager:
         context: str | None = None,
         health: Endpoint | None = None,
         metrics_endpoint: Endpoint | None = None,
+        debug: Endpoint | None = None,
     ) -> Self:
         """Return a manager for the server of a kubeconfig, with an I/O loop and client of its own.
 
@@ -155,7 +173,13 @@ class Manager:
         new = AsyncClient.workspaces if config.cluster == WILDCARD else AsyncClient.plain
         io_loop = IOLoop()
         client = Client(new(config, metrics=metrics), io_loop)
-        made = cls(client, metrics=metrics, health=health, metrics_endpoint=metrics_endpoint)
+        made = cls(
+            client,
+            metrics=metrics,
+            health=health,
+            metrics_endpoint=metrics_endpoint,
+            debug=debug,
+        )
         made._at_close += [client.close, io_loop.close]
         return made
 
@@ -210,6 +234,11 @@ class Manager:
         """Start and stop an informer factory with the manager."""
         self._factories.append(factory)
 
+    def add_pool(self, pool: ClusterPool) -> None:
+        """Show a connection pool's clusters at the debug endpoint; close it after the informers."""
+        self._pools.append(pool)
+        self.add_runnable(lambda: None, pool.close, name="cluster pool")
+
     def add_runnable(
         self, start: Callable[[], object], stop: Callable[[], object], *, name: str
     ) -> None:
@@ -229,6 +258,11 @@ class Manager:
     def metrics_address(self) -> str:
         """``host:port`` of the metrics endpoint, "" when it is off."""
         return self._metrics_server.address
+
+    @property
+    def debug_address(self) -> str:
+        """``host:port`` of the debug endpoint, "" when it is off."""
+        return self._debug.address
 
     def run(self, stop: threading.Event) -> None:
         """Run until ``stop`` is set (see :func:`kcpctl.manager.install`), then stop in order."""
@@ -252,6 +286,7 @@ class Manager:
             if self._election is not None:
                 # First, so that it ends last: what is still written then needs the Lease.
                 self._undo.append(("leader election", self._election.close))
+            self._begin("debug endpoint", self._debug.start, self._debug.close)
             for server in (self._metrics_server, self._health):
                 self._begin(
                     "endpoint",

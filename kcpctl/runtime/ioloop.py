@@ -89,6 +89,10 @@ class IOLoop:
             if not self._closed:
                 self._loop.call_soon_threadsafe(callback, context=contextvars.Context())
 
+    def tasks(self) -> set[asyncio.Task[object]]:
+        """Return the tasks there are now, to look at. Any thread."""
+        return asyncio.all_tasks(self._loop)
+
     def close(self) -> None:
         """Stop the loop, cancel what is left, and join the thread."""
         with self._lock:

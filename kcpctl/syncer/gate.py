@@ -11,7 +11,7 @@ from kcpctl.errors import KcpctlError, NotFound
 from kcpctl.runtime import SYSTEM_CLOCK, Clock
 from kcpctl.syncer.target import Target
 
-__all__ = ["Gate", "GateClosed", "Getter", "Verdict", "judge", "judge_metadata"]
+__all__ = ["Gate", "GateClosed", "Getter", "Verdict", "judge", "judge_parts"]
 
 
 # Less than any server takes to restart.
@@ -19,16 +19,22 @@ _PROOF_SECONDS: Final = 0.5
 
 
 class GateClosed(KcpctlError):
-    """The SyncTarget is not (any more) the one that this syncer works for."""
+    """The SyncTarget is not (any more) the one that this syncer works for, or is suspended."""
 
 
 class Verdict(Enum):
     """What a look at the SyncTarget says. The value is a reason for messages."""
 
     ACTIVE = "is served"
+    SUSPENDED = "is suspended (spec.maintenance.suspend)"
     GONE = "does not exist"
     REPLACED = "was deleted and made again (another uid)"
     DELETING = "is being deleted"
+
+    @property
+    def has_syncer(self) -> bool:
+        """Whether it is ours to send heartbeats for, if not to sync."""
+        return self in {Verdict.ACTIVE, Verdict.SUSPENDED}
 
 
 def judge(sync_target: Mapping[str, Any] | None, uid: str) -> Verdict:
@@ -36,14 +42,20 @@ def judge(sync_target: Mapping[str, Any] | None, uid: str) -> Verdict:
     if sync_target is None:
         return Verdict.GONE
     metadata = sync_target.get("metadata") or {}
-    return judge_metadata(metadata.get("uid"), metadata.get("deletionTimestamp"), uid)
+    spec = sync_target.get("spec") or {}
+    return judge_parts(metadata.get("uid"), metadata.get("deletionTimestamp"), spec, uid)
 
 
-def judge_metadata(found_uid: str | None, deletion_timestamp: str | None, uid: str) -> Verdict:
+def judge_parts(
+    found_uid: str | None, deletion_timestamp: str | None, spec: Mapping[str, Any], uid: str
+) -> Verdict:
     """Return the same for a SyncTarget of which only this is known."""
     if found_uid != uid:
         return Verdict.REPLACED
-    return Verdict.DELETING if deletion_timestamp else Verdict.ACTIVE
+    if deletion_timestamp:
+        return Verdict.DELETING
+    maintenance = spec.get("maintenance") or {}
+    return Verdict.SUSPENDED if maintenance.get("suspend") else Verdict.ACTIVE
 
 
 class Getter(Protocol):

@@ -69,6 +69,8 @@ class Session:
     ``start`` returns when all informers have synced and the work has begun, or False when
     ``wanted`` said no before. ``stop`` ends everything and may be called at any time, once or
     more, also after a failed start. Both block, on the thread that supervises the syncer.
+
+    A ``suspended`` one has the heartbeat alone: nothing is compared, written or removed.
     """
 
     def __init__(
@@ -80,12 +82,14 @@ class Session:
         downstream: Client,
         identity: str,
         declared: Callable[[], bool] = lambda: False,
+        suspended: bool = False,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
         metrics: Metrics | None = None,
     ) -> None:
         self.gate = gate
         self.progress = Progress()
+        self.suspended = suspended
         self._options = options
         self._loop = upstream.loop
         self._clock = clock
@@ -181,14 +185,9 @@ class Session:
 
     def start(self, wanted: Callable[[], bool], *, heartbeat: bool = True) -> bool:
         """Start the informers, wait until all have synced, then start work and heartbeat."""
-        self._up.factory.start()
         self._down.factory.start()
-        while not all(controller.synced for controller in self._controllers):
-            if not wanted() or not self.gate.is_open:
-                return False
-            self._clock.sleep(_SYNC_POLL_SECONDS)
-        for controller in self._controllers:
-            controller.start()
+        if not self.suspended and not self._start_work(wanted):
+            return False
         if heartbeat:
             self._loop.run(self._spawn_heartbeat())
         _log.info(
@@ -196,7 +195,18 @@ class Session:
             cluster=self.gate.target.cluster,
             name=self.gate.target.name,
             key=self.gate.target.key,
+            suspended=self.suspended,
         )
+        return True
+
+    def _start_work(self, wanted: Callable[[], bool]) -> bool:
+        self._up.factory.start()
+        while not all(controller.synced for controller in self._controllers):
+            if not wanted() or not self.gate.is_open:
+                return False
+            self._clock.sleep(_SYNC_POLL_SECONDS)
+        for controller in self._controllers:
+            controller.start()
         return True
 
     def _known_nodes(self) -> list[Unstructured] | None:

@@ -153,7 +153,7 @@ class StatusReporter:
             # Either the uid is another one, or there is no status yet to add a field to.
             found = await self._read(name)
             verdict = judge(found, uid)
-            if found is None or verdict is not Verdict.ACTIVE:
+            if found is None or not verdict.has_syncer:
                 raise GateClosed(f"SyncTarget {name!r} {verdict.value}") from error
             if found.get("status") is not None:
                 raise

@@ -54,11 +54,11 @@ class Syncer:
     upstream: a client bound to the SyncTarget's logical cluster.
     downstream: a client of the cluster; the syncer owns neither and closes neither.
 
-    ``run`` blocks until ``stop`` is set. While the SyncTarget is gone, being deleted or has
-    another uid than the options say, it stays alive and touches nothing downstream (decision
-    10); while the upstream server does not answer, what is downstream stays as it is. ``run_once``
-    makes a single pass and raises what kept it from being complete. Neither may be called on the
-    I/O thread, nor both at once.
+    ``run`` blocks until ``stop`` is set. While the SyncTarget is gone, being deleted or has another
+    uid than the options say, it stays alive and touches nothing downstream (decision 10); while it
+    is suspended only the heartbeat goes on; while the upstream server does not answer, what is
+    downstream stays as it is. ``run_once`` makes a single pass and raises what kept it from being
+    complete. Neither may be called on the I/O thread, nor both at once.
     """
 
     def __init__(
@@ -122,15 +122,20 @@ class Syncer:
             self._ticked_at = self._clock.monotonic()
             if registration.synced:
                 watch.synced_without()
-            serve = watch.verdict is Verdict.ACTIVE
-            if self._session is not None and not (serve and self._session.gate.is_open):
+            verdict = watch.verdict
+            if self._session is not None and not self._goes_on(self._session, verdict):
                 self._ask_at = self._clock.monotonic()
                 self._end_session()
-            elif self._session is None and serve and self._is_there():
-                self._begin_session(watch, stop)
+            elif self._session is None and verdict and verdict.has_syncer and self._is_there():
+                self._begin_session(watch, verdict, stop)
             else:
                 with self._changed:
                     self._clock.wait(self._changed, _LOOK_SECONDS)
+
+    def _goes_on(self, session: Session, verdict: Verdict | None) -> bool:
+        suspended = verdict is Verdict.SUSPENDED
+        there = suspended or verdict is Verdict.ACTIVE
+        return there and session.suspended is suspended and session.gate.is_open
 
     def _is_there(self) -> bool:
         """Whether the watch may be believed that the SyncTarget is served.
@@ -151,24 +156,30 @@ class Syncer:
         except KcpctlError as error:
             _log.debug("The SyncTarget cannot be read", error=error)
             there = Verdict.GONE
-        self._ask_at = None if there is Verdict.ACTIVE else now + _ABSENT_SECONDS
+        self._ask_at = None if there.has_syncer else now + _ABSENT_SECONDS
         return self._ask_at is None
 
     def _on_verdict(self, verdict: Verdict) -> None:
         """Close the gate at once; the supervisor does the rest. Runs on the I/O thread."""
         session = self._session
+        if session is not None and not self._goes_on(session, verdict):
+            session.gate.close(verdict.value)
         if verdict is not Verdict.ACTIVE:
-            if session is not None:
-                session.gate.close(verdict.value)
             _log.warning(
-                "The SyncTarget is not served; nothing is touched downstream",
+                "The SyncTarget is not synced; nothing is touched downstream",
                 name=self._options.sync_target_name,
                 reason=verdict.value,
             )
         with self._changed:
             self._changed.notify_all()
 
-    def _new_session(self, target: Target, declared: Callable[[], bool] = lambda: True) -> Session:
+    def _new_session(
+        self,
+        target: Target,
+        declared: Callable[[], bool] = lambda: True,
+        *,
+        suspended: bool = False,
+    ) -> Session:
         return Session(
             Gate(target, self._sync_targets, clock=self._clock),
             self._options,
@@ -176,17 +187,22 @@ class Syncer:
             downstream=self._downstream,
             identity=self._identity,
             declared=declared,
+            suspended=suspended,
             clock=self._clock,
             rng=self._rng,
             metrics=self._metrics,
         )
 
-    def _begin_session(self, watch: TargetWatch, stop: threading.Event) -> None:
+    def _begin_session(self, watch: TargetWatch, verdict: Verdict, stop: threading.Event) -> None:
         options = self._options
         target = Target(watch.cluster, options.sync_target_name, options.sync_target_uid)
-        session = self._session = self._new_session(target, lambda: watch.declares_capacity)
+        session = self._session = self._new_session(
+            target,
+            lambda: watch.declares_capacity,
+            suspended=verdict is Verdict.SUSPENDED,
+        )
         # The watch sets its verdict before it looks for a session; so one of the two sees it.
-        if watch.verdict is not Verdict.ACTIVE:
+        if not self._goes_on(session, watch.verdict):
             session.gate.close("is not served any more")
 
         def wanted() -> bool:

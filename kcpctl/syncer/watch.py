@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from kcpctl.informers import CachedObject
 from kcpctl.logicalcluster import cluster_of
-from kcpctl.syncer.gate import Verdict, judge_metadata
+from kcpctl.syncer.gate import Verdict, judge_parts
 
 __all__ = ["TargetWatch"]
 
@@ -48,8 +48,9 @@ class TargetWatch:
     def _see(self, obj: CachedObject) -> None:
         if obj.meta.name == self._name:
             self.cluster = cluster_of(obj.meta.annotations, obj.cluster)
-            self.declares_capacity = bool((obj.decode().get("spec") or {}).get("capacity"))
-            self._set(judge_metadata(obj.meta.uid, obj.meta.deletion_timestamp, self._uid))
+            spec = obj.decode().get("spec") or {}
+            self.declares_capacity = bool(spec.get("capacity"))
+            self._set(judge_parts(obj.meta.uid, obj.meta.deletion_timestamp, spec, self._uid))
 
     def _set(self, verdict: Verdict) -> None:
         if verdict is not self.verdict:

@@ -93,7 +93,7 @@ class Controllers:
             probe_timeout_seconds=PROBE_SECONDS * 2,
             connect_timeout_seconds=1.0,
         )
-        self.manager.add_runnable(lambda: None, self.pool.close, name="cluster pool")
+        self.manager.add_pool(self.pool)
         self.manager.add_factory(factory)
         settings = {
             "syncer_image": "kcpctl-syncer:local",

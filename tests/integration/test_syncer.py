@@ -273,6 +273,46 @@ def test_heartbeats_leave_the_rest_of_the_status_alone(world: World) -> None:
     assert status["syncerIdentity"]
 
 
+def test_while_suspended_only_the_heartbeat_goes_on(world: World) -> None:
+    """In neither direction, and nothing is removed; afterwards what was missed is done."""
+    objects, targets = world.upstream.resource(CONFIG_MAPS), world.upstream.resource(SYNCTARGETS)
+    world.create(CONFIG_MAPS, "kept")
+    world.create(CONFIG_MAPS, "changed", data={"a": "b"})
+    with world.agent() as agent:
+        uid = world.await_copy(CONFIG_MAPS, "kept")["metadata"]["uid"]
+        world.await_copy(CONFIG_MAPS, "changed")
+
+        def suspend(value: bool) -> None:
+            targets.patch("east", {"spec": {"maintenance": {"suspend": value}}})
+            eventually(lambda: (found := agent.syncer._session) and found.suspended is value)
+
+        suspend(True)
+        world.create(CONFIG_MAPS, "new")
+        objects.delete("kept", namespace="default")
+        objects.patch("changed", {"data": {"a": "c"}}, namespace="default")
+        beat = world.sync_target["status"]["lastHeartbeatTime"]
+        eventually(lambda: world.sync_target["status"]["lastHeartbeatTime"] > beat)
+        assert world.copy(CONFIG_MAPS, "new") is None
+        assert world.await_copy(CONFIG_MAPS, "kept")["metadata"]["uid"] == uid
+        assert world.await_copy(CONFIG_MAPS, "changed")["data"] == {"a": "b"}
+
+        suspend(False)
+        world.await_copy(CONFIG_MAPS, "new")
+        world.await_gone(CONFIG_MAPS, "kept")
+        eventually(lambda: world.await_copy(CONFIG_MAPS, "changed")["data"] == {"a": "c"})
+
+
+def test_a_syncer_that_starts_suspended_beats_and_touches_nothing(world: World) -> None:
+    suspend = {"spec": {"maintenance": {"suspend": True}}}
+    world.upstream.resource(SYNCTARGETS).patch("east", suspend)
+    world.create(CONFIG_MAPS)
+    with world.agent():
+        eventually(lambda: "lastHeartbeatTime" in world.sync_target.get("status", {}))
+    assert not world.namespace
+    with pytest.raises(GateClosed, match="is suspended"):
+        world.once()
+
+
 def test_health_follows_the_sync_target(world: World, unused_port: int) -> None:
     def answer(path: str) -> int:
         try:

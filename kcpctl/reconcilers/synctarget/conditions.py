@@ -27,10 +27,13 @@ __all__ = [
     "DELETING",
     "HEARTBEAT_HEALTHY",
     "OPTIONAL",
+    "SUSPENDED",
     "SYNCER_DEPLOYED",
+    "SYNCER_READY",
     "VALID",
     "heartbeat_condition",
     "ready_condition",
+    "suspended_condition",
     "valid_condition",
 ]
 
@@ -39,7 +42,9 @@ CLUSTER_CONNECTED: Final = "ClusterConnected"
 SYNCER_DEPLOYED: Final = "SyncerDeployed"
 HEARTBEAT_HEALTHY: Final = "HeartbeatHealthy"
 DELETING: Final = "Deleting"
-OPTIONAL: Final = ("SyncerReady", "APIImporterReady", "SyncerAuthorized")
+SYNCER_READY: Final = "SyncerReady"
+SUSPENDED: Final = "Suspended"
+OPTIONAL: Final = (SYNCER_READY, "APIImporterReady", "SyncerAuthorized")
 """Conditions of other writers that count for Ready where they are present."""
 
 
@@ -76,6 +81,18 @@ def heartbeat_condition(heartbeat: Heartbeat, thresholds: Thresholds) -> Conditi
     )
 
 
+def suspended_condition() -> Condition:
+    """Return the SyncerReady of a SyncTarget that is suspended.
+
+    At other times SyncerReady is the syncer's; one that is suspended has nothing else to say.
+    """
+    message = (
+        "Nothing is synced in either direction, and what is there stays as it is "
+        "(spec.maintenance.suspend)"
+    )
+    return false(SYNCER_READY, INFO, SUSPENDED, message)
+
+
 def ready_condition(
     conditions: Sequence[Condition],
     *,
@@ -110,6 +127,9 @@ def ready_condition(
             return false(READY, ERROR, optional.reason, optional.message)
     if is_false(conditions, HEARTBEAT_HEALTHY):
         return true(READY, "Ready", "Workloads can be placed, but the last heartbeat is overdue")
+    syncer = get_condition(conditions, SYNCER_READY)
+    if syncer is not None and syncer.reason == SUSPENDED:
+        return true(READY, "Ready", "Workloads can be placed, but syncing is suspended")
     return true(READY, "Ready", "Workloads can be placed")
 
 

@@ -28,12 +28,12 @@ from kcpctl.apis.resource import (
     PODS,
     SECRETS,
     SERVICE_ACCOUNTS,
-    Resource,
 )
 from kcpctl.apis.workload import ORPHAN, SyncTarget
 from kcpctl.client import Client
-from kcpctl.errors import Conflict, NotFound
+from kcpctl.errors import NotFound
 from kcpctl.reconcilers.synctarget.manifests import SYNCED_RESOURCES
+from kcpctl.reconcilers.synctarget.removal import delete_exactly, delete_syncers_namespace
 
 __all__ = ["Cleaner", "Progress"]
 
@@ -114,7 +114,7 @@ class Cleaner:
                 self._release(downstream, namespace)
         elif namespaces:
             for namespace in namespaces:
-                _delete(downstream, NAMESPACES, namespace)
+                delete_exactly(downstream, NAMESPACES, namespace)
             return (_some("namespaces of workloads", namespaces),)
         return self._delete_syncer(downstream)
 
@@ -157,7 +157,10 @@ class Cleaner:
         for resource in _SYNCER_RESOURCES:
             found = downstream.resource(resource).list(label_selector=selector).items
             for obj in found:
-                _delete(downstream, resource, obj)
+                if resource is NAMESPACES:
+                    delete_syncers_namespace(downstream, obj, self._uid)
+                else:
+                    delete_exactly(downstream, resource, obj)
             if found:
                 remaining.append(_some(resource.plural, found))
         # Until its Pod has ended the syncer may still write.
@@ -172,7 +175,7 @@ class Cleaner:
             with contextlib.suppress(NotFound):
                 found = upstream.resource(resource).get(self._id, namespace=namespace)
                 if self._is_ours(found):
-                    _delete(upstream, resource, found)
+                    delete_exactly(upstream, resource, found)
 
     def _strip_marks(self, upstream: Client) -> None:
         """Let go of the upstream objects that were assigned to the target."""
@@ -204,20 +207,6 @@ class Cleaner:
     def _annotations(self) -> Iterator[str]:
         yield deletion_annotation(self._key)
         yield f"finalizers.workload.kcp.io/{self._key}"
-
-
-def _delete(client: Client, resource: Resource, obj: Unstructured) -> None:
-    """Delete exactly this object, once; another one under its name is none of our business."""
-    meta = obj["metadata"]
-    if meta.get("deletionTimestamp"):
-        return
-    with contextlib.suppress(NotFound, Conflict):
-        client.resource(resource).delete(
-            meta["name"],
-            namespace=meta.get("namespace"),
-            uid=meta["uid"],
-            propagation="Background",
-        )
 
 
 def _some(what: str, objects: Sequence[Unstructured]) -> str:

@@ -4,55 +4,36 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from kcpctl.apis.meta import Unstructured, owner_of
-from kcpctl.apis.naming import SYNCTARGET_UID_LABEL, syncer_id
-from kcpctl.apis.resource import (
-    CLUSTER_ROLE_BINDINGS,
-    CLUSTER_ROLES,
-    DEPLOYMENTS,
-    NAMESPACES,
-    SECRETS,
-    SERVICE_ACCOUNTS,
-    Resource,
-)
+from kcpctl.apis.naming import syncer_id
+from kcpctl.apis.resource import SECRETS
 from kcpctl.apis.synctarget_deployment import Deployment, Syncer
 from kcpctl.apis.workload import SyncTarget
 from kcpctl.client import Client
-from kcpctl.errors import AlreadyExists, NotFound
+from kcpctl.errors import NotFound
+from kcpctl.reconcilers.synctarget.installation import (
+    RENEW_AFTER,
+    apply,
+    install,
+    make_identity,
+    with_token,
+)
 from kcpctl.reconcilers.synctarget.manifests import (
-    FIELD_MANAGER,
     TOKEN_RENEW_ANNOTATION,
     SyncerInputs,
     config_hash,
-    downstream_objects,
     secret_object,
-    upstream_objects,
 )
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.validation import image_of
-from kcpctl.runtime import Clock, format_time, get_logger, parse_time
+from kcpctl.runtime import Clock, get_logger, parse_time
 
 __all__ = ["Deployed", "Rollouts", "SyncerDeployer", "syncer_inputs", "syncer_namespace"]
 
 _log = get_logger(__name__)
-
-_BY_KIND: Final[dict[str, Resource]] = {
-    resource.kind: resource
-    for resource in (
-        NAMESPACES,
-        SERVICE_ACCOUNTS,
-        CLUSTER_ROLES,
-        CLUSTER_ROLE_BINDINGS,
-        SECRETS,
-        DEPLOYMENTS,
-    )
-}
-# Decision 12: a token is renewed when a fifth of its life is left.
-_RENEW_AFTER: Final = 0.8
 
 
 class Rollouts(Protocol):
@@ -173,7 +154,7 @@ class SyncerDeployer:
             )
         if token.renew_at <= self._clock.monotonic():
             inputs = self._with_token(key, target, inputs, upstream)
-            self._apply(downstream, secret_object(inputs))
+            apply(downstream, secret_object(inputs))
             _log.info("Renewed a syncer's token", until=inputs.token_renew_at)
         return Deployed(found, self._renew_after(key))
 
@@ -205,7 +186,7 @@ class SyncerDeployer:
 
     def _remember(self, key: str, uid: str, renew_after_seconds: float) -> _Token:
         # Never trusted for longer than one of our own would be: clocks may have jumped.
-        longest = _RENEW_AFTER * self._options.syncer_token_seconds
+        longest = RENEW_AFTER * self._options.syncer_token_seconds
         seconds = min(renew_after_seconds, longest)
         token = _Token(uid, self._clock.monotonic() + seconds)
         with self._lock:
@@ -221,80 +202,22 @@ class SyncerDeployer:
         downstream: Client,
     ) -> Rollout:
         inputs = self._with_token(key, target, inputs, upstream)
-        applied: Unstructured = {}
-        for obj in downstream_objects(inputs):
-            if obj["kind"] == NAMESPACES.kind and self._is_foreign(inputs, downstream):
-                continue
-            applied = self._apply(downstream, obj)
+        applied = install(downstream, inputs)
         _log.info("Deployed a syncer", target=inputs.name, namespace=inputs.namespace)
         return self._rollouts.applied(key, applied)
-
-    def _is_foreign(self, inputs: SyncerInputs, downstream: Client) -> bool:
-        """Whether the namespace is somebody else's: then it is used, but neither marked nor
-        ever deleted.
-        """
-        if inputs.namespace == inputs.id:
-            return False
-        try:
-            found = downstream.resource(NAMESPACES).get(inputs.namespace)
-        except NotFound:
-            return False
-        labels = found["metadata"].get("labels") or {}
-        return bool(labels.get(SYNCTARGET_UID_LABEL) != inputs.uid)
 
     def _with_token(
         self, key: str, target: SyncTarget, inputs: SyncerInputs, upstream: Client
     ) -> SyncerInputs:
         """Make the syncer's identity in the workspace, and return the inputs with a token."""
         namespace = self._options.credentials_namespace
-        self._ensure_namespace(upstream, namespace)
-        owner = to_owner(target)
-        for obj in upstream_objects(inputs, namespace, owner):
-            self._apply(upstream, obj)
-        answer = upstream.resource(SERVICE_ACCOUNTS).create(
-            {
-                "apiVersion": "authentication.k8s.io/v1",
-                "kind": "TokenRequest",
-                "spec": {"expirationSeconds": self._options.syncer_token_seconds},
-            },
-            namespace=namespace,
-            subresource="token",
-            name=inputs.id,
-        )
-        # A server may grant less than was asked for.
-        granted = answer.get("spec", {}).get("expirationSeconds")
-        life = float(granted or self._options.syncer_token_seconds)
-        self._remember(key, inputs.uid, _RENEW_AFTER * life)
-        return replace(
+        make_identity(upstream, target, inputs, namespace)
+        inputs, life = with_token(
+            upstream,
             inputs,
-            token=answer["status"]["token"],
-            token_renew_at=format_time(self._clock.time() + _RENEW_AFTER * life),
+            namespace,
+            seconds=self._options.syncer_token_seconds,
+            clock=self._clock,
         )
-
-    def _ensure_namespace(self, upstream: Client, name: str) -> None:
-        namespaces = upstream.resource(NAMESPACES)
-        try:
-            namespaces.get(name)
-        except NotFound:
-            try:
-                namespaces.create({"metadata": {"name": name}}, field_manager=FIELD_MANAGER)
-            except AlreadyExists:
-                return
-
-    def _apply(self, client: Client, obj: Unstructured) -> Unstructured:
-        resource = client.resource(_BY_KIND[obj["kind"]])
-        return resource.apply(obj, field_manager=FIELD_MANAGER, force=True)
-
-
-def to_owner(target: SyncTarget) -> dict[str, Any]:
-    """Return the owner reference by which garbage collection takes the identity away.
-
-    Not blocking: deleting the SyncTarget in the foreground must not wait for it.
-    """
-    owner = owner_of(target, controller=False)
-    return {
-        "apiVersion": owner.api_version,
-        "kind": owner.kind,
-        "name": owner.name,
-        "uid": owner.uid,
-    }
+        self._remember(key, inputs.uid, RENEW_AFTER * life)
+        return inputs

@@ -170,14 +170,14 @@ def _by_group() -> dict[str, list[str]]:
 
 def _downstream_rules() -> list[Unstructured]:
     """Nodes, namespaces and the synced types; their status is read as part of the objects."""
-    verbs = "get list watch create update patch delete"
-    rules = [_rule("", ["nodes"], "get list watch"), _rule("", ["namespaces"], verbs)]
+    verbs = "get list watch create patch delete"
+    rules = [_rule("", ["nodes"], "list watch"), _rule("", ["namespaces"], verbs)]
     return rules + [_rule(group, plurals, verbs) for group, plurals in _by_group().items()]
 
 
 def _upstream_rules(name: str) -> list[Unstructured]:
     """Decision 11: its SyncTarget, the synced types with their status, namespaces; no more."""
-    verbs = "get list watch update patch"
+    verbs = "get list watch patch"
     rules = [
         # list and watch of one name need the field selector metadata.name, which a syncer sets.
         _rule(SYNCTARGETS.group, [SYNCTARGETS.plural], "get list watch", resourceNames=[name]),
@@ -187,7 +187,7 @@ def _upstream_rules(name: str) -> list[Unstructured]:
     for group, plurals in _by_group().items():
         rules.append(_rule(group, plurals, verbs))
         with_status = [f"{one}/status" for one in plurals if one in {"deployments", "services"}]
-        rules.append(_rule(group, with_status, "get update patch"))
+        rules.append(_rule(group, with_status, "patch"))
     return rules
 
 

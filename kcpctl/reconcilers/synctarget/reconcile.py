@@ -15,7 +15,13 @@ from kcpctl.apis.naming import (
     sync_target_key,
 )
 from kcpctl.apis.synctarget_status import SyncTargetStatus
-from kcpctl.apis.workload import MANAGED, SYNCTARGETS, SyncTarget, deployment_mode
+from kcpctl.apis.workload import (
+    MANAGED,
+    SYNCTARGETS,
+    SyncTarget,
+    deployment_mode,
+    names_a_cluster,
+)
 from kcpctl.client import Client
 from kcpctl.clusters import ConnectionStatus
 from kcpctl.controller import Request, Result, commit
@@ -302,7 +308,8 @@ class SyncTargetReconciler:
             self._client.cluster(request.cluster),
             downstream,
             why_not=why_not,
-            force=waited >= force_after,
+            # Where somebody else brought the syncer, there is nothing to wait for.
+            force=waited >= force_after or not names_a_cluster(target.spec),
         )
         if progress.remaining:
             self._report_remaining(request, target, progress.remaining)

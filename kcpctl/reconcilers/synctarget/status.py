@@ -33,10 +33,13 @@ from kcpctl.reconcilers.connected import connected_condition, only_reconnecting
 from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.synctarget.conditions import (
     CLUSTER_CONNECTED,
+    SUSPENDED,
     SYNCER_DEPLOYED,
+    SYNCER_READY,
     VALID,
     heartbeat_condition,
     ready_condition,
+    suspended_condition,
     valid_condition,
 )
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds, next_look
@@ -100,7 +103,7 @@ def decide(snapshot: Snapshot) -> Decision:
         heartbeat = _waiting(conditions, heartbeat, managed=managed)
         conditions = _set(snapshot, conditions, heartbeat_condition(heartbeat, snapshot.thresholds))
         schedulable = schedulable_condition(target.spec, snapshot.now, assigned=snapshot.assigned)
-        conditions = _set(snapshot, conditions, schedulable)
+        conditions = _suspended(snapshot, _set(snapshot, conditions, schedulable))
     ready = ready_condition(
         conditions,
         managed=managed,
@@ -165,6 +168,13 @@ def _still_stands(snapshot: Snapshot) -> bool:
     return snapshot.credentials is None and only_reconnecting(
         snapshot.connection, before, target.metadata.generation
     )
+
+
+def _suspended(snapshot: Snapshot, conditions: list[Condition]) -> list[Condition]:
+    maintenance = snapshot.target.spec.maintenance
+    if maintenance is not None and maintenance.suspend:
+        return _set(snapshot, conditions, suspended_condition())
+    return [one for one in conditions if (one.type, one.reason) != (SYNCER_READY, SUSPENDED)]
 
 
 def _waiting(conditions: list[Condition], heartbeat: Heartbeat, *, managed: bool) -> Heartbeat:

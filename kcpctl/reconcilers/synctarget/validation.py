@@ -12,7 +12,13 @@ from typing import Final
 
 from kcpctl.apis import quantity
 from kcpctl.apis.common import DNS_LABEL
-from kcpctl.apis.workload import MANAGED, SyncTarget, SyncTargetSpec, deployment_mode
+from kcpctl.apis.workload import (
+    MANAGED,
+    SyncTarget,
+    SyncTargetSpec,
+    deployment_mode,
+    names_a_cluster,
+)
 from kcpctl.reconcilers.problem import VALIDATION_FAILED, Problem
 from kcpctl.runtime import parse_time
 
@@ -34,13 +40,9 @@ def image_of(spec: SyncTargetSpec, default_image: str) -> str:
     return (spec.deployment.image if spec.deployment else "") or default_image
 
 
-def _names_a_cluster(spec: SyncTargetSpec) -> bool:
-    return bool(spec.cluster) or spec.cluster_ref is not None or spec.connection is not None
-
-
 def _v1_some_end(target: SyncTarget, _default_image: str) -> str:
     spec = target.spec
-    if _names_a_cluster(spec) or spec.kcp_cluster or spec.supported_api_exports:
+    if names_a_cluster(spec) or spec.kcp_cluster or spec.supported_api_exports:
         return ""
     return (
         "V1: cluster reference missing: set one of spec.cluster, spec.clusterRef, "
@@ -49,7 +51,7 @@ def _v1_some_end(target: SyncTarget, _default_image: str) -> str:
 
 
 def _v2_cells(target: SyncTarget, _default_image: str) -> str:
-    if not _names_a_cluster(target.spec) or target.spec.cells:
+    if not names_a_cluster(target.spec) or target.spec.cells:
         return ""
     return (
         "V2: spec.cells must have at least one entry when a physical cluster is named, "
@@ -93,7 +95,7 @@ def _v4_image(target: SyncTarget, default_image: str) -> str:
 
 def _managed_names_a_cluster(target: SyncTarget, _default_image: str) -> str:
     """A mode stated explicitly can ask for a syncer without saying where."""
-    if deployment_mode(target.spec) != MANAGED or _names_a_cluster(target.spec):
+    if deployment_mode(target.spec) != MANAGED or names_a_cluster(target.spec):
         return ""
     return (
         "spec.deployment.mode is Managed, but no physical cluster is named: set one of "

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -150,3 +151,16 @@ def test_importing_kcpctl_is_cheap() -> None:
     for heavy in ("aiohttp", "kubernetes", "cryptography", "msgspec", "click"):
         assert heavy not in done.stdout
     assert __version__
+
+
+def test_a_debug_address_that_others_can_reach_is_wrong_usage() -> None:
+    """Before anything is started or asked for."""
+    done = subprocess.run(
+        [sys.executable, "-m", "kcpctl", "run-controllers", "--debug-bind-address", ":6060"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KUBECONFIG": "none"},
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--debug-bind-address ':6060' would show internals" in done.stderr

@@ -68,6 +68,19 @@ async def test_a_foreign_address_is_an_error_in_one_sentence() -> None:
         await server.start()
 
 
+@pytest.mark.parametrize(
+    "address", [":6060", "6060", "0.0.0.0:6060", "192.0.2.1:6060", "[::]:6060", "example.com:6060"]
+)
+def test_what_others_can_reach_is_refused_where_it_must_be_loopback(address: str) -> None:
+    with pytest.raises(UsageError, match=rf"{FLAG}.*write 127\.0\.0\.1:6060"):
+        Endpoint(address, FLAG).require_loopback()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:6060", "[::1]:6060", "localhost:6060", "0"])
+def test_loopback_and_off_are_loopback(address: str) -> None:
+    Endpoint(address, FLAG).require_loopback()
+
+
 async def test_zero_is_off() -> None:
     server = HttpServer(Endpoint("0", FLAG), {})
     await server.start()

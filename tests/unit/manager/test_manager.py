@@ -15,7 +15,7 @@ import pytest
 from kcpctl.client import AsyncClient, Call, Client, Response
 from kcpctl.controller import Controller, Request
 from kcpctl.errors import ConfigError
-from kcpctl.informers import EventHandler, InformerFactory
+from kcpctl.informers import EventHandler, InformerFactory, SharedInformer
 from kcpctl.manager import Manager
 from kcpctl.runtime import IOLoop, start_thread
 from kcpctl.testing import FakeClock, eventually
@@ -85,6 +85,9 @@ class Workshop:
     def remove(self, cluster: str) -> None:
         where = "on the I/O thread" if self.io_loop.on_loop_thread else "elsewhere"
         self.story.append(f"factory removes {cluster} {where}")
+
+    def all_informers(self) -> list[SharedInformer[object]]:
+        return []
 
     @property
     def waiting_for(self) -> list[str]:

@@ -10,12 +10,18 @@ from kcpctl.syncer.gate import GateClosed, Verdict, judge
 if TYPE_CHECKING:
     from tests.unit.syncer.conftest import World
 
+SUSPEND = {"maintenance": {"suspend": True}}
+
 
 @pytest.mark.parametrize(
     ("found", "verdict"),
     [
         (None, Verdict.GONE),
         ({"metadata": {"uid": "u"}}, Verdict.ACTIVE),
+        ({"metadata": {"uid": "u"}, "spec": SUSPEND}, Verdict.SUSPENDED),
+        ({"metadata": {"uid": "u"}, "spec": {"maintenance": {}}}, Verdict.ACTIVE),
+        ({"metadata": {"uid": "other"}, "spec": SUSPEND}, Verdict.REPLACED),
+        ({"metadata": {"uid": "u", "deletionTimestamp": "now"}, "spec": SUSPEND}, Verdict.DELETING),
         ({"metadata": {"uid": "other"}}, Verdict.REPLACED),
         ({}, Verdict.REPLACED),
         ({"metadata": {"uid": "u", "deletionTimestamp": "now"}}, Verdict.DELETING),
@@ -24,6 +30,13 @@ if TYPE_CHECKING:
 )
 def test_verdicts(found: dict[str, Any] | None, verdict: Verdict) -> None:
     assert judge(found, "u") is verdict
+
+
+def test_a_suspension_is_noticed_before_the_watch_tells_it(world: World) -> None:
+    found = world.up.objects[SYNCTARGETS.plural, "", "east"]
+    found["spec"] = SUSPEND
+    with pytest.raises(GateClosed, match=r"spec\.maintenance\.suspend"):
+        world.gate.confirm()
 
 
 def test_a_closed_gate_says_why(world: World) -> None:

@@ -35,6 +35,16 @@ def test_each_new_verdict_is_told_once(watch: TargetWatch, verdicts: list[Verdic
     assert verdicts == expected
 
 
+def test_a_suspension_and_its_end_are_told(watch: TargetWatch, verdicts: list[Verdict]) -> None:
+    raw = b'{"spec":{"maintenance":{"suspend":true}}}'
+    meta = ObjectMetadata(name="east", uid="u")
+    suspended = cached_object("root:demo|east", "root:demo", meta, raw)
+    watch.on_add(seen(), is_initial=True)
+    watch.on_update(seen(), suspended)
+    watch.on_update(suspended, seen())
+    assert verdicts == [Verdict.ACTIVE, Verdict.SUSPENDED, Verdict.ACTIVE]
+
+
 def test_an_empty_list_means_that_it_is_gone(watch: TargetWatch, verdicts: list[Verdict]) -> None:
     watch.synced_without()
     assert verdicts == [Verdict.GONE]

@@ -17,6 +17,8 @@ from kcpctl.apis.naming import (
 )
 from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS
 from kcpctl.errors import ServiceUnavailable
+from kcpctl.reconcilers.synctarget.deployment import syncer_inputs
+from kcpctl.reconcilers.synctarget.installation import make_identity
 
 if TYPE_CHECKING:
     from tests.unit.reconcilers.conftest import World
@@ -186,6 +188,36 @@ def test_an_external_target_strips_its_marks_upstream(world: World) -> None:
     world.reconcile()
     assert not world.exists()
     assert world.up.objects[world.path(NAMESPACES, "shop")]["metadata"]["labels"] == {}
+
+
+def test_an_external_target_goes_at_once_though_its_syncer_has_an_identity(world: World) -> None:
+    """`kcpctl workload sync` makes one; there will never be a cluster to reach."""
+    world.add_target(kcpCluster="root:test")
+    world.reconcile()
+    target = world.target()
+    inputs = syncer_inputs(target, "root", world.options, world.client)
+    make_identity(world.client, target, inputs, "kcpctl-system")
+    world.delete_target()
+    world.reconcile()
+    assert not world.exists()
+    assert world.up.names("serviceaccounts") == []
+    assert world.recorder.take() == ["Warning OrphanedDownstream", "Normal Deleted"]
+
+
+def test_a_syncers_namespace_that_others_use_is_let_go_of(world: World) -> None:
+    """Two SyncTargets may share deployment.namespace; the one that made it may go first."""
+    world.add_secret()
+    world.add_target(cluster="east", cells={"a": "b"}, deployment={"namespace": "shared"})
+    for _ in range(2):
+        world.reconcile()
+    world.connect()
+    world.reconcile()
+    other = world.add_downstream(DEPLOYMENTS, "another-syncer", "shared")
+    world.delete_target()
+    delete_until_gone(world)
+    namespace = world.down.objects["/api/v1/namespaces/shared"]
+    assert namespace["metadata"]["labels"] == {}
+    assert set(world.down.objects) == {other, "/api/v1/namespaces/shared"}
 
 
 def test_a_running_pod_of_the_syncer_holds_the_identity(world: World) -> None:

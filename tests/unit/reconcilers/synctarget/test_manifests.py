@@ -18,6 +18,7 @@ from kcpctl.apis.synctarget_deployment import (
     ResourceRequirements,
     Toleration,
 )
+from kcpctl.embedded.security.rules import uncovered
 from kcpctl.reconcilers.synctarget.manifests import (
     SyncerInputs,
     config_hash,
@@ -142,3 +143,12 @@ def test_no_right_is_a_wildcard() -> None:
         assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"]
     own = [rule for rule in rules if "workload.kcp.io" in rule["apiGroups"]]
     assert all(rule["resourceNames"] == ["us-west1"] for rule in own)
+
+
+def test_the_controllers_role_covers_what_it_grants_to_syncers() -> None:
+    """RBAC refuses a role that gives away what its author has not."""
+    role = yaml.safe_load_all((Path(__file__).parents[4] / "config/rbac/role.yaml").read_text())
+    held = next(one for one in role if one["kind"] == "ClusterRole")["rules"]
+    given = [rule for obj in upstream_objects(INPUTS, "ns", OWNER) for rule in obj.get("rules", ())]
+    assert given
+    assert uncovered(held, given) == []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kcpctl.apis.naming import sync_target_key
-from kcpctl.apis.resource import DEPLOYMENTS, SECRETS, SERVICE_ACCOUNTS
+from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, SERVICE_ACCOUNTS
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.controller import Request
@@ -495,6 +495,111 @@ def test_a_namespace_of_somebody_else_is_used_but_not_marked(world: World) -> No
     deployments = [path for path in world.down.objects if "/deployments/" in path]
     assert len(deployments) == 1
     assert "/namespaces/shared/" in deployments[0]
+
+
+def deploy_in(world: World, namespace: str) -> None:
+    """Let the target's syncer be in that namespace."""
+    world.change_spec(deployment={"namespace": namespace})
+    world.reconcile()
+
+
+def namespaces(world: World) -> list[str]:
+    """Return the names of the cluster's namespaces."""
+    return [
+        obj["metadata"]["name"] for obj in world.down.objects.values() if obj["kind"] == "Namespace"
+    ]
+
+
+def syncers_places(world: World) -> set[str]:
+    """Return the namespaces that the syncer's own objects are in."""
+    uid = world.target().metadata.uid
+    return {
+        obj["metadata"].get("namespace", "")
+        for obj in world.down.objects.values()
+        if obj["metadata"].get("labels", {}).get("workload.kcp.io/synctarget-uid") == uid
+    }
+
+
+def test_another_namespace_takes_the_old_one_away_with_all_that_is_in_it(world: World) -> None:
+    world.make_ready()
+    (before,) = namespaces(world)
+    deploy_in(world, "first")
+    assert namespaces(world) == ["first"]
+    assert world.down.names("deployments") == [before]
+    assert syncers_places(world) == {"", "first"}
+    deploy_in(world, "second")
+    assert syncers_places(world) == {"", "second"}
+    world.reconcile()
+    world.take()
+    world.reconcile()
+    assert world.down.calls == []
+
+
+def test_the_old_syncer_ends_before_the_new_one_begins(world: World) -> None:
+    world.make_ready()
+    deploy_in(world, "next")
+    about = [call for call in world.down.writes() if "/deployments/" in call]
+    assert [call.split()[0] for call in about] == ["DELETE", "PATCH"]
+    assert "/namespaces/next/" in about[1]
+
+
+def test_pruning_takes_nothing_of_others(world: World) -> None:
+    world.make_ready()
+    other = {"labels": {"workload.kcp.io/synctarget-uid": "another", "app": "x"}}
+    world.add_downstream(resource_namespace(), "theirs")
+    deploy_in(world, "theirs")
+    kept = {
+        world.add_downstream(DEPLOYMENTS, "another-syncer", "theirs", metadata=dict(other)),
+        world.add_downstream(SECRETS, "unmarked", "theirs"),
+        world.add_downstream(resource_namespace(), "labelled", metadata=dict(other)),
+    }
+    deploy_in(world, "next")
+    assert kept <= set(world.down.objects)
+    assert "theirs" in namespaces(world)
+    assert syncers_places(world) == {"", "next"}
+
+
+def test_an_old_namespace_of_ours_that_others_moved_into_stays(world: World) -> None:
+    world.make_ready()
+    deploy_in(world, "ours")
+    world.add_downstream(SERVICE_ACCOUNTS, "default", "ours")
+    theirs = world.add_downstream(SECRETS, "theirs", "ours")
+    deploy_in(world, "next")
+    assert theirs in world.down.objects
+    assert world.down.objects["/api/v1/namespaces/ours"]["metadata"]["labels"] == {}
+
+
+def test_what_the_server_makes_in_every_namespace_keeps_none(world: World) -> None:
+    world.make_ready()
+    deploy_in(world, "ours")
+    world.add_downstream(SERVICE_ACCOUNTS, "default", "ours")
+    world.add_downstream(CONFIG_MAPS, "kube-root-ca.crt", "ours")
+    world.add_downstream(SECRETS, "t", "ours", type="kubernetes.io/service-account-token")
+    deploy_in(world, "next")
+    assert namespaces(world) == ["next"]
+
+
+def test_a_pod_of_the_old_syncer_that_still_ends_keeps_no_namespace(world: World) -> None:
+    world.make_ready()
+    deploy_in(world, "ours")
+    marks = {"labels": {"workload.kcp.io/synctarget-uid": world.target().metadata.uid}}
+    world.add_downstream(PODS, "syncer-1", "ours", metadata=marks)
+    deploy_in(world, "next")
+    assert namespaces(world) == ["next"]
+
+
+@pytest.mark.parametrize("number", range(24))
+def test_a_prune_that_is_cut_off_anywhere_is_done_again(world: World, number: int) -> None:
+    world.make_ready()
+    world.change_spec(deployment={"namespace": "next"})
+    world.cut_off_call(number)
+    for _ in range(4):
+        try:
+            world.reconcile()
+        except ServiceUnavailable:
+            world.reconciler = world.new_reconciler()
+    assert syncers_places(world) == {"", "next"}
+    assert namespaces(world) == ["next"]
 
 
 def resource_namespace() -> Any:

@@ -14,7 +14,7 @@ from kcpctl.apis.conditions import READY, Condition, get_condition, set_conditio
 from kcpctl.apis.meta import ObjectMeta
 from kcpctl.apis.synctarget_deployment import Deployment
 from kcpctl.apis.synctarget_status import PHASES, SyncTargetStatus
-from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
+from kcpctl.apis.workload import Maintenance, SyncTarget, SyncTargetSpec
 from kcpctl.clusters import ConnectionState, ConnectionStatus
 from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.synctarget.health import Heartbeat
@@ -324,14 +324,30 @@ CONNECTING = connection(ConnectionState.CONNECTING, "NotChecked")
 
 
 @pytest.mark.parametrize("was", [UP, DOWN])
-def test_a_connection_that_is_made_anew_is_no_news(was: ConnectionStatus) -> None:
+@pytest.mark.parametrize("now", ["Pending", "Connecting", "Draining", "Gone"])
+def test_a_connection_that_is_made_anew_is_no_news(was: ConnectionStatus, now: str) -> None:
     """A restarted controller begins with this; what it wrote before stands until it knows."""
+    anew = connection(ConnectionState(now), "NotChecked")
     rollout = RUNNING if was is UP else None
     before = decide(snapshot(connection=was, rollout=rollout)).status
     again = target()
     again.status = before
-    after = decide(snapshot(target=again, connection=CONNECTING, rollout=None, now=NOW + 60))
+    after = decide(snapshot(target=again, connection=anew, rollout=None, now=NOW + 60))
     assert after.status == before
+
+
+@pytest.mark.parametrize("state", list(ConnectionState))
+def test_each_state_of_a_connection_has_its_condition(state: ConnectionState) -> None:
+    decision = decide(snapshot(connection=connection(state, "ConnectionFailed", "no")))
+    found = get_condition(decision.status.conditions, "ClusterConnected")
+    assert found is not None
+    expected = "Unknown"
+    if state in {"Syncing", "Ready", "Degraded"}:
+        expected = "True"
+    elif state is ConnectionState.DISCONNECTED:
+        expected = "False"
+    assert found.status == expected
+    assert ("first connection" in found.message) == (state in {"Pending", "Connecting"})
 
 
 @pytest.mark.parametrize("change", ["generation", "credentials", "never connected"])
@@ -349,3 +365,25 @@ def test_a_new_connection_is_news_after_a_change(change: str) -> None:
     found = get_condition(after.status.conditions, "ClusterConnected")
     assert found is not None
     assert (found.status, found.reason) == ("Unknown", "NotChecked")
+
+
+SUSPENDED = SyncTargetSpec(cluster="east", cells={"a": "b"}, maintenance=Maintenance(suspend=True))
+
+
+def test_a_suspension_is_told_and_ready_stays() -> None:
+    suspended = msgspec.structs.replace(target(), spec=SUSPENDED)
+    decision = decide(snapshot(target=suspended))
+    found = get_condition(decision.status.conditions, "SyncerReady")
+    assert found is not None
+    assert (found.status, found.severity, found.reason) == ("False", "Info", "Suspended")
+    assert ready(decision) == "True Ready"
+    verdict = get_condition(decision.status.conditions, READY)
+    assert verdict is not None
+    assert "suspended" in verdict.message
+
+
+def test_a_suspension_that_ended_leaves_nothing_behind() -> None:
+    suspended = msgspec.structs.replace(target(), spec=SUSPENDED)
+    status = decide(snapshot(target=suspended)).status
+    resumed = decide(snapshot(target=msgspec.structs.replace(target(), status=status)))
+    assert get_condition(resumed.status.conditions, "SyncerReady") is None

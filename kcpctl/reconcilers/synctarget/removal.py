@@ -1,0 +1,93 @@
+"""Removing what belongs to one syncer, and nothing that belongs to anybody else."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final
+
+from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.naming import MANAGED_BY_LABEL, SYNCTARGET_NAME_LABEL, SYNCTARGET_UID_LABEL
+from kcpctl.apis.resource import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    PODS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    Resource,
+)
+from kcpctl.client import Client
+from kcpctl.errors import Conflict, NotFound
+from kcpctl.reconcilers.synctarget.manifests import SyncerInputs
+
+__all__ = ["delete_exactly", "delete_syncers_namespace", "prune"]
+
+# Those of the syncer's objects whose place the spec may change; the Deployment goes first, so
+# that no syncer is left that could make anything again. The others have names that never change.
+_PLACED: Final = (DEPLOYMENTS, SECRETS, SERVICE_ACCOUNTS)
+_TELLTALE: Final = (DEPLOYMENTS, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES, CONFIG_MAPS)
+"""What tells that a namespace is used by others too."""
+_IN_EVERY_NAMESPACE: Final = {("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")}
+_ACCOUNT_TOKEN: Final = "kubernetes.io/service-account-token"
+
+
+def delete_exactly(client: Client, resource: Resource, obj: Unstructured) -> None:
+    """Delete exactly this object, once; another one under its name is none of our business."""
+    meta = obj["metadata"]
+    if meta.get("deletionTimestamp"):
+        return
+    with contextlib.suppress(NotFound, Conflict):
+        client.resource(resource).delete(
+            meta["name"],
+            namespace=meta.get("namespace"),
+            uid=meta["uid"],
+            propagation="Background",
+        )
+
+
+def delete_syncers_namespace(client: Client, namespace: Unstructured, uid: str) -> None:
+    """Delete the namespace that was made for a syncer; one that others use is only let go of."""
+    meta = namespace["metadata"]
+    if meta.get("deletionTimestamp"):
+        return
+    if not _is_used_by_others(client, meta["name"], uid):
+        delete_exactly(client, NAMESPACES, namespace)
+        return
+    marks = dict.fromkeys((MANAGED_BY_LABEL, SYNCTARGET_NAME_LABEL, SYNCTARGET_UID_LABEL))
+    change = {"metadata": {"uid": meta["uid"], "labels": marks}}
+    with contextlib.suppress(NotFound, Conflict):
+        client.resource(NAMESPACES).patch(meta["name"], change)
+
+
+def _is_used_by_others(client: Client, name: str, uid: str) -> bool:
+    return any(
+        _is_anothers(obj, resource, uid)
+        for resource in _TELLTALE
+        for obj in client.resource(resource).list(namespace=name)
+    )
+
+
+def _is_anothers(obj: Unstructured, resource: Resource, uid: str) -> bool:
+    meta = obj["metadata"]
+    if (meta.get("labels") or {}).get(SYNCTARGET_UID_LABEL) == uid:
+        return False
+    if obj.get("type") == _ACCOUNT_TOKEN:
+        return False
+    return (resource.kind, meta["name"]) not in _IN_EVERY_NAMESPACE
+
+
+def prune(client: Client, inputs: SyncerInputs) -> None:
+    """Delete what the syncer had where it is no longer rendered: in another namespace.
+
+    Found by the label with the SyncTarget's uid, deleted by its own uid.
+    """
+    selector = f"{SYNCTARGET_UID_LABEL}={inputs.uid}"
+    for resource in _PLACED:
+        for obj in client.resource(resource).list(label_selector=selector):
+            meta = obj["metadata"]
+            if (meta.get("namespace"), meta["name"]) != (inputs.namespace, inputs.id):
+                delete_exactly(client, resource, obj)
+    for namespace in client.resource(NAMESPACES).list(label_selector=selector):
+        if namespace["metadata"]["name"] != inputs.namespace:
+            delete_syncers_namespace(client, namespace, inputs.uid)
