@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
 
 from kcpctl.apis.naming import syncer_id
 from kcpctl.apis.resource import SECRETS
@@ -13,6 +13,7 @@ from kcpctl.apis.synctarget_deployment import Deployment, RetryBackoff, Syncer
 from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
 from kcpctl.client import Client
 from kcpctl.errors import NotFound
+from kcpctl.reconcilers.synctarget.image_pull import image_pull_problem
 from kcpctl.reconcilers.synctarget.installation import (
     RENEW_AFTER,
     apply,
@@ -35,6 +36,9 @@ __all__ = ["Deployed", "Rollouts", "SyncerDeployer", "syncer_inputs", "syncer_na
 
 _log = get_logger(__name__)
 
+# While a syncer rolls out (2.2 has 5 to 30 s): nothing but its Pods tells that an image is missing.
+_LOOK_AT_PODS_SECONDS: Final = 10.0
+
 
 class Rollouts(Protocol):
     """What is needed of a :class:`RolloutWatch`."""
@@ -51,12 +55,13 @@ class Rollouts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """How the deployment stands. ``renew_after_seconds`` is when the token is due;
-    ``updated`` tells that a syncer which ran was given another configuration.
+    """How the deployment stands. ``again_in_seconds`` is when the token is due, or the Pods of a
+    syncer that does not run yet are to be looked at again; ``updated`` tells that a syncer which
+    ran was given another configuration.
     """
 
     rollout: Rollout
-    renew_after_seconds: float
+    again_in_seconds: float
     updated: bool = False
 
 
@@ -163,7 +168,12 @@ class SyncerDeployer:
             inputs = self._with_token(key, target, inputs, upstream)
             apply(downstream, secret_object(inputs))
             _log.info("Renewed a syncer's token", until=inputs.token_renew_at)
-        return Deployed(found, self._renew_after(key))
+        renew_after = self._renew_after(key)
+        if found.complete or not found.observed:
+            return Deployed(found, renew_after)
+        missing = image_pull_problem(downstream, inputs.namespace, inputs.id, inputs.image)
+        rollout = replace(found, missing_image=missing)
+        return Deployed(rollout, min(renew_after, _LOOK_AT_PODS_SECONDS))
 
     def forget(self, key: str) -> None:
         """Stop watching and drop what is known of a key."""
