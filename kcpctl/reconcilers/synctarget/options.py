@@ -30,6 +30,7 @@ class SyncTargetOptions:
     upstream_insecure: they do not check it. For development only.
     upstream_server_name: name that its certificate is checked for, if not the URL's host.
     credentials_namespace: where kubeconfig Secrets and syncer identities live upstream.
+    reference_cache_seconds: how long it counts that another workspace's cluster may be used.
     force_delete_after_seconds: how long a deletion waits for a cluster that cannot be reached.
     workers: worker threads.
     syncer_auth: how syncers authenticate upstream: with a ``token`` that the controller makes and
@@ -46,6 +47,7 @@ class SyncTargetOptions:
     upstream_insecure: bool = False
     upstream_server_name: str = ""
     credentials_namespace: str = "kcpctl-system"
+    reference_cache_seconds: float = 30.0
     force_delete_after_seconds: float = 600.0
     workers: int = 4
     syncer_auth: str = AUTH_TOKEN
