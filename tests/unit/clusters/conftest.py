@@ -60,6 +60,8 @@ class FakeTransport:
 
     async def request(self, call: Call) -> Response:
         self.calls.append(call.path)
+        if self.closed:
+            raise TransportError("the client was closed")
         world = self._world
         if call.path == "/readyz":
             self.probed_at.append(world.clock.monotonic())
