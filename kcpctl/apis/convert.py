@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -14,6 +15,9 @@ from kcpctl.apis.resource import Resource
 __all__ = ["ToDict", "decode", "encode", "to_unstructured"]
 
 T = TypeVar("T")
+
+_preparing: Final = threading.Lock()
+_decoders: Final[dict[type[Any], msgspec.json.Decoder[Any]]] = {}
 
 
 class ToDict(Protocol):
@@ -83,16 +87,28 @@ def decode(data: bytes | Mapping[str, Any], type: type[T]) -> T:  # noqa: A002  
     """Return ``data`` (JSON or an unstructured object) as a ``type``.
 
     Unknown fields are ignored and a null counts as absent, as in Go. Raises
-    msgspec.ValidationError, which names the field, when a value has the wrong type.
+    msgspec.ValidationError, which names the field, when a value has the wrong type. Any thread.
     """
+    decoder = _decoders.get(type) or _prepare(type)
     try:
         if isinstance(data, Mapping):
             return msgspec.convert(data, type)
-        return msgspec.json.decode(data, type=type)
+        decoded: T = decoder.decode(data)
+        return decoded
     except msgspec.ValidationError:
         # Rare enough to cost a second decode: servers write "creationTimestamp": null.
         plain = data if isinstance(data, Mapping) else msgspec.json.decode(data)
         return msgspec.convert(_without_nulls(plain), type)
+
+
+def _prepare(type_: type[T]) -> msgspec.json.Decoder[T]:
+    """Return the decoder of a type that is met for the first time.
+
+    msgspec shows what it knows of a struct to all threads before the fields are filled in (0.22):
+    two threads that meet a struct at once end the process. A type that has a decoder is complete.
+    """
+    with _preparing:
+        return _decoders.setdefault(type_, msgspec.json.Decoder(type_))
 
 
 def _without_nulls(value: Any) -> Any:

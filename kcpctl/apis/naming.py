@@ -7,7 +7,7 @@ clusters which it populated are recognised.
 from __future__ import annotations
 
 import hashlib
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
@@ -152,10 +152,10 @@ class NamespaceLocator(ApiStruct):
     namespace: str = ""
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str) -> NamespaceLocator:
         """Parse an annotation; raises ValueError. Reads the older ``syncTarget.path`` too."""
         try:
-            found = msgspec.json.decode(text, type=cls)
+            found = _locators.decode(text)
         except msgspec.MsgspecError as error:
             raise ValueError(f"not a namespace locator: {error}") from None
         target = found.sync_target
@@ -176,6 +176,10 @@ class NamespaceLocator(ApiStruct):
             locator["cluster"] = self.cluster
         locator["namespace"] = self.namespace
         return msgspec.json.encode(locator).decode()
+
+
+# Made before there are threads: msgspec cannot prepare a type in two of them at once.
+_locators: Final = msgspec.json.Decoder(NamespaceLocator)
 
 
 def downstream_namespace(locator: NamespaceLocator) -> str:

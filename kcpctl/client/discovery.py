@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from kcpctl.client.objects import excerpt
@@ -22,10 +24,15 @@ class _ResourceList(msgspec.Struct):
     resources: list[_ServedResource] | None = None
 
 
+# Made before there are threads: msgspec cannot prepare a type in two of them at once.
+_versions: Final = msgspec.json.Decoder(_Version)
+_lists: Final = msgspec.json.Decoder(_ResourceList)
+
+
 def parse_version(body: bytes) -> str:
     """Return the gitVersion of an answer to ``/version``."""
     try:
-        return msgspec.json.decode(body, type=_Version).git_version
+        return _versions.decode(body).git_version
     except msgspec.MsgspecError as error:
         raise TransportError(f"the answer is not a version: {excerpt(body)}") from error
 
@@ -33,7 +40,7 @@ def parse_version(body: bytes) -> str:
 def serves(body: bytes, plural: str) -> bool:
     """Whether an APIResourceList names ``plural``."""
     try:
-        listed = msgspec.json.decode(body, type=_ResourceList)
+        listed = _lists.decode(body)
     except msgspec.MsgspecError as error:
         raise TransportError(f"the answer is not a resource list: {excerpt(body)}") from error
     return any(resource.name == plural for resource in listed.resources or ())

@@ -77,6 +77,9 @@ class _Kind(msgspec.Struct):
     kind: str = ""
 
 
+_kinds: Final = msgspec.json.Decoder(_Kind)
+
+
 class ClientSource:
     """The objects of one resource that a client reaches, narrowed by namespace and selectors.
 
@@ -128,7 +131,7 @@ class ClientSource:
         if not page.items or page.item_kind == self._kind:
             return page
         with contextlib.suppress(msgspec.ValidationError):
-            if msgspec.json.decode(page.items[0], type=_Kind).kind:
+            if _kinds.decode(page.items[0]).kind:
                 return page
         raise TransportError(
             f"asked for {self._resource.resource.plural}, and the answer is a list of "

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from kcpctl.apis.naming import syncer_id
 from kcpctl.apis.resource import SECRETS
-from kcpctl.apis.synctarget_deployment import Deployment, Syncer
-from kcpctl.apis.workload import SyncTarget
+from kcpctl.apis.synctarget_deployment import Deployment, RetryBackoff, Syncer
+from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
 from kcpctl.client import Client
 from kcpctl.errors import NotFound
 from kcpctl.reconcilers.synctarget.installation import (
@@ -87,22 +87,29 @@ def syncer_inputs(
         insecure=options.upstream_insecure,
         server_name=options.upstream_server_name,
         deployment=target.spec.deployment or Deployment(),
-        arguments=_arguments(target.spec.syncer),
+        arguments=_arguments(target.spec),
     )
 
 
-def _arguments(syncer: Syncer | None) -> tuple[str, ...]:
+def _arguments(spec: SyncTargetSpec) -> tuple[str, ...]:
     """Return the syncer's flags for what the spec sets; the rest is the syncer's own default."""
-    if syncer is None:
-        return ()
+    syncer = spec.syncer or Syncer()
+    retry = syncer.retry_backoff or RetryBackoff()
     flags = {
         "--heartbeat-interval": syncer.heartbeat_interval,
+        "--sync-interval": syncer.sync_interval,
+        "--retry-initial-interval": retry.initial_interval,
+        "--retry-max-interval": retry.max_interval,
+        "--retry-multiplier": retry.multiplier,
         "--downstream-namespace-clean-delay": syncer.downstream_namespace_clean_delay,
         "--workers": syncer.workers,
         "--qps": syncer.qps,
         "--burst": syncer.burst,
     }
-    return tuple(f"{flag}={value}" for flag, value in flags.items() if value)
+    given = tuple(f"{flag}={value}" for flag, value in flags.items() if value)
+    # There is one level above the usual one; so 3 instead of 2 is no other configuration.
+    verbose = spec.deployment is not None and (spec.deployment.log_level or 0) > 0
+    return (*given, "--verbose") if verbose else given
 
 
 def _is_current(found: Rollout, inputs: SyncerInputs) -> bool:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -111,3 +113,30 @@ def test_a_dynamic_object_is_taken_as_it_is() -> None:
 def test_anything_else_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="int is not an API object"):
         to_unstructured(1)  # type: ignore[arg-type]
+
+
+AT_ONCE = """
+import sys
+import threading
+from kcpctl.apis import SyncTarget, decode
+
+sys.setswitchinterval(1e-6)
+start = threading.Barrier(6)
+target = {"metadata": {"name": "a"}, "spec": {"deployment": {"image": "i"}}}
+
+def meet():
+    start.wait()
+    for _ in range(20):
+        decode(target, SyncTarget)
+
+threads = [threading.Thread(target=meet) for _ in range(6)]
+for one in threads:
+    one.start()
+for one in threads:
+    one.join()
+"""
+
+
+def test_threads_may_meet_a_type_at_the_same_time() -> None:
+    """In a process of its own: what msgspec does without our lock is a segmentation fault."""
+    assert subprocess.run([sys.executable, "-c", AT_ONCE]).returncode == 0
