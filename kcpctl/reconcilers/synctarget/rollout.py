@@ -19,6 +19,7 @@ __all__ = [
 CONFIG_HASH_ANNOTATION: Final = "workload.kcp.io/config-hash"
 DEPLOYMENT_FAILED: Final = "DeploymentFailed"
 IMAGE_PULL_ERROR: Final = "ImagePullError"
+WAITING_FOR_SECRET: Final = "WaitingForSecret"
 _SYNCER_DEPLOYED: Final = "SyncerDeployed"
 
 
@@ -28,7 +29,7 @@ class Rollout:
 
     ``observed`` tells whether its status is about its present spec. ``failure`` is why it cannot
     go on (reported by its controller), ``missing_image`` the same by its Pods, ``error`` why it
-    could not be applied; "" without.
+    could not be applied, ``waiting`` what somebody else has to do first; "" without.
     """
 
     uid: str = ""
@@ -42,6 +43,7 @@ class Rollout:
     failure: str = ""
     missing_image: str = ""
     error: str = ""
+    waiting: str = ""
 
     @classmethod
     def of(cls, deployment: Mapping[str, Any]) -> Self:
@@ -95,6 +97,8 @@ def deployed_condition(connected: Condition, rollout: Rollout | None) -> Conditi
     if rollout.complete:
         what = "The syncer runs" if rollout.desired else "The syncer is scaled to zero"
         return true(_SYNCER_DEPLOYED, "Deployed", what)
+    if rollout.waiting:
+        return false(_SYNCER_DEPLOYED, INFO, WAITING_FOR_SECRET, rollout.waiting)
     if rollout.missing_image:
         return false(_SYNCER_DEPLOYED, ERROR, IMAGE_PULL_ERROR, rollout.missing_image)
     if rollout.failure and rollout.observed:
