@@ -11,14 +11,17 @@ __all__ = [
     "CLUSTER_REF_NOT_FOUND",
     "CREDENTIALS_MISSING",
     "INVALID_CONFIGURATION",
+    "PERMISSION_DENIED",
     "VALIDATION_FAILED",
     "Problem",
+    "Unusable",
 ]
 
 VALIDATION_FAILED: Final = "ValidationFailed"
 CLUSTER_REF_NOT_FOUND: Final = "ClusterRefNotFound"
 INVALID_CONFIGURATION: Final = "InvalidConfiguration"
 CREDENTIALS_MISSING: Final = "CredentialsMissing"
+PERMISSION_DENIED: Final = "PermissionDenied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +31,12 @@ class Problem:
     reason: str
     message: str
     severity: str = ERROR
+
+
+class Unusable(Exception):
+    """There is no kubeconfig. ``invalid`` says that the SyncTarget itself is not Valid then."""
+
+    def __init__(self, problem: Problem, *, invalid: bool = False) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+        self.invalid = invalid

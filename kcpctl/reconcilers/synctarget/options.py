@@ -26,6 +26,7 @@ class SyncTargetOptions:
     upstream_insecure: they do not check it. For development only.
     upstream_server_name: name that its certificate is checked for, if not the URL's host.
     credentials_namespace: where kubeconfig Secrets and syncer identities live upstream.
+    reference_cache_seconds: how long it counts that another workspace's cluster may be used.
     force_delete_after_seconds: how long a deletion waits for a cluster that cannot be reached.
     workers: worker threads.
     syncer_token_seconds: life of a syncer's token; renewed when a fifth of it is left.
@@ -40,6 +41,7 @@ class SyncTargetOptions:
     upstream_insecure: bool = False
     upstream_server_name: str = ""
     credentials_namespace: str = "kcpctl-system"
+    reference_cache_seconds: float = 30.0
     force_delete_after_seconds: float = 600.0
     workers: int = 4
     syncer_token_seconds: int = 86_400
