@@ -211,7 +211,7 @@ class SyncTargetSpec(ApiStruct):
         str,
         doc(
             "How long the target may be unhealthy before workloads are moved away, such as 5m "
-            "(the default). 0s means never.",
+            "(the default). 0s means never. Not in effect yet.",
             DURATION,
         ),
     ] = ""

@@ -168,6 +168,14 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     "a SyncTarget that wants one and names none is not Valid].",
 )
 @flag(
+    "--syncer-auth",
+    group="Controller",
+    type=click.Choice(["token", "external"]),
+    default="token",
+    help="How deployed syncers authenticate upstream: token is made and renewed by the controller; "
+    "with external somebody else puts a kubeconfig into the syncer's Secret on its cluster.",
+)
+@flag(
     "--upstream-server-url",
     group="Controller",
     metavar="URL",
