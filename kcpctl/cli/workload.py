@@ -20,6 +20,7 @@ from kcpctl.apis.resource import (
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.cli.connect import connected, logging_flags, server_flags
 from kcpctl.cli.options import GroupedCommand, flag
+from kcpctl.cli.workload_sync import sync
 from kcpctl.errors import KcpctlError, NotFound, UsageError
 from kcpctl.logicalcluster import ROOT, cluster_of
 
@@ -52,7 +53,10 @@ def parse_object(text: str) -> tuple[Resource, str]:
 
 @click.group("workload")
 def command() -> None:
-    """Assign workloads to SyncTargets."""
+    """Assign workloads to SyncTargets, and connect their clusters."""
+
+
+command.add_command(sync)
 
 
 def _target_flags(function: F) -> F:

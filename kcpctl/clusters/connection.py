@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from kcpctl.client import AsyncClient, Client
 from kcpctl.clusters.budget import PATIENCE_SECONDS, ConnectBudget
+from kcpctl.clusters.line import Line
 from kcpctl.clusters.probe import Failure, connect, probe
 from kcpctl.clusters.status import ConnectionReason, ConnectionState, ConnectionStatus
+from kcpctl.clusters.watches import ClusterWatch, Scope, Watches
 from kcpctl.errors import NotConnected
 from kcpctl.runtime import Backoff, Clock, IOLoop, TaskSet, get_logger
 
@@ -26,6 +29,8 @@ _HEALTHY_RESET_SECONDS: Final = 120.0
 # Decision 16.
 _JITTER: Final = 0.2
 _FAILURES_TO_DISCONNECT: Final = 5
+# A cluster that sends events is there; but only a probe tells that it still knows who asks.
+_PROBES_TO_LEAVE_OUT: Final = 5
 # Longer than the client's default timeout: requests that are under way with the old credentials
 # end before their connections close.
 _RETIRE_SECONDS: Final = 35.0
@@ -36,7 +41,7 @@ class Environment:
     """What all connections of a pool share.
 
     ``moved`` is called at each change of state with the old and the new status; ``probed`` with
-    the result of each probe.
+    the result of each probe and how long it took.
     """
 
     io_loop: IOLoop
@@ -47,7 +52,7 @@ class Environment:
     probe_timeout_seconds: float
     connect_timeout_seconds: float
     moved: Callable[[ConnectionStatus, ConnectionStatus], None]
-    probed: Callable[[bool], None]
+    probed: Callable[[bool, float], None]
 
 
 class Connection:
@@ -57,7 +62,8 @@ class Connection:
     belongs on the I/O loop. At most one attempt is under way at a time. A client is served from
     the first successful probe until five probes in a row fail or the server refuses the
     credentials. New credentials replace old ones when they have connected; what the old client has
-    under way may end. After ``close`` no task and no socket is left.
+    under way may end. A connection that is lost ends what is under way, watches too. After
+    ``close`` no task and no socket is left.
     """
 
     def __init__(self, key: str, environment: Environment) -> None:
@@ -75,11 +81,29 @@ class Connection:
         # ever did. Only _serving is handed out.
         self._candidate: AsyncClient | None = None
         self._current: AsyncClient | None = None
+        # How to make each once more: a client whose connection was lost is closed.
+        self._make_candidate = self._make_current = _no_client
         self._serving: Client | None = None
         self._retiring: set[AsyncClient] = set()
         self._failures = 0
         self._slow = self._fresh = False
         self._healthy_since = 0.0
+        # Where in the period the first probe falls: clusters that connect together at the start
+        # are not probed together.
+        digest = hashlib.sha256(key.encode()).digest()
+        self._phase = int.from_bytes(digest[:4], "big") / 2**32
+        self._first_probe = False
+        self._line = Line()
+        self._heard = self._left_out = 0
+        self._watches = Watches(
+            environment.io_loop,
+            self._line,
+            self._tasks,
+            clock=environment.clock,
+            rng=environment.rng,
+            changed=self._watches_changed,
+            refusal=self._refusal,
+        )
         self._next_attempt_at: float | None = None
         self._status = ConnectionStatus(
             key,
@@ -93,26 +117,36 @@ class Connection:
         """Return the status with the time to the next attempt."""
         at = self._next_attempt_at
         left = None if at is None else max(at - self._env.clock.monotonic(), 0.0)
-        return replace(self._status, next_attempt_in_seconds=left)
+        objects = self._watches.objects
+        return replace(self._status, next_attempt_in_seconds=left, cached_objects=objects)
 
     def get(self) -> Client:
         """Return the live client; raises NotConnected."""
         client = self._serving
         if client is None:
-            status = self.status()
-            raise NotConnected(
-                self.key,
-                state=status.state,
-                since=status.since,
-                last_error=status.message,
-                next_attempt_in_seconds=status.next_attempt_in_seconds,
-            )
+            raise self._refusal("")
         return client
+
+    def watch(self, scope: Scope) -> ClusterWatch[Any]:
+        """Return a hold on the shared informer of that scope; raises NotConnected."""
+        return self._watches.join(self.get().aio, scope)
+
+    def _refusal(self, why: str) -> NotConnected:
+        status = self.status()
+        return NotConnected(
+            self.key,
+            state=status.state,
+            since=status.since,
+            last_error=why or status.message,
+            next_attempt_in_seconds=status.next_attempt_in_seconds,
+        )
 
     # On the I/O loop.
 
-    def use(self, client: AsyncClient) -> None:
+    def use(self, client: AsyncClient, make: Callable[[], AsyncClient]) -> None:
         """Connect with new credentials; the ones in use go on until these have connected.
+
+        ``make`` makes another client like ``client``, for when the connection was lost.
 
         Another server may be another cluster: there the old ones end at once.
         """
@@ -120,7 +154,7 @@ class Connection:
         if self._current is not None and self._current.server != client.server:
             self._drop_clients()
         self._discard(self._candidate)
-        self._candidate = client
+        self._candidate, self._make_candidate = client, make
         self._slow, self._fresh = False, True
         self._backoff.reset()
         if self._current is None or self._serving is None:
@@ -137,8 +171,11 @@ class Connection:
         """End everything; the last change of state is Gone."""
         self._halt()
         self._drop_clients()
+        self._watches.close()
+        if self._status.state is not ConnectionState.GONE:
+            self._move(ConnectionState.DRAINING, ConnectionReason.NOT_CHECKED, "being removed")
         await self._tasks.close()
-        for client in self._retiring:  # their tasks may not even have begun
+        for client in list(self._retiring):  # their tasks may not even have begun
             await client.close()
         self._retiring.clear()
         self._move(ConnectionState.GONE, ConnectionReason.NOT_CHECKED, "removed from the pool")
@@ -150,10 +187,14 @@ class Connection:
         self._next_attempt_at = None
 
     def _drop_clients(self) -> None:
-        self._serving = None
+        self._stop_serving()
         self._discard(self._candidate)
         self._discard(self._current)
         self._candidate = self._current = None
+
+    def _stop_serving(self) -> None:
+        self._serving = None
+        self._watches.lose()
 
     def _discard(self, client: AsyncClient | None, *, after_seconds: float = 0.0) -> None:
         if client is not None:
@@ -187,6 +228,9 @@ class Connection:
         """
         env = self._env
         period = env.probe_interval_seconds * (1 + _JITTER * (2 * env.rng.random() - 1))
+        if self._first_probe:
+            self._first_probe = False
+            period = env.probe_interval_seconds * self._phase
         due = max(began + period - env.clock.monotonic(), 0.0)
         return due if self._serving is not None else min(due, self._backoff.next())
 
@@ -199,19 +243,32 @@ class Connection:
         if self._current is None:
             self._failed(failure or Failure(ConnectionReason.CONNECTION_FAILED, "no credentials"))
             return
+        if failure is None and self._was_heard():
+            return
+        began = self._env.clock.monotonic()
         probed = await probe(
             self._current,
             timeout_seconds=self._env.probe_timeout_seconds,
             clock=self._env.clock,
             tasks=self._tasks,
         )
-        self._env.probed(probed is None)
+        self._env.probed(probed is None, self._env.clock.monotonic() - began)
         if probed is not None:
             self._failed(failure or probed, final=probed.final)
         elif failure is not None:
             self._serve(self._current, self._status.version, failure)
         else:
             self._serve(self._current, self._status.version)
+
+    def _was_heard(self) -> bool:
+        """Whether watches have brought news since the last probe was due, which is as good."""
+        heard, self._heard = self._line.heard != self._heard, self._line.heard
+        healthy = self._serving is not None and not self._failures
+        if heard and healthy and self._left_out < _PROBES_TO_LEAVE_OUT:
+            self._left_out += 1
+            return True
+        self._left_out = 0
+        return False
 
     async def _connect(self, candidate: AsyncClient) -> Failure | None:
         """Try credentials for the first time, or again after they failed."""
@@ -228,10 +285,10 @@ class Connection:
                     )
                 result = await self._look(candidate)
         self._fresh = False
-        self._env.probed(isinstance(result, str))
         if isinstance(result, Failure):
             return result
         old, self._current, self._candidate = self._current, candidate, None
+        self._make_current = self._make_candidate
         self._discard(old, after_seconds=_RETIRE_SECONDS)
         self._serve(candidate, result)
         return None
@@ -244,7 +301,9 @@ class Connection:
             clock=self._env.clock,
             tasks=self._tasks,
         )
-        self._slow = self._env.clock.monotonic() - began > PATIENCE_SECONDS
+        took = self._env.clock.monotonic() - began
+        self._env.probed(isinstance(result, str), took)
+        self._slow = took > PATIENCE_SECONDS
         return result
 
     def _serve(self, client: AsyncClient, version: str, pending: Failure | None = None) -> None:
@@ -252,15 +311,28 @@ class Connection:
         self._failures = 0
         if self._serving is None:
             self._healthy_since = self._env.clock.monotonic()
+            self._first_probe = True
         if self._serving is None or self._serving.aio is not client:
             # Replaced in one step: no thread may find nothing in the middle of a swap.
             self._serving = Client(client, self._env.io_loop)
-        about = f"connected to {client.server}" + (f" ({version})" if version else "")
+            self._watches.serve(client)
         if pending is None:
-            self._move(ConnectionState.READY, ConnectionReason.CONNECTED, about, version=version)
+            self._connected(client, version)
         else:
             message = f"the new credentials fail ({pending.message}); the old ones still work"
             self._move(ConnectionState.DEGRADED, pending.reason, message, version=version)
+
+    def _connected(self, client: AsyncClient, version: str) -> None:
+        about = f"connected to {client.server}" + (f" ({version})" if version else "")
+        state = ConnectionState.READY
+        if unsettled := self._watches.unsettled:
+            state, about = ConnectionState.SYNCING, f"{about}; {unsettled}"
+        self._move(state, ConnectionReason.CONNECTED, about, version=version)
+
+    def _watches_changed(self) -> None:
+        client, state = self._serving, self._status.state
+        if client is not None and state in {ConnectionState.READY, ConnectionState.SYNCING}:
+            self._connected(client.aio, self._status.version)
 
     def _failed(self, failure: Failure, *, final: bool | None = None) -> None:
         self._failures += 1
@@ -269,7 +341,10 @@ class Connection:
             self._move(ConnectionState.DEGRADED, failure.reason, failure.message)
             return
         if self._serving is not None:
-            self._serving = None
+            self._stop_serving()
+            if self._current is not None:
+                self._discard(self._current)
+                self._current = self._make_current()
             healthy = self._env.clock.monotonic() - self._healthy_since
             if healthy >= _HEALTHY_RESET_SECONDS:
                 self._backoff.reset()
@@ -292,3 +367,7 @@ class Connection:
         )
         if (old.state, old.reason) != (state, reason):
             self._env.moved(old, self._status)
+
+
+def _no_client() -> AsyncClient:
+    raise AssertionError("there were no credentials yet")

@@ -7,12 +7,15 @@ import random
 import threading
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar, overload
 
+from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient, Client, ClientConfig, config_from_kubeconfig
 from kcpctl.clusters.budget import ConnectBudget
 from kcpctl.clusters.connection import Connection, Environment
 from kcpctl.clusters.status import ConnectionState, ConnectionStatus
+from kcpctl.clusters.watches import ClusterWatch, Scope
 from kcpctl.errors import NotConnected
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
@@ -27,9 +30,12 @@ from kcpctl.runtime import (
 
 __all__ = ["ClusterPool"]
 
+T = TypeVar("T")
 _log = get_logger(__name__)
 
 _CONNECTS_AT_ONCE: Final = 64
+# From a cluster next door to the longest connect.
+_PROBE_BUCKETS_SECONDS: Final = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class ClusterPool:
@@ -71,6 +77,12 @@ class ClusterPool:
         self._moves = metrics.counter(
             "kcpctl_cluster_transitions_total", "Changes of a cluster's state", ("state",)
         )
+        self._probe_seconds = metrics.histogram(
+            "kcpctl_cluster_probe_seconds",
+            "How long probes and connects take",
+            ("result",),
+            buckets=_PROBE_BUCKETS_SECONDS,
+        )
         self._probes = metrics.counter(
             "kcpctl_cluster_probes_total", "Probes and connects by result", ("result",)
         )
@@ -83,12 +95,13 @@ class ClusterPool:
             probe_timeout_seconds=probe_timeout_seconds,
             connect_timeout_seconds=connect_timeout_seconds,
             moved=self._moved,
-            probed=lambda fine: self._probes.labels("success" if fine else "failure").inc(),
+            probed=self._probed,
         )
         self._tasks = TaskSet("cluster pool")  # of the I/O thread
         self._lock = threading.Lock()
         # Guarded by _lock for writing; single look-ups are atomic.
         self._connections: dict[str, Connection] = {}
+        self._draining: dict[str, Connection] = {}
         self._digests: dict[str, bytes] = {}
         self._subscribers: list[Callable[[str], None]] = []
         self._closed = False
@@ -107,11 +120,12 @@ class ClusterPool:
         config = config_from_kubeconfig(
             kubeconfig, source=source, allow_exec=self._allow_exec or False
         )
-        client = self._new_client(config)
+        make = partial(self._new_client, config)
+        client = make()
         with self._lock:
             connection = self._entry(key)
             self._digests[key] = digest
-            self._io_loop.call(partial(connection.use, client))
+            self._io_loop.call(partial(connection.use, client, make))
 
     def fail(self, key: str, reason: str, message: str) -> None:
         """Say that there are no usable credentials for ``key``: its Secret is gone or garbage.
@@ -128,34 +142,72 @@ class ClusterPool:
         with self._lock:
             connection = self._connections.pop(key, None)
             self._digests.pop(key, None)
-        if connection is None:
-            return
+            if connection is None:
+                return
+            self._draining[key] = connection
         if self._io_loop.on_loop_thread:
-            self._tasks.spawn(connection.close(), name=f"remove {key}")
+            self._tasks.spawn(self._drain(connection), name=f"remove {key}")
         else:
-            self._io_loop.run(connection.close())
+            self._io_loop.run(self._drain(connection))
 
     def client(self, key: str) -> Client:
         """Return the live client of a cluster; raises NotConnected, never waits."""
-        connection = self._connections.get(key)
-        if connection is None:
-            raise NotConnected(
-                key,
-                state=ConnectionState.GONE,
-                since=self._clock.time(),
-                last_error="the pool does not know this cluster",
-            )
-        return connection.get()
+        return self._known(key).get()
+
+    @overload
+    def watch(
+        self,
+        key: str,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+        metadata_only: bool = False,
+    ) -> ClusterWatch[Unstructured]: ...
+
+    @overload
+    def watch(
+        self,
+        key: str,
+        resource: Resource,
+        type: type[T],
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+        metadata_only: bool = False,
+    ) -> ClusterWatch[T]: ...
+
+    def watch(
+        self,
+        key: str,
+        resource: Resource,
+        type: type[Any] = dict,  # noqa: A002 - the word for it
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+        metadata_only: bool = False,
+    ) -> ClusterWatch[Any]:
+        """Return a hold on the cluster's informer for these arguments, which all askers share.
+
+        Keep it and :meth:`ClusterWatch.release` it: a minute after the last one was released the
+        informer ends. It has no state yet when it is the first; :meth:`subscribe` tells when that
+        is read. Raises NotConnected as :meth:`client` does, and never waits.
+        """
+        scope = Scope(resource, type, namespace, label_selector, field_selector, metadata_only)
+        return self._known(key).watch(scope)
 
     def status(self, key: str) -> ConnectionStatus | None:
         """Return what is known of a cluster; None for one the pool does not know."""
-        connection = self._connections.get(key)
+        connection = self._connections.get(key) or self._draining.get(key)
         return None if connection is None else connection.status()
 
     def statuses(self) -> list[ConnectionStatus]:
         """Return what is known of every cluster."""
         with self._lock:
-            connections = list(self._connections.values())
+            connections = [*self._connections.values(), *self._draining.values()]
         return [connection.status() for connection in connections]
 
     def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
@@ -178,11 +230,35 @@ class ClusterPool:
         """Do what :meth:`close` does, on the I/O loop."""
         with self._lock:
             self._closed = True
-            connections = list(self._connections.values())
+            connections = [*self._connections.values(), *self._draining.values()]
             self._connections.clear()
             self._digests.clear()
         await gather_all(*(connection.close() for connection in connections))
         await self._tasks.close()
+        self._draining.clear()
+
+    async def _drain(self, connection: Connection) -> None:
+        await connection.close()
+        with self._lock:
+            # It may have come back and been removed again meanwhile.
+            if self._draining.get(connection.key) is connection:
+                del self._draining[connection.key]
+
+    def _known(self, key: str) -> Connection:
+        connection = self._connections.get(key)
+        if connection is None:
+            raise NotConnected(
+                key,
+                state=ConnectionState.GONE,
+                since=self._clock.time(),
+                last_error="the pool does not know this cluster",
+            )
+        return connection
+
+    def _probed(self, fine: bool, seconds: float) -> None:
+        result = "success" if fine else "failure"
+        self._probes.labels(result).inc()
+        self._probe_seconds.labels(result).observe(seconds)
 
     def _entry(self, key: str) -> Connection:
         self._check_open()

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 __all__ = ["ConnectionReason", "ConnectionState", "ConnectionStatus"]
 
 
 class ConnectionState(StrEnum):
-    """Where a connection stands. A client is served in Ready and Degraded only."""
+    """Where a connection stands. A client is served in Syncing, Ready and Degraded only."""
 
     PENDING = "Pending"
     """Known, but not tried yet."""
     CONNECTING = "Connecting"
     """The first attempt with these credentials is under way."""
+    SYNCING = "Syncing"
+    """The last probe succeeded, and a shared watch has not read its state since it connected."""
     READY = "Ready"
-    """The last probe succeeded."""
+    """The last probe succeeded, and every shared watch is up to date."""
     DEGRADED = "Degraded"
     """Probes fail, but not often enough yet to give the connection up."""
     DISCONNECTED = "Disconnected"
     """Not usable; attempts go on unless the credentials themselves are unusable."""
+    DRAINING = "Draining"
+    """Being removed from the pool: its watches, connections and tasks are ending."""
     GONE = "Gone"
     """Removed from the pool."""
 
@@ -42,7 +47,8 @@ class ConnectionStatus:
     ``since`` is wall-clock seconds of the last change of state; ``reason`` one of
     :class:`ConnectionReason` or what the caller gave to ``ClusterPool.fail``; ``message`` one line
     without secrets; ``version`` the server's gitVersion, "" until it is known;
-    ``next_attempt_in_seconds`` None when no attempt is planned or one is under way.
+    ``next_attempt_in_seconds`` None when no attempt is planned or one is under way;
+    ``cached_objects`` how many objects its shared watches hold.
     """
 
     key: str
@@ -53,8 +59,14 @@ class ConnectionStatus:
     version: str = ""
     server: str = ""
     next_attempt_in_seconds: float | None = None
+    cached_objects: int = 0
 
     @property
     def connected(self) -> bool:
         """Whether a client is served."""
-        return self.state in {ConnectionState.READY, ConnectionState.DEGRADED}
+        return self.state in _SERVED
+
+
+_SERVED: Final = frozenset(
+    {ConnectionState.SYNCING, ConnectionState.READY, ConnectionState.DEGRADED}
+)

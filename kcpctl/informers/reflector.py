@@ -42,7 +42,7 @@ from kcpctl.informers.objects import (
 from kcpctl.informers.options import DEFAULTS, ReflectorOptions
 from kcpctl.informers.replays import Replays
 from kcpctl.informers.resuming import Resumption
-from kcpctl.informers.source import ExactLister, ListerWatcher, StateStreamer
+from kcpctl.informers.source import ExactLister, Interruptible, ListerWatcher, StateStreamer
 from kcpctl.informers.watchdog import NoProgress, Watchdog
 from kcpctl.runtime import Clock, TaskSet, get_logger
 
@@ -210,11 +210,17 @@ class Reflector:
         if self._relist_wanted:
             self._relist_wanted = False
             self._listing.version_is_unavailable()
+        await self._someone_to_ask()
         if not await self._stream_state():
             await self._list_state()
         while True:
+            await self._someone_to_ask()
             await self._pace()
             await self._watch_once()
+
+    async def _someone_to_ask(self) -> None:
+        if isinstance(self._source, Interruptible):
+            await self._source.ready()
 
     async def _list_state(self) -> None:
         async with self._initial_states.turn(silent=self._failures.unanswered):

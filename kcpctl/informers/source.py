@@ -16,6 +16,7 @@ from kcpctl.informers.objects import PARTIAL_API_VERSION, PARTIAL_KIND
 __all__ = [
     "ClientSource",
     "ExactLister",
+    "Interruptible",
     "ListerWatcher",
     "StateStreamer",
     "StreamingClientSource",
@@ -62,6 +63,14 @@ class ExactLister(Protocol):
 
     async def list_exactly(self, resource_version: str) -> RawPage:
         """Return the state at that version, whole; raises Gone when it can no longer be had."""
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """A source that is at times known to have nobody to ask."""
+
+    async def ready(self) -> None:
+        """Return when there is somebody: awaited before each list and watch, outside of limits."""
 
 
 class _Kind(msgspec.Struct):

@@ -17,6 +17,10 @@ _WAYS_OUT: Final[Mapping[str, str]] = {
     ConnectionReason.CONNECTION_FAILED: "start the cluster, or correct the server in",
 }
 
+_ENDING: Final = frozenset({ConnectionState.DRAINING, ConnectionState.GONE})
+# One that is ended while somebody still asks for it is about to be made anew.
+_BEFORE: Final = _ENDING | {ConnectionState.PENDING, ConnectionState.CONNECTING}
+
 
 def connected_condition(
     type_: str, problem: Problem | None, connection: ConnectionStatus | None, source: str = ""
@@ -27,7 +31,7 @@ def connected_condition(
     """
     if problem is not None:
         return false(type_, problem.severity, problem.reason, problem.message)
-    if connection is None:
+    if connection is None or connection.state in _ENDING:
         return unknown(type_, "NotChecked", "The cluster has not been tried yet")
     if connection.connected:
         return true(type_, "Connected", f"Connected to {connection.server}")
@@ -49,7 +53,7 @@ def only_reconnecting(
     """
     return (
         connection is not None
-        and connection.state in {ConnectionState.PENDING, ConnectionState.CONNECTING}
+        and connection.state in _BEFORE
         and before is not None
         and before.reason in set(ConnectionReason)
         and before.observed_generation == generation

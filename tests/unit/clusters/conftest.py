@@ -10,10 +10,12 @@ import pytest
 
 from kcpctl.client import AsyncClient, Call, ClientConfig, Response
 from kcpctl.clusters import ClusterPool, ConnectionState, ConnectionStatus
+from kcpctl.errors import TransportError
 from kcpctl.runtime import IOLoop, Metrics
 from kcpctl.testing import FakeClock
 
 HANG = "hang"
+LIST = "/api/v1/configmaps"
 Behaviour = Exception | str
 
 
@@ -28,6 +30,11 @@ def kubeconfig(server: str = "https://east:6443", token: str = "first") -> bytes
             "current-context": "x",
         }
     ).encode()
+
+
+def config_map(name: str, version: int) -> dict[str, object]:
+    meta = {"name": name, "namespace": "default", "uid": name, "resourceVersion": str(version)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
 
 
 class InlineLoop:
@@ -47,6 +54,7 @@ class FakeTransport:
         self.token = config.token
         self.calls: list[str] = []
         self.closed = False
+        self._streams: list[asyncio.Queue[bytes]] = []
         self._world = world
 
     async def request(self, call: Call) -> Response:
@@ -59,14 +67,29 @@ class FakeTransport:
             await asyncio.Future()
         if isinstance(told, Exception):
             raise told
+        if call.path == LIST:
+            return Response(200, {}, world.listed())
         body = b'{"gitVersion": "v1.36.0"}' if call.path == "/version" else b"ok"
         return Response(200, {}, body)
 
-    def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
-        raise NotImplementedError
+    async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
+        """A watch: what the world says from now on, until this is closed."""
+        world, lines = self._world, asyncio.Queue[bytes]()
+        world.watches.append((self.token or "", str((call.query or {})["resourceVersion"])))
+        self._streams.append(lines)
+        world.streams.append(lines)
+        try:
+            yield b""
+            while line := await lines.get():
+                yield line
+            raise TransportError("the client was closed")
+        finally:
+            world.streams.remove(lines)
 
     async def close(self) -> None:
         self.closed = True
+        for lines in self._streams:
+            lines.put_nowait(b"")
 
 
 class World:
@@ -77,6 +100,10 @@ class World:
         self.metrics = Metrics()
         self.transports: list[FakeTransport] = []
         self.behaviour: dict[tuple[str, str], Behaviour] = {}
+        self.objects: dict[str, int] = {"a": 1}
+        self.version = 1
+        self.watches: list[tuple[str, str]] = []  # the token and version that each began with
+        self.streams: list[asyncio.Queue[bytes]] = []  # of the open ones
         self.notified: list[str] = []
         self.seen: list[ConnectionState] = []
         self.pool = ClusterPool(
@@ -98,6 +125,24 @@ class World:
         status = self.pool.status(key)
         if status is not None:
             self.seen.append(status.state)
+
+    def listed(self) -> bytes:
+        """The answer to a list of ConfigMaps."""
+        items = [config_map(name, version) for name, version in self.objects.items()]
+        meta = {"resourceVersion": str(self.version)}
+        return json.dumps({"kind": "ConfigMapList", "metadata": meta, "items": items}).encode()
+
+    def writes(self, name: str) -> None:
+        """Write an object, which every open watch tells of."""
+        self.version += 1
+        self.objects[name] = self.version
+        event = {"type": "ADDED", "object": config_map(name, self.version)}
+        for stream in self.streams:
+            stream.put_nowait(json.dumps(event).encode() + b"\n")
+
+    def calls(self, path: str) -> int:
+        """How often a path was asked for."""
+        return sum(transport.calls.count(path) for transport in self.transports)
 
     def breaks(self, error: Behaviour, path: str = "/readyz", *, on: str = "") -> None:
         """Let a path of the server ``on``, or of whoever has the token ``on``, fail."""

@@ -324,14 +324,30 @@ CONNECTING = connection(ConnectionState.CONNECTING, "NotChecked")
 
 
 @pytest.mark.parametrize("was", [UP, DOWN])
-def test_a_connection_that_is_made_anew_is_no_news(was: ConnectionStatus) -> None:
+@pytest.mark.parametrize("now", ["Pending", "Connecting", "Draining", "Gone"])
+def test_a_connection_that_is_made_anew_is_no_news(was: ConnectionStatus, now: str) -> None:
     """A restarted controller begins with this; what it wrote before stands until it knows."""
+    anew = connection(ConnectionState(now), "NotChecked")
     rollout = RUNNING if was is UP else None
     before = decide(snapshot(connection=was, rollout=rollout)).status
     again = target()
     again.status = before
-    after = decide(snapshot(target=again, connection=CONNECTING, rollout=None, now=NOW + 60))
+    after = decide(snapshot(target=again, connection=anew, rollout=None, now=NOW + 60))
     assert after.status == before
+
+
+@pytest.mark.parametrize("state", list(ConnectionState))
+def test_each_state_of_a_connection_has_its_condition(state: ConnectionState) -> None:
+    decision = decide(snapshot(connection=connection(state, "ConnectionFailed", "no")))
+    found = get_condition(decision.status.conditions, "ClusterConnected")
+    assert found is not None
+    expected = "Unknown"
+    if state in {"Syncing", "Ready", "Degraded"}:
+        expected = "True"
+    elif state is ConnectionState.DISCONNECTED:
+        expected = "False"
+    assert found.status == expected
+    assert ("first connection" in found.message) == (state in {"Pending", "Connecting"})
 
 
 @pytest.mark.parametrize("change", ["generation", "credentials", "never connected"])
