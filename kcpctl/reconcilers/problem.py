@@ -6,14 +6,25 @@ from dataclasses import dataclass
 from typing import Final
 
 from kcpctl.apis.conditions import ERROR
+from kcpctl.errors import (
+    Conflict,
+    ServerTimeout,
+    ServiceUnavailable,
+    TooManyRequests,
+    TransportError,
+)
 
 __all__ = [
+    "BUSY",
     "CLUSTER_REF_NOT_FOUND",
     "CREDENTIALS_MISSING",
     "INVALID_CONFIGURATION",
     "VALIDATION_FAILED",
     "Problem",
 ]
+
+BUSY: Final = (Conflict, TooManyRequests, ServiceUnavailable, ServerTimeout, TransportError)
+"""What a server, or the way to it, gets over by itself."""
 
 VALIDATION_FAILED: Final = "ValidationFailed"
 CLUSTER_REF_NOT_FOUND: Final = "ClusterRefNotFound"
