@@ -26,6 +26,7 @@ __all__ = [
     "SECRETS",
     "SERVICES",
     "SERVICE_ACCOUNTS",
+    "SUBJECT_ACCESS_REVIEWS",
     "WORKSPACES",
     "Resource",
 ]
@@ -109,6 +110,9 @@ CRDS: Final = Resource(
 )
 API_SERVICES: Final = Resource(
     "apiregistration.k8s.io", "v1", "apiservices", "APIService", namespaced=False
+)
+SUBJECT_ACCESS_REVIEWS: Final = Resource(
+    "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", namespaced=False
 )
 WORKSPACES: Final = Resource(
     "tenancy.kcp.io", "v1alpha1", "workspaces", "Workspace", namespaced=False

@@ -101,20 +101,21 @@ class Deployment(ApiStruct):
     log_level: Annotated[
         int | None,
         doc(
-            "Verbosity of the syncer's log, from 0.",
+            "Verbosity of the syncer's log: 0 is the usual one, from 1 on it tells detail.",
             {"format": "int32", "minimum": 0, "maximum": 10},
         ),
     ] = None
     feature_gates: Annotated[
-        dict[str, bool], doc("Experimental features to turn on or off, by name.")
+        dict[str, bool],
+        doc("Experimental features to turn on or off, by name. There are none; ignored."),
     ] = {}
 
 
 class RetryBackoff(ApiStruct):
     """How long the syncer waits before it tries an object again."""
 
-    initial_interval: Annotated[str, doc("First wait; 1s by default.", DURATION)] = ""
-    max_interval: Annotated[str, doc("Longest wait; 5m by default.", DURATION)] = ""
+    initial_interval: Annotated[str, doc("First wait at most; 5ms by default.", DURATION)] = ""
+    max_interval: Annotated[str, doc("Longest wait; 60s by default.", DURATION)] = ""
     multiplier: Annotated[
         float | None, doc("Factor from one wait to the next, above 1; 2 by default.")
     ] = None
@@ -153,7 +154,7 @@ class Syncer(ApiStruct):
         str,
         doc(
             "Which way objects go: push brings specs down and status up (the default), pull "
-            "brings objects up, bidirectional does both.",
+            "brings objects up, bidirectional does both. Only push is in effect yet.",
             {"enum": ["push", "pull", "bidirectional"]},
         ),
     ] = ""
@@ -181,7 +182,7 @@ class Syncer(ApiStruct):
         ),
     ] = None
     api_import_poll_interval: Annotated[
-        str, doc("How often the cluster's own APIs are looked at; 1m by default.", DURATION)
+        str, doc("How often the cluster's own APIs are looked at. Not in effect yet.", DURATION)
     ] = ""
     downstream_namespace_clean_delay: Annotated[
         str,
@@ -191,7 +192,9 @@ class Syncer(ApiStruct):
         int | None,
         doc("Objects that are worked on at once; 2 by default.", {"format": "int32", "minimum": 1}),
     ] = None
-    upsync_pods: Annotated[bool, doc("Show the cluster's Pods in the workspace.")] = False
+    upsync_pods: Annotated[
+        bool, doc("Show the cluster's Pods in the workspace. Not in effect yet.")
+    ] = False
 
     schema_extra: ClassVar[dict[str, Any]] = {
         "x-kubernetes-validations": [

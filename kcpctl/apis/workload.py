@@ -61,7 +61,8 @@ class ClusterReference(ApiStruct):
         str,
         doc(
             "Path or logical cluster name of the workspace that holds the ClusterRegistration. "
-            "Defaults to the SyncTarget's own workspace.",
+            "Defaults to the SyncTarget's own workspace, which needs the verb use on one "
+            "elsewhere, and get on its Secrets.",
             {"maxLength": 253, "pattern": f"^$|{PATH_PATTERN}"},
         ),
     ] = ""
@@ -132,7 +133,7 @@ class SyncTargetSpec(ApiStruct):
         doc(
             "The physical cluster that workloads run on: the name of a ClusterRegistration, or "
             "else of a connection whose kubeconfig is stored in the Secret <cluster>-kubeconfig. "
-            "The short form of clusterRef.",
+            "The short form of clusterRef; path:name is one of another workspace.",
             {
                 "maxLength": 253,
                 "pattern": f"^$|{DNS_SUBDOMAIN}|{PATH_PATTERN}",
@@ -210,7 +211,7 @@ class SyncTargetSpec(ApiStruct):
         str,
         doc(
             "How long the target may be unhealthy before workloads are moved away, such as 5m "
-            "(the default). 0s means never.",
+            "(the default). 0s means never. Not in effect yet.",
             DURATION,
         ),
     ] = ""

@@ -125,6 +125,7 @@ class Assembly:
             upstream_ca_data=config.ca,
             upstream_insecure=config.insecure,
             upstream_server_name=config.server_name,
+            syncer_auth=flags["syncer_auth"],
             workers=flags["workers"],
         )
 

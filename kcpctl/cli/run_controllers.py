@@ -10,7 +10,7 @@ import click
 from kcpctl.cli.connect import logging_flags, server_flags
 from kcpctl.cli.controllers import ALL_CONTROLLERS, ControllersType
 from kcpctl.cli.election import election_flags
-from kcpctl.cli.options import COMMANDS, DURATION, FILE, GroupedCommand, flag
+from kcpctl.cli.options import COMMANDS, DIRECTORY, DURATION, FILE, GroupedCommand, flag
 from kcpctl.errors import UsageError
 from kcpctl.runtime.clock import SYSTEM_CLOCK
 
@@ -76,6 +76,13 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     type=click.IntRange(0, 65535),
     default=0,
     help="Port of the embedded control plane; 0 takes a free one.",
+)
+@flag(
+    "--data-dir",
+    group="Embedded",
+    type=DIRECTORY,
+    help="Directory that keeps all objects of the embedded servers, for the next run too "
+    "[default: they are in memory only].",
 )
 @flag(
     "--write-kubeconfig",
@@ -167,6 +174,14 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     "a SyncTarget that wants one and names none is not Valid].",
 )
 @flag(
+    "--syncer-auth",
+    group="Controller",
+    type=click.Choice(["token", "external"]),
+    default="token",
+    help="How deployed syncers authenticate upstream: token is made and renewed by the controller; "
+    "with external somebody else puts a kubeconfig into the syncer's Secret on its cluster.",
+)
+@flag(
     "--upstream-server-url",
     group="Controller",
     metavar="URL",
@@ -229,6 +244,8 @@ def _check(flags: dict[str, Any]) -> None:
         )
     if flags["demo"] and not embedded:
         raise UsageError("--demo needs --embedded: it starts its own control plane and clusters")
+    if flags["data_dir"] and not embedded:
+        raise UsageError("--data-dir needs --embedded: another server keeps its objects itself")
     if flags["leader_elect"] and embedded:
         raise UsageError("--leader-elect is for servers that several processes share: leave it out")
     if flags["exit_when_ready"] and not embedded:

@@ -73,6 +73,34 @@ __all__ = ["command"]
     help="Time between two heartbeats.",
 )
 @flag(
+    "--sync-interval",
+    group="Syncer",
+    type=DURATION,
+    default="30s",
+    help="How often everything is compared again, without requests; 0 for never.",
+)
+@flag(
+    "--retry-initial-interval",
+    group="Syncer",
+    type=DURATION,
+    default="5ms",
+    help="Longest wait after the first failure of an object.",
+)
+@flag(
+    "--retry-max-interval",
+    group="Syncer",
+    type=DURATION,
+    default="60s",
+    help="Longest wait after any number of failures.",
+)
+@flag(
+    "--retry-multiplier",
+    group="Syncer",
+    type=click.FloatRange(min=1, min_open=True),
+    default=2.0,
+    help="Factor from one wait to the next.",
+)
+@flag(
     "--workers",
     group="Syncer",
     type=click.IntRange(min=1),
@@ -112,6 +140,10 @@ def command(
     burst: int,
     once: bool,
     heartbeat_interval: float,
+    sync_interval: float,
+    retry_initial_interval: float,
+    retry_max_interval: float,
+    retry_multiplier: float,
     workers: int,
     downstream_namespace_clean_delay: float,
     namespace: str,
@@ -130,6 +162,10 @@ def command(
         sync_target_uid=sync_target_uid,
         from_cluster=from_cluster,
         heartbeat_interval_seconds=heartbeat_interval,
+        sync_interval_seconds=sync_interval,
+        retry_initial_seconds=retry_initial_interval,
+        retry_max_seconds=retry_max_interval,
+        retry_multiplier=retry_multiplier,
         workers=workers,
         namespace_clean_delay_seconds=downstream_namespace_clean_delay,
         health_bind_address=health_probe_bind_address,

@@ -6,26 +6,29 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
 from kcpctl.apis.common import ConfigSecretReference, SecretReference
 from kcpctl.apis.conditions import WARNING
 from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.resource import SECRETS
 from kcpctl.apis.synctarget_connection import Connection, Credentials
-from kcpctl.apis.tmc import ClusterRegistration
+from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS, ClusterRegistration
 from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
 from kcpctl.informers import CachedObject
-from kcpctl.logicalcluster import PATH_ANNOTATION, key_of
+from kcpctl.logicalcluster import PATH_ANNOTATION, key_of, split_key
 from kcpctl.reconcilers.problem import (
     CLUSTER_REF_NOT_FOUND,
     CREDENTIALS_MISSING,
     INVALID_CONFIGURATION,
     Problem,
+    Unusable,
 )
+from kcpctl.reconcilers.workspaces import Permission, Workspaces
 
-__all__ = ["Cache", "CredentialSource", "Kubeconfig", "Unusable", "references"]
+__all__ = ["Cache", "CredentialSource", "Kubeconfig", "Reference", "Unusable", "reference_of"]
 
 KUBECONFIG_KEY: Final = "kubeconfig"
 
@@ -45,52 +48,93 @@ class Kubeconfig:
     source: str
 
 
-class Unusable(Exception):
-    """There is no kubeconfig. ``invalid`` says that the SyncTarget itself is not Valid then."""
+class Reference(NamedTuple):
+    """A ClusterRegistration as a spec names it; ``workspace`` is "" for the SyncTarget's own."""
 
-    def __init__(self, problem: Problem, *, invalid: bool = False) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
-        self.invalid = invalid
+    workspace: str
+    name: str
+
+    def key(self, cluster: str) -> str:
+        """Return its key for a SyncTarget of ``cluster``, with the workspace as it is written."""
+        return key_of(self.workspace or cluster, "", self.name)
 
 
-def references(spec: SyncTargetSpec) -> str:
-    """Return the name of the ClusterRegistration that the spec may resolve through, or ""."""
-    return spec.cluster_ref.name if spec.cluster_ref is not None else spec.cluster
+def reference_of(target: SyncTarget, cluster: str) -> Reference | None:
+    """Return the ClusterRegistration that a SyncTarget of ``cluster`` may resolve through."""
+    spec = target.spec
+    if spec.cluster_ref is not None:
+        workspace, name = spec.cluster_ref.workspace, spec.cluster_ref.name
+    else:
+        workspace, _, name = spec.cluster.rpartition(":")
+    if workspace in (cluster, target.metadata.annotations.get(PATH_ANNOTATION)):
+        workspace = ""
+    return Reference(workspace, name) if name else None
 
 
 class CredentialSource:
-    """Finds kubeconfigs in the caches of one server. No I/O; safe from any thread.
+    """Finds kubeconfigs in the caches of one server. Safe from any thread.
 
-    A Secret is looked for in the SyncTarget's own logical cluster and nowhere else.
+    A Secret is looked for in the SyncTarget's own logical cluster, or in that of another one's
+    ClusterRegistration that it may use. No I/O, except that ``workspaces`` asks about other ones;
+    without it a reference to another one is refused.
     """
 
-    def __init__(self, secrets: Cache, registrations: Cache, *, namespace: str) -> None:
+    def __init__(
+        self,
+        secrets: Cache,
+        registrations: Cache,
+        *,
+        namespace: str,
+        workspaces: Workspaces | None = None,
+    ) -> None:
         self._secrets = secrets
         self._registrations = registrations
         self._namespace = namespace
+        self._workspaces = workspaces
 
     def find(self, target: SyncTarget, cluster: str) -> Kubeconfig:
         """Return the kubeconfig that the SyncTarget names; raises Unusable."""
         spec = target.spec
         if spec.connection is not None:
             return self._of_connection(spec.connection, spec.credentials, cluster)
-        if spec.cluster_ref is not None and spec.cluster_ref.workspace:
-            own = (cluster, target.metadata.annotations.get(PATH_ANNOTATION))
-            if spec.cluster_ref.workspace not in own:
-                raise Unusable(
-                    _unsupported("spec.clusterRef.workspace", spec.cluster_ref.workspace),
-                    invalid=True,
-                )
-        if ":" in spec.cluster:
-            raise Unusable(_unsupported("spec.cluster", spec.cluster), invalid=True)
-        name = references(spec)
-        if not name:
+        reference = reference_of(target, cluster)
+        if reference is None:
             raise Unusable(Problem(INVALID_CONFIGURATION, "The spec names no physical cluster"))
+        if reference.workspace:
+            return self._elsewhere(reference, cluster)
+        name = reference.name
+        if spec.cluster_ref is None and self._registrations.cached(reference.key(cluster)) is None:
+            return self._of_secret(ConfigSecretReference(name=f"{name}-kubeconfig"), cluster)
+        return self.of_registration(self._registration(name, cluster), cluster)
+
+    def recheck_seconds(self, target: SyncTarget, cluster: str) -> float | None:
+        """Return when ``find`` may say something else without an event; None if it cannot."""
+        reference = reference_of(target, cluster)
+        if target.spec.connection is not None or reference is None or not reference.workspace:
+            return None
+        return None if self._workspaces is None else self._workspaces.due_seconds(cluster)
+
+    def _elsewhere(self, reference: Reference, cluster: str) -> Kubeconfig:
+        """Follow a reference to another workspace as far as the SyncTarget's own one may go.
+
+        Whether the registration exists is told only to those who may use it.
+        """
+        if self._workspaces is None:
+            raise Unusable(_unsupported(reference), invalid=True)
+        home = self._workspaces.resolve(reference.workspace)
+        if home == cluster:
+            return self.of_registration(self._registration(reference.name, home), home)
+        use = Permission("use", CLUSTER_REGISTRATIONS, "", reference.name)
+        self._workspaces.require(cluster, home, use)
+        found = self._registration(reference.name, home)
+        for key in self.registration_secret_keys(_decode(found), home):
+            _, namespace, name = split_key(key)
+            self._workspaces.require(cluster, home, Permission("get", SECRETS, namespace, name))
+        return self.of_registration(found, home)
+
+    def _registration(self, name: str, cluster: str) -> CachedObject:
         found = self._registrations.cached(key_of(cluster, "", name))
-        if found is not None:
-            return self.of_registration(found, cluster)
-        if spec.cluster_ref is not None:
+        if found is None:
             raise Unusable(
                 Problem(
                     CLUSTER_REF_NOT_FOUND,
@@ -100,7 +144,7 @@ class CredentialSource:
                 ),
                 invalid=True,
             )
-        return self._of_secret(ConfigSecretReference(name=f"{name}-kubeconfig"), cluster)
+        return found
 
     def secret_keys(self, spec: SyncTargetSpec, cluster: str) -> Iterable[str]:
         """Return the keys of the Secrets that the spec depends on directly."""
@@ -109,7 +153,7 @@ class CredentialSource:
                 yield self._key(spec.connection.kubeconfig_secret_ref, cluster)
             if spec.credentials is not None and spec.credentials.secret_ref is not None:
                 yield self._key(spec.credentials.secret_ref, cluster)
-        elif spec.cluster:
+        elif spec.cluster and ":" not in spec.cluster:
             yield self._key(SecretReference(name=f"{spec.cluster}-kubeconfig"), cluster)
 
     def registration_secret_keys(
@@ -151,13 +195,7 @@ class CredentialSource:
 
     def of_registration(self, found: CachedObject, cluster: str) -> Kubeconfig:
         """Return the kubeconfig that a ClusterRegistration names; raises Unusable."""
-        name = found.meta.name
-        try:
-            spec = found.decode(ClusterRegistration).spec
-        except msgspec.ValidationError as error:
-            raise Unusable(
-                Problem(INVALID_CONFIGURATION, f"ClusterRegistration {name!r}: {error}")
-            ) from None
+        name, spec = found.meta.name, _decode(found).spec
         if spec.kubeconfig_secret is not None:
             return self._of_secret(spec.kubeconfig_secret, cluster)
         endpoint = spec.cluster_endpoint
@@ -243,12 +281,22 @@ class CredentialSource:
         return f"Secret {namespace}/{reference.name} in cluster {cluster!r}"
 
 
-def _unsupported(field_name: str, value: str) -> Problem:
+def _unsupported(reference: Reference) -> Problem:
     return Problem(
         INVALID_CONFIGURATION,
-        f"{field_name} {value!r} names another workspace, which is not possible yet; put the "
-        "ClusterRegistration into the SyncTarget's own workspace",
+        f"ClusterRegistration {reference.name!r} is of another workspace, "
+        f"{reference.workspace!r}, and references to others are not followed here; put it into the "
+        "SyncTarget's own workspace",
     )
+
+
+def _decode(found: CachedObject) -> ClusterRegistration:
+    try:
+        return found.decode(ClusterRegistration)
+    except msgspec.ValidationError as error:
+        raise Unusable(
+            Problem(INVALID_CONFIGURATION, f"ClusterRegistration {found.meta.name!r}: {error}")
+        ) from None
 
 
 def _decoded(text: str, where: str) -> bytes:

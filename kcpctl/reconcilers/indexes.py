@@ -9,15 +9,17 @@ from typing import Any, Final
 from kcpctl.apis.tmc import ClusterRegistration
 from kcpctl.apis.workload import SyncTarget
 from kcpctl.informers import CachedObject, IndexFunction, SharedInformer
-from kcpctl.logicalcluster import key_of
-from kcpctl.reconcilers.credentials import CredentialSource, references
+from kcpctl.reconcilers.credentials import CredentialSource, reference_of
 
 __all__ = ["REGISTRATION_INDEX", "SECRET_INDEX", "add_indexes"]
 
 SECRET_INDEX: Final = "by-secret"
 """On SyncTargets and ClusterRegistrations: keys of the Secrets that they depend on directly."""
 REGISTRATION_INDEX: Final = "by-registration"
-"""On SyncTargets: key of the ClusterRegistration that they may resolve through."""
+"""On SyncTargets: key of the ClusterRegistration that they may resolve through.
+
+One of another workspace is named as the spec has it: its logical cluster may be written as a path.
+"""
 
 
 def add_indexes(
@@ -44,8 +46,8 @@ def _secrets_of_target(credentials: CredentialSource) -> Callable[[CachedObject]
 
 
 def _registration_of_target(obj: CachedObject) -> Iterable[str]:
-    name = references(obj.decode(SyncTarget).spec)
-    return (key_of(obj.cluster, "", name),) if name else ()
+    reference = reference_of(obj.decode(SyncTarget), obj.cluster)
+    return (reference.key(obj.cluster),) if reference else ()
 
 
 def _secrets_of_registration(

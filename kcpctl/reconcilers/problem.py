@@ -19,8 +19,10 @@ __all__ = [
     "CLUSTER_REF_NOT_FOUND",
     "CREDENTIALS_MISSING",
     "INVALID_CONFIGURATION",
+    "PERMISSION_DENIED",
     "VALIDATION_FAILED",
     "Problem",
+    "Unusable",
 ]
 
 BUSY: Final = (Conflict, TooManyRequests, ServiceUnavailable, ServerTimeout, TransportError)
@@ -30,6 +32,7 @@ VALIDATION_FAILED: Final = "ValidationFailed"
 CLUSTER_REF_NOT_FOUND: Final = "ClusterRefNotFound"
 INVALID_CONFIGURATION: Final = "InvalidConfiguration"
 CREDENTIALS_MISSING: Final = "CredentialsMissing"
+PERMISSION_DENIED: Final = "PermissionDenied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +42,12 @@ class Problem:
     reason: str
     message: str
     severity: str = ERROR
+
+
+class Unusable(Exception):
+    """There is no kubeconfig. ``invalid`` says that the SyncTarget itself is not Valid then."""
+
+    def __init__(self, problem: Problem, *, invalid: bool = False) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+        self.invalid = invalid

@@ -18,6 +18,9 @@ class SyncerOptions:
     sync_target_name, sync_target_uid: whom it works for. Another uid is another SyncTarget.
     from_cluster: the upstream logical cluster, by name or path; "" or ``root`` on a plain server.
     heartbeat_interval_seconds: between two heartbeats.
+    sync_interval_seconds: between two comparisons of everything, from the caches; 0 for never.
+    retry_initial_seconds, retry_max_seconds, retry_multiplier: how long an object that failed
+        waits (decision 15). An initial wait above the longest one wins.
     workers: of each controller; there is one for each synced type and one for namespaces.
     namespace_clean_delay_seconds: how long a downstream namespace is left after its last object.
     health_bind_address: ``host:port`` of /healthz and /readyz; "" serves none.
@@ -29,6 +32,10 @@ class SyncerOptions:
     sync_target_uid: str
     from_cluster: str = ""
     heartbeat_interval_seconds: float = 20.0
+    sync_interval_seconds: float = 30.0
+    retry_initial_seconds: float = 0.005
+    retry_max_seconds: float = 60.0
+    retry_multiplier: float = 2.0
     workers: int = 2
     namespace_clean_delay_seconds: float = 30.0
     health_bind_address: str = ""
@@ -45,5 +52,9 @@ class SyncerOptions:
             )
         if self.heartbeat_interval_seconds <= 0:
             raise UsageError("--heartbeat-interval must be above zero")
+        if self.retry_initial_seconds <= 0:
+            raise UsageError("--retry-initial-interval must be above zero")
+        if self.retry_multiplier <= 1:
+            raise UsageError("--retry-multiplier must be above 1")
         if self.workers < 1:
             raise UsageError("--workers must be at least 1")

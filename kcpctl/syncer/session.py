@@ -23,6 +23,7 @@ from kcpctl.syncer.progress import Progress, Tracked
 from kcpctl.syncer.side import SYNCED_RESOURCES, Side
 from kcpctl.syncer.status_reporter import StatusReporter
 from kcpctl.syncer.transform import same_apart_from_status
+from kcpctl.workqueue import Fair, ItemExponential, QueueMetrics, RateLimitingQueue
 
 __all__ = ["Session"]
 
@@ -94,7 +95,7 @@ class Session:
         self._loop = upstream.loop
         self._clock = clock
         self._rng = rng
-        self._metrics = metrics
+        self._metrics = metrics or Metrics()
         self._up = _Informers("upstream", upstream, "", clock=clock, rng=rng, metrics=metrics)
         selector = gate.target.downstream_selector
         self._down = _Informers(
@@ -130,14 +131,16 @@ class Session:
             namespaces=self._namespaces,
             syncer_namespace=self._options.syncer_namespace,
         )
+        again = self._options.sync_interval_seconds
         return (
             self._controller(f"syncer-{resource.plural}", syncer)
             .watches(
                 self._up.objects[resource],
                 map_to=syncer.keys_of,
                 predicates=(_apart_from_status,),
+                resync_seconds=again,
             )
-            .watches(self._down.objects[resource], map_to=syncer.keys_of_copy)
+            .watches(self._down.objects[resource], map_to=syncer.keys_of_copy, resync_seconds=again)
             .watches(self._up.namespaces, map_to=syncer.keys_in, predicates=(_apart_from_status,))
             .watches(self._down.namespaces, map_to=syncer.keys_in_copy)
         )
@@ -169,10 +172,24 @@ class Session:
         return controller
 
     def _controller(self, name: str, step: ObjectSyncer | NamespaceCleaner) -> Controller:
+        options = self._options
+        limiter: ItemExponential[str] = ItemExponential(
+            options.retry_initial_seconds,
+            max(options.retry_initial_seconds, options.retry_max_seconds),
+            multiplier=options.retry_multiplier,
+            rng=self._rng,
+        )
         return Controller(
             name,
             Tracked(name, step, self.progress),
-            workers=self._options.workers,
+            workers=options.workers,
+            queue=RateLimitingQueue(
+                name,
+                limiter=limiter,
+                clock=self._clock,
+                ordering=Fair(),
+                metrics=QueueMetrics(self._metrics, name),
+            ),
             clock=self._clock,
             rng=self._rng,
             metrics=self._metrics,
@@ -263,8 +280,8 @@ class Session:
 
 
 def _apart_from_status(old: CachedObject | None, new: CachedObject | None) -> bool:
-    """Row 30: our own status writes, and those of others, are no news."""
-    if old is None or new is None:
+    """Row 30: our own status writes, and those of others, are no news. A resync is wanted."""
+    if old is None or new is None or old is new:
         return True
     return not same_apart_from_status(old.decode(), new.decode())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Hashable
@@ -26,8 +27,6 @@ K_contra = TypeVar("K_contra", bound=Hashable, contravariant=True)
 # Decision 15: 5 ms x2 to 60 s.
 _BASE_SECONDS: Final = 0.005
 _CAP_SECONDS: Final = 60.0
-# 2.0 ** 64 times any base is above any cap; larger exponents would overflow a float (RL-03).
-_MAX_EXPONENT: Final = 64
 # So many buckets, or twice as many as last time, are looked through for ones that are full again.
 _SWEPT_FROM: Final = 64
 
@@ -84,7 +83,7 @@ class _Failures(RateLimiter[K]):
 
 
 class ItemExponential(_Failures[K]):
-    """A delay drawn evenly from (0, base x 2^failures], the upper end capped (RL-02).
+    """A delay drawn evenly from (0, base x multiplier^failures], the upper end capped (RL-02).
 
     The full jitter keeps keys that failed together from retrying together (fixes RL-13).
     """
@@ -94,19 +93,25 @@ class ItemExponential(_Failures[K]):
         base_seconds: float = _BASE_SECONDS,
         cap_seconds: float = _CAP_SECONDS,
         *,
+        multiplier: float = 2.0,
         rng: random.Random = SYSTEM_RANDOM,
     ) -> None:
         super().__init__()
         if not 0 < base_seconds <= cap_seconds:
             raise ValueError(f"want 0 < base ({base_seconds}) <= cap ({cap_seconds})")
+        if multiplier <= 1:
+            raise ValueError(f"want a multiplier above 1, not {multiplier}")
+        self._multiplier = multiplier
+        # There the cap is reached; larger exponents would overflow a float (RL-03).
+        self._max_exponent = math.ceil(math.log(cap_seconds / base_seconds, multiplier))
         self._base_seconds = base_seconds
         self._cap_seconds = cap_seconds
         self._rng = rng
 
     def when(self, key: K) -> float:
         """Count one failure and return the seconds to wait."""
-        exponent = min(self._count(key), _MAX_EXPONENT)
-        ceiling = min(self._base_seconds * 2.0**exponent, self._cap_seconds)
+        exponent = min(self._count(key), self._max_exponent)
+        ceiling = min(self._base_seconds * self._multiplier**exponent, self._cap_seconds)
         return ceiling * (1.0 - self._rng.random())
 
 

@@ -273,6 +273,19 @@ def test_heartbeats_leave_the_rest_of_the_status_alone(world: World) -> None:
     assert status["syncerIdentity"]
 
 
+def test_everything_is_compared_again_now_and_then(world: World) -> None:
+    """A stranger's object is not watched, and what was refused waits for a minute."""
+    world.create(CONFIG_MAPS, "first")
+    with world.agent(sync_interval_seconds=0.5):
+        world.await_copy(CONFIG_MAPS, "first")
+        theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web"}}
+        world.downstream.resource(CONFIG_MAPS).create(theirs, namespace=world.namespace)
+        world.create(CONFIG_MAPS)
+        eventually(lambda: "finalizers" in world.up(CONFIG_MAPS)["metadata"])
+        world.downstream.resource(CONFIG_MAPS).delete("web", namespace=world.namespace)
+        eventually(lambda: world.copy(CONFIG_MAPS))
+
+
 def test_while_suspended_only_the_heartbeat_goes_on(world: World) -> None:
     """In neither direction, and nothing is removed; afterwards what was missed is done."""
     objects, targets = world.upstream.resource(CONFIG_MAPS), world.upstream.resource(SYNCTARGETS)

@@ -11,13 +11,13 @@ from kcpctl.client import Client
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import ResourceVersionChanged
 from kcpctl.informers import CachedObject, InformerFactory, Lister
-from kcpctl.logicalcluster import key_of
+from kcpctl.logicalcluster import split_key
 from kcpctl.reconcilers.clusterregistration.options import ClusterRegistrationOptions
 from kcpctl.reconcilers.clusterregistration.reconcile import (
     ClusterRegistrationReconciler,
     pool_key,
 )
-from kcpctl.reconcilers.credentials import CredentialSource, references
+from kcpctl.reconcilers.credentials import CredentialSource, reference_of
 from kcpctl.reconcilers.ending import EndingController
 from kcpctl.reconcilers.indexes import REGISTRATION_INDEX, SECRET_INDEX, add_indexes
 from kcpctl.reconcilers.recorder import Recorder
@@ -38,7 +38,10 @@ class _Targets:
         return self._lister.cached(key)
 
     def naming(self, key: str) -> Iterable[CachedObject]:
-        return self._lister.cached_by_index(REGISTRATION_INDEX, key)
+        """Those of the registration's own workspace: no other one may hold it."""
+        own = split_key(key).cluster
+        found = self._lister.cached_by_index(REGISTRATION_INDEX, key)
+        return [one for one in found if one.cluster == own]
 
 
 def new_controller(
@@ -93,8 +96,8 @@ def new_controller(
 
 
 def _named_by_target(obj: CachedObject) -> Iterable[str]:
-    name = references(obj.decode(SyncTarget).spec)
-    return (key_of(obj.cluster, "", name),) if name else ()
+    reference = reference_of(obj.decode(SyncTarget), obj.cluster)
+    return () if reference is None or reference.workspace else (reference.key(obj.cluster),)
 
 
 def _registrations_of_secret(

@@ -11,6 +11,7 @@ from kcpctl.client import Client
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import ResourceVersionChanged
 from kcpctl.informers import CachedObject, InformerFactory, Lister
+from kcpctl.logicalcluster import key_of
 from kcpctl.reconcilers.credentials import CredentialSource
 from kcpctl.reconcilers.ending import EndingController
 from kcpctl.reconcilers.indexes import REGISTRATION_INDEX, SECRET_INDEX, add_indexes
@@ -19,6 +20,7 @@ from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.reconcile import SyncTargetReconciler
 from kcpctl.reconcilers.synctarget.rollout_watch import RolloutWatch
+from kcpctl.reconcilers.workspaces import Workspaces
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, Metrics
 
 __all__ = ["new_controller"]
@@ -43,8 +45,17 @@ def new_controller(
     targets = factory.informer(SYNCTARGETS, SyncTarget)
     secrets = factory.informer(SECRETS)
     registrations = factory.informer(CLUSTER_REGISTRATIONS, ClusterRegistration)
+    workspaces = Workspaces(
+        client,
+        namespace=options.credentials_namespace,
+        cache_seconds=options.reference_cache_seconds,
+        clock=clock,
+    )
     credentials = CredentialSource(
-        secrets.lister, registrations.lister, namespace=options.credentials_namespace
+        secrets.lister,
+        registrations.lister,
+        namespace=options.credentials_namespace,
+        workspaces=workspaces,
     )
     add_indexes(targets, registrations, credentials)
 
@@ -69,12 +80,11 @@ def new_controller(
     )
     changed = (ResourceVersionChanged(),)
     controller.watches(targets, predicates=changed)
-    controller.watches(
-        registrations, map_to=_targets_of_registration(targets.lister), predicates=changed
-    )
+    of_registration = _targets_of_registration(targets.lister, workspaces)
+    controller.watches(registrations, map_to=of_registration, predicates=changed)
     controller.watches(
         secrets,
-        map_to=_targets_of_secret(targets.lister, registrations.lister),
+        map_to=_targets_of_secret(targets.lister, registrations.lister, of_registration),
         predicates=changed,
     )
     controller.ends(pool.subscribe(enqueue), watch.close)
@@ -89,19 +99,22 @@ def new_controller(
 
 
 def _targets_of_registration(
-    targets: Lister[SyncTarget],
+    targets: Lister[SyncTarget], workspaces: Workspaces
 ) -> Callable[[CachedObject], Iterable[str]]:
     def keys(obj: CachedObject) -> Iterable[str]:
-        return [one.key for one in targets.cached_by_index(REGISTRATION_INDEX, obj.key)]
+        for name in {obj.cluster, *workspaces.paths_of(obj.cluster)}:
+            key = key_of(name, "", obj.meta.name)
+            for target in targets.cached_by_index(REGISTRATION_INDEX, key):
+                yield target.key
 
     return keys
 
 
 def _targets_of_secret(
-    targets: Lister[SyncTarget], registrations: Lister[ClusterRegistration]
+    targets: Lister[SyncTarget],
+    registrations: Lister[ClusterRegistration],
+    of_registration: Callable[[CachedObject], Iterable[str]],
 ) -> Callable[[CachedObject], Iterable[str]]:
-    of_registration = _targets_of_registration(targets)
-
     def keys(obj: CachedObject) -> Iterable[str]:
         for target in targets.cached_by_index(SECRET_INDEX, obj.key):
             yield target.key

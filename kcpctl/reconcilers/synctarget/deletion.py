@@ -165,7 +165,7 @@ class Cleaner:
             found = downstream.resource(resource).list(label_selector=selector).items
             for obj in found:
                 if resource is NAMESPACES:
-                    delete_syncers_namespace(downstream, obj, self._uid)
+                    delete_syncers_namespace(downstream, obj, uid=self._uid, syncer=self._id)
                 else:
                     delete_exactly(downstream, resource, obj)
             if found:

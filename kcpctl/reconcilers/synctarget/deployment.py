@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from kcpctl.apis.naming import syncer_id
 from kcpctl.apis.resource import SECRETS
-from kcpctl.apis.synctarget_deployment import Deployment, Syncer
-from kcpctl.apis.workload import SyncTarget
+from kcpctl.apis.synctarget_deployment import Deployment, RetryBackoff, Syncer
+from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
 from kcpctl.client import Client
 from kcpctl.errors import NotFound
 from kcpctl.reconcilers.synctarget.installation import (
@@ -21,12 +21,13 @@ from kcpctl.reconcilers.synctarget.installation import (
     with_token,
 )
 from kcpctl.reconcilers.synctarget.manifests import (
+    KUBECONFIG_KEY,
     TOKEN_RENEW_ANNOTATION,
     SyncerInputs,
     config_hash,
     secret_object,
 )
-from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
+from kcpctl.reconcilers.synctarget.options import AUTH_EXTERNAL, SyncTargetOptions
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.validation import image_of
 from kcpctl.runtime import Clock, get_logger, parse_time
@@ -51,12 +52,12 @@ class Rollouts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """How the deployment stands. ``renew_after_seconds`` is when the token is due;
-    ``updated`` tells that a syncer which ran was given another configuration.
+    """How the deployment stands. ``renew_after_seconds`` is when the token is due, None without
+    one of ours; ``updated`` tells that a syncer which ran was given another configuration.
     """
 
     rollout: Rollout
-    renew_after_seconds: float
+    renew_after_seconds: float | None
     updated: bool = False
 
 
@@ -86,23 +87,31 @@ def syncer_inputs(
         ca=options.upstream_ca_data or b"",
         insecure=options.upstream_insecure,
         server_name=options.upstream_server_name,
+        external_secret=options.syncer_auth == AUTH_EXTERNAL,
         deployment=target.spec.deployment or Deployment(),
-        arguments=_arguments(target.spec.syncer),
+        arguments=_arguments(target.spec),
     )
 
 
-def _arguments(syncer: Syncer | None) -> tuple[str, ...]:
+def _arguments(spec: SyncTargetSpec) -> tuple[str, ...]:
     """Return the syncer's flags for what the spec sets; the rest is the syncer's own default."""
-    if syncer is None:
-        return ()
+    syncer = spec.syncer or Syncer()
+    retry = syncer.retry_backoff or RetryBackoff()
     flags = {
         "--heartbeat-interval": syncer.heartbeat_interval,
+        "--sync-interval": syncer.sync_interval,
+        "--retry-initial-interval": retry.initial_interval,
+        "--retry-max-interval": retry.max_interval,
+        "--retry-multiplier": retry.multiplier,
         "--downstream-namespace-clean-delay": syncer.downstream_namespace_clean_delay,
         "--workers": syncer.workers,
         "--qps": syncer.qps,
         "--burst": syncer.burst,
     }
-    return tuple(f"{flag}={value}" for flag, value in flags.items() if value)
+    given = tuple(f"{flag}={value}" for flag, value in flags.items() if value)
+    # There is one level above the usual one; so 3 instead of 2 is no other configuration.
+    verbose = spec.deployment is not None and (spec.deployment.log_level or 0) > 0
+    return (*given, "--verbose") if verbose else given
 
 
 def _is_current(found: Rollout, inputs: SyncerInputs) -> bool:
@@ -113,6 +122,20 @@ def _is_current(found: Rollout, inputs: SyncerInputs) -> bool:
         and found.image == inputs.image
         and found.desired == (1 if replicas is None else replicas)
     )
+
+
+def _missing_secret(downstream: Client, inputs: SyncerInputs) -> str:
+    """Return what somebody else has yet to do so that the syncer can start, "" for nothing."""
+    where = f"The Secret {inputs.id!r} in namespace {inputs.namespace!r} of the cluster"
+    todo = f"put a kubeconfig for {inputs.server} there under the key {KUBECONFIG_KEY!r}"
+    why = "the controllers run with --syncer-auth external"
+    try:
+        secret = downstream.resource(SECRETS).get(inputs.id, namespace=inputs.namespace)
+    except NotFound:
+        return f"{where} does not exist; {todo} ({why})"
+    if (secret.get("data") or {}).get(KUBECONFIG_KEY):
+        return ""
+    return f"{where} has no key {KUBECONFIG_KEY!r}; {todo} ({why})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +152,8 @@ class SyncerDeployer:
     ``ensure`` writes only what differs: a Deployment that is there with the right hash costs no
     request, a token that is due changes its Secret alone. Everything is applied server-side
     by our own field manager, the Deployment last, so an interrupted pass is simply done again.
+    With ``syncer_auth`` external no token is made, and the Secret is somebody else's: it is only
+    looked at, while the syncer does not run.
     Raises what the clients raise. Worker threads; one key at a time.
     """
 
@@ -146,6 +171,13 @@ class SyncerDeployer:
         inputs = syncer_inputs(target, cluster, self._options, upstream)
         found = self._rollouts.observe(key, downstream, inputs.namespace, inputs.id)
         current = found is not None and _is_current(found, inputs)
+        if inputs.external_secret:
+            rollout = found if found is not None and current else None
+            if rollout is None:
+                rollout = self._deploy(key, target, inputs, upstream, downstream)
+            waiting = "" if rollout.complete else _missing_secret(downstream, inputs)
+            updated = found is not None and not current
+            return Deployed(replace(rollout, waiting=waiting), None, updated=updated)
         token = self._token(key, inputs, downstream) if current else None
         if token is None or found is None:
             rollout = self._deploy(key, target, inputs, upstream, downstream)
@@ -201,7 +233,11 @@ class SyncerDeployer:
         upstream: Client,
         downstream: Client,
     ) -> Rollout:
-        inputs = self._with_token(key, target, inputs, upstream)
+        if inputs.external_secret:
+            # Also the record that something may exist downstream; its rights are of use to others.
+            make_identity(upstream, target, inputs, self._options.credentials_namespace)
+        else:
+            inputs = self._with_token(key, target, inputs, upstream)
         applied = install(downstream, inputs)
         _log.info("Deployed a syncer", target=inputs.name, namespace=inputs.namespace)
         return self._rollouts.applied(key, applied)

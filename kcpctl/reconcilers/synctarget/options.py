@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from kcpctl.errors import UsageError
 from kcpctl.reconcilers.synctarget.health import Thresholds
 
-__all__ = ["SyncTargetOptions"]
+__all__ = ["AUTH_EXTERNAL", "AUTH_TOKEN", "SyncTargetOptions"]
+
+AUTH_TOKEN: Final = "token"
+AUTH_EXTERNAL: Final = "external"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +30,11 @@ class SyncTargetOptions:
     upstream_insecure: they do not check it. For development only.
     upstream_server_name: name that its certificate is checked for, if not the URL's host.
     credentials_namespace: where kubeconfig Secrets and syncer identities live upstream.
+    reference_cache_seconds: how long it counts that another workspace's cluster may be used.
     force_delete_after_seconds: how long a deletion waits for a cluster that cannot be reached.
     workers: worker threads.
+    syncer_auth: how syncers authenticate upstream: with a ``token`` that the controller makes and
+        renews, or by the kubeconfig that somebody else (``external``) puts into their Secret.
     syncer_token_seconds: life of a syncer's token; renewed when a fifth of it is left.
     """
 
@@ -40,8 +47,10 @@ class SyncTargetOptions:
     upstream_insecure: bool = False
     upstream_server_name: str = ""
     credentials_namespace: str = "kcpctl-system"
+    reference_cache_seconds: float = 30.0
     force_delete_after_seconds: float = 600.0
     workers: int = 4
+    syncer_auth: str = AUTH_TOKEN
     syncer_token_seconds: int = 86_400
 
     def __post_init__(self) -> None:

@@ -72,6 +72,7 @@ class _Findings:
     source: str = ""
     rollout: Rollout | None = None
     renew_after_seconds: float | None = None
+    recheck_after_seconds: float | None = None
     updated: bool = False
     assigned: bool = False
     failure: ApiError | TransportError | None = None
@@ -176,7 +177,11 @@ class SyncTargetReconciler:
             self._record(request, target, "Normal", "SyncerUpdated", "The syncer was changed")
         if findings.failure is not None:
             raise findings.failure
-        return _earliest(decision.requeue_after_seconds, findings.renew_after_seconds)
+        return _earliest(
+            decision.requeue_after_seconds,
+            findings.renew_after_seconds,
+            findings.recheck_after_seconds,
+        )
 
     def _validate(self, request: Request, target: SyncTarget) -> _Findings:
         """Check the spec, then find the credentials that it names."""
@@ -187,12 +192,20 @@ class SyncTargetReconciler:
             self._deployer.forget(request.key)
             self._pool.remove(request.key)
             return _Findings()
+        findings = self._connect(request, target)
+        findings.recheck_after_seconds = self._credentials.recheck_seconds(target, request.cluster)
+        return findings
+
+    def _connect(self, request: Request, target: SyncTarget) -> _Findings:
+        """Give the pool the credentials that the spec names, or nothing."""
         try:
             found = self._credentials.find(target, request.cluster)
             self._pool.ensure(request.key, found.data, source=found.source)
         except Unusable as error:
             problem = error.problem
             if error.invalid:
+                self._deployer.forget(request.key)
+                self._pool.remove(request.key)
                 return _Findings(invalid=problem)
         except ConfigError as error:
             problem = Problem(INVALID_CONFIGURATION, f"{error}; correct the kubeconfig there")

@@ -12,6 +12,7 @@ __all__ = ["CONFIG_HASH_ANNOTATION", "DEPLOYMENT_FAILED", "Rollout", "deployed_c
 
 CONFIG_HASH_ANNOTATION: Final = "workload.kcp.io/config-hash"
 DEPLOYMENT_FAILED: Final = "DeploymentFailed"
+WAITING_FOR_SECRET: Final = "WaitingForSecret"
 _SYNCER_DEPLOYED: Final = "SyncerDeployed"
 
 
@@ -20,8 +21,9 @@ class Rollout:
     """What the syncer's Deployment says of itself.
 
     ``observed`` tells whether its status is about its present spec. ``failure`` is why it cannot
-    go on (reported by its controller), ``error`` why it could not be applied, and ``delay`` what
-    keeps it from being looked at or applied now; "" without.
+    go on (reported by its controller), ``error`` why it could not be applied, ``delay`` what keeps
+    it from being looked at or applied now, ``waiting`` what somebody else has to do first; ""
+    without.
     """
 
     uid: str = ""
@@ -35,6 +37,7 @@ class Rollout:
     failure: str = ""
     error: str = ""
     delay: str = ""
+    waiting: str = ""
 
     @classmethod
     def of(cls, deployment: Mapping[str, Any]) -> Self:
@@ -90,6 +93,8 @@ def deployed_condition(connected: Condition, rollout: Rollout | None) -> Conditi
     if rollout.complete:
         what = "The syncer runs" if rollout.desired else "The syncer is scaled to zero"
         return true(_SYNCER_DEPLOYED, "Deployed", what)
+    if rollout.waiting:
+        return false(_SYNCER_DEPLOYED, INFO, WAITING_FOR_SECRET, rollout.waiting)
     if rollout.failure and rollout.observed:
         return false(_SYNCER_DEPLOYED, ERROR, DEPLOYMENT_FAILED, rollout.failure)
     return false(_SYNCER_DEPLOYED, INFO, "Progressing", "The syncer is being rolled out")

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from kcpctl.apis.meta import Unstructured
-from kcpctl.apis.resource import DEPLOYMENTS, SECRETS, Resource
+from kcpctl.apis.resource import DEPLOYMENTS, LOGICAL_CLUSTERS, SECRETS, Resource
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.client import AsyncClient, Call, Client, Response, confine
@@ -37,6 +37,7 @@ from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.reconcile import SyncTargetReconciler
 from kcpctl.reconcilers.synctarget.rollout import Rollout
+from kcpctl.reconcilers.workspaces import Workspaces
 from kcpctl.runtime import IOLoop, format_time
 from kcpctl.testing.clock import FakeClock
 
@@ -66,6 +67,7 @@ class Server:
         self.bodies: list[tuple[str, Any]] = []
         self.errors: dict[str, Exception] = {}
         self.served: dict[str, Unstructured] = {}
+        self.grants: set[tuple[str, str, str, str]] = set()
         self.version = 100
 
     def put(self, path: str, obj: Mapping[str, Any]) -> Unstructured:
@@ -127,6 +129,8 @@ class Server:
             return self.served[path]
         if path in self.objects:
             return self.objects[path]
+        if path.endswith("/logicalclusters/cluster"):
+            raise NotFound(path)
         plural = path.rpartition("/")[2]
         if plural in PLURALS:
             scope = path.rpartition("/")[0]
@@ -150,6 +154,10 @@ class Server:
                 raise NotFound(path)
             self.version += 1
             return {**body, "status": {"token": f"token-{self.version}"}}
+        if path.endswith("/subjectaccessreviews"):
+            asked = body["spec"]["resourceAttributes"]
+            what = (path.split("/")[2], asked["verb"], asked["resource"], asked["name"])
+            return {**body, "status": {"allowed": what in self.grants}}
         full = f"{path}/{body['metadata']['name']}"
         if full in self.objects:
             raise AlreadyExists(full)
@@ -334,6 +342,9 @@ class World:
                 Cache(self, SECRETS),
                 Cache(self, CLUSTER_REGISTRATIONS),
                 namespace=self.options.credentials_namespace,
+                workspaces=Workspaces(
+                    self.client, namespace=self.options.credentials_namespace, clock=self.clock
+                ),
             ),
             pool=self.pool,
             deployer=SyncerDeployer(self.options, self.rollouts, clock=self.clock),
@@ -380,6 +391,17 @@ class World:
         """Put a kubeconfig Secret upstream."""
         data = {key: base64.b64encode(content).decode()}
         self.add(SECRETS, name, "kcpctl-system", cluster, data=data)
+
+    def add_path(self, path: str, cluster: str) -> None:
+        """Let a path lead to a logical cluster."""
+        for name in (path, cluster):
+            meta = {"name": "cluster", "annotations": {"kcp.io/cluster": cluster}}
+            resource = f"/clusters/{name}{LOGICAL_CLUSTERS.path(name='cluster')}"
+            self.up.served[resource] = {"kind": "LogicalCluster", "metadata": meta}
+
+    def grant(self, cluster: str, verb: str, resource: Resource, name: str) -> None:
+        """Let everybody do something in a workspace."""
+        self.up.grants.add((cluster, verb, resource.plural, name))
 
     def change_spec(self, name: str = "east", **spec: Any) -> None:
         """Change fields of a SyncTarget's spec; None removes one."""
@@ -476,9 +498,10 @@ class World:
                 return f"{one.status} {one.reason}"
         return ""
 
-    def message(self, type_: str, name: str = "east") -> str:
+    def message(self, type_: str, name: str = "east", cluster: str = "root") -> str:
         """Return a condition's message."""
-        return next(c.message for c in self.target(name).status.conditions if c.type == type_)
+        found = self.target(name, cluster).status.conditions
+        return next(c.message for c in found if c.type == type_)
 
     def since(self, type_: str) -> str:
         """Return a condition's transition time."""

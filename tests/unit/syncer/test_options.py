@@ -13,6 +13,8 @@ from kcpctl.syncer import SyncerOptions
         ({"sync_target_uid": ""}, "kubectl get synctarget east"),
         ({"heartbeat_interval_seconds": 0}, "--heartbeat-interval"),
         ({"workers": 0}, "--workers"),
+        ({"retry_initial_seconds": 0}, "--retry-initial-interval"),
+        ({"retry_multiplier": 1}, "--retry-multiplier"),
     ],
 )
 def test_bad_options_name_the_flag(fields: dict[str, object], words: str) -> None:

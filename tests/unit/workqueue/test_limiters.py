@@ -227,3 +227,16 @@ def test_a_key_that_is_no_string_belongs_to_no_cluster() -> None:
     limiter.when(("gone|a", 1))
     limiter.forget_cluster("gone")
     assert limiter.num_requeues(("gone|a", 1)) == 1
+
+
+def test_another_multiplier_reaches_the_same_cap_and_never_overflows() -> None:
+    for multiplier in (1.001, 3.0, 1e200):
+        limiter: ItemExponential[str] = ItemExponential(1, 60, multiplier=multiplier, rng=Longest())
+        delays = [limiter.when("a") for _ in range(10_000)]
+        assert delays[:2] == [1, min(multiplier, 60)]
+        assert delays[-1] == 60
+
+
+def test_a_multiplier_that_does_not_grow_is_refused() -> None:
+    with pytest.raises(ValueError, match="above 1"):
+        ItemExponential(1, 60, multiplier=1.0)

@@ -19,7 +19,7 @@ from kcpctl.reconcilers.clusterregistration.reconcile import (
     ClusterRegistrationReconciler,
     pool_key,
 )
-from kcpctl.reconcilers.credentials import CredentialSource, references
+from kcpctl.reconcilers.credentials import CredentialSource, reference_of
 
 if TYPE_CHECKING:
     from tests.unit.reconcilers.conftest import Cache, World
@@ -39,7 +39,8 @@ class Targets:
         for name in self._world.up.names("synctargets"):
             found = self._cache.cached(f"root|{name}")
             assert found is not None
-            if f"root|{references(found.decode(SyncTarget).spec)}" == key:
+            reference = reference_of(found.decode(SyncTarget), "root")
+            if reference is not None and reference.key("root") == key:
                 yield found
 
 

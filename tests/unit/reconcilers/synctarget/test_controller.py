@@ -18,6 +18,7 @@ from kcpctl.informers import InformerFactory
 from kcpctl.informers.objects import ObjectDecoder
 from kcpctl.reconcilers.ending import EndingController
 from kcpctl.reconcilers.synctarget import SyncTargetOptions, new_controller
+from kcpctl.reconcilers.workspaces import Workspaces
 from kcpctl.runtime import IOLoop
 from kcpctl.testing.clock import FakeClock
 
@@ -49,7 +50,13 @@ class Setup:
         )
         self._io_loop = io_loop
 
-    def feed(self, resource: Resource, *objects: Unstructured, type_: str = "ADDED") -> list[str]:
+    def feed(
+        self,
+        resource: Resource,
+        *objects: Unstructured,
+        type_: str = "ADDED",
+        cluster: str = "root",
+    ) -> list[str]:
         """Deliver events; return the keys that they brought up."""
         from kcpctl.apis.tmc import ClusterRegistration
         from kcpctl.apis.workload import SyncTarget
@@ -59,7 +66,7 @@ class Setup:
             CLUSTER_REGISTRATIONS: ClusterRegistration,
         }
         informer = self.factory.informer(resource, types.get(resource, dict))
-        decoder = ObjectDecoder(resource, cluster="root", multi_cluster=False)
+        decoder = ObjectDecoder(resource, cluster=cluster, multi_cluster=False)
         for obj in objects:
             cached = decoder.decode(msgspec.Raw(msgspec.json.encode(obj)))
             informer.apply(type_, cached, cached.meta.resource_version)
@@ -133,6 +140,30 @@ def test_a_secret_brings_up_who_depends_on_it(
     assert setup.feed(SECRETS, make(SECRETS, name, namespace=namespace)) == keys
     gone = make(SECRETS, name, namespace=namespace, version=2)
     assert setup.feed(SECRETS, gone, type_="DELETED") == keys
+
+
+def test_a_registration_brings_up_those_of_other_workspaces_that_name_it(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {"b": ["root:b"]}
+    monkeypatch.setattr(Workspaces, "paths_of", lambda self, cluster: known.get(cluster, []))
+    setup.feed(SYNCTARGETS, *TARGETS)
+    setup.feed(
+        SYNCTARGETS,
+        make(SYNCTARGETS, "by-id", clusterRef={"name": "reg", "workspace": "b"}),
+        make(SYNCTARGETS, "by-path", cluster="root:b:reg"),
+        make(SYNCTARGETS, "other-path", cluster="root:c:reg"),
+    )
+    registration = make(
+        CLUSTER_REGISTRATIONS, "reg", location="x", kubeconfigSecret={"name": "own"}
+    )
+    there = setup.feed(CLUSTER_REGISTRATIONS, registration, cluster="b")
+    assert there == ["root|by-id", "root|by-path"]
+    secret = make(SECRETS, "own", namespace="kcpctl-system")
+    assert setup.feed(SECRETS, secret, cluster="b") == ["root|by-id", "root|by-path"]
+    assert setup.feed(SECRETS, secret, cluster="c") == []
+    here = setup.feed(CLUSTER_REGISTRATIONS, registration)
+    assert here == ["root|by-name", "root|by-ref"]
 
 
 def test_the_pool_brings_up_its_sync_target_and_no_other_key(setup: Setup, io_loop: IOLoop) -> None:

@@ -51,6 +51,8 @@ def test_only_what_the_spec_sets_becomes_a_flag(world: World) -> None:
         world,
         syncer={
             "heartbeatInterval": "10s",
+            "syncInterval": "2m",
+            "retryBackoff": {"initialInterval": "1s", "maxInterval": "5m", "multiplier": 1.5},
             "downstreamNamespaceCleanDelay": "1m",
             "workers": 4,
             "qps": 50,
@@ -59,6 +61,10 @@ def test_only_what_the_spec_sets_becomes_a_flag(world: World) -> None:
     )
     assert found.arguments == (
         "--heartbeat-interval=10s",
+        "--sync-interval=2m",
+        "--retry-initial-interval=1s",
+        "--retry-max-interval=5m",
+        "--retry-multiplier=1.5",
         "--downstream-namespace-clean-delay=1m",
         "--workers=4",
         "--qps=50",
@@ -69,7 +75,35 @@ def test_only_what_the_spec_sets_becomes_a_flag(world: World) -> None:
 def test_the_syncers_command_line_accepts_the_arguments(world: World) -> None:
     from kcpctl.cli.syncer import command
 
-    given = syncer_arguments(inputs(world, syncer={"workers": 4, "qps": 50, "burst": 100}))
+    syncer = {
+        "workers": 4,
+        "qps": 50,
+        "burst": 100,
+        "syncInterval": "1m30s",
+        "retryBackoff": {"initialInterval": "100ms", "maxInterval": "1h", "multiplier": 3},
+    }
+    given = syncer_arguments(inputs(world, kcpCluster="root", syncer=syncer))
     context = command.make_context("syncer", list(given[1:]), resilient_parsing=False)
     assert context.params["workers"] == 4
+    assert context.params["sync_interval"] == 90.0
+    assert context.params["retry_initial_interval"] == 0.1
+    assert context.params["retry_max_interval"] == 3600.0
+    assert context.params["retry_multiplier"] == 3.0
     assert context.params["health_probe_bind_address"] == "$(POD_IP):8081"
+
+
+@pytest.mark.parametrize(
+    ("level", "flags"), [(None, ()), (0, ()), (1, ("--verbose",)), (5, ("--verbose",))]
+)
+def test_a_log_level_above_zero_asks_for_detail(
+    world: World, level: int | None, flags: tuple[str, ...]
+) -> None:
+    assert inputs(world, deployment={"logLevel": level}).arguments == flags
+
+
+def test_the_command_line_accepts_the_verbosity(world: World) -> None:
+    from kcpctl.cli.syncer import command
+
+    given = syncer_arguments(inputs(world, deployment={"logLevel": 4}))
+    assert given[-1] == "--verbose"
+    command.make_context("syncer", list(given[1:]), resilient_parsing=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -628,6 +629,81 @@ def test_a_prune_that_is_cut_off_anywhere_is_done_again(world: World, number: in
             world.reconciler = world.new_reconciler()
     assert syncers_places(world) == {"", "next"}
     assert namespaces(world) == ["next"]
+
+
+def deploy_external(world: World) -> tuple[str, str]:
+    """Deploy with --syncer-auth external; return the syncer's id, the namespace's name too."""
+    world.options = replace(world.options, syncer_auth="external")
+    world.reconciler = world.new_reconciler()
+    world.add_secret()
+    world.add_target()
+    for _ in range(2):
+        world.reconcile()
+    world.connect()
+    world.reconcile()
+    (name,) = world.down.names("deployments")
+    return name, SECRETS.path(namespace=name, name=name)
+
+
+def test_with_external_auth_no_token_is_made_and_no_secret_touched(world: World) -> None:
+    name, secret = deploy_external(world)
+    assert not [call for call in world.up.calls if call.endswith("/token")]
+    assert not [call for call in world.down.writes() if "/secrets/" in call]
+    assert world.condition("SyncerDeployed") == "False WaitingForSecret"
+    assert world.target().status.phase == "Deploying"
+    told = world.message("SyncerDeployed")
+    assert told.startswith(f"The Secret '{name}' in namespace '{name}' of the cluster does not")
+    assert "https://upstream:6443 there under the key 'kubeconfig'" in told
+    assert world.up.names("serviceaccounts") == [name]
+    assert secret not in world.down.objects
+
+
+def test_with_external_auth_a_secret_without_its_key_is_named(world: World) -> None:
+    name, _ = deploy_external(world)
+    path = world.add_downstream(SECRETS, name, name, data={"config": "eA=="})
+    before = copy.deepcopy(world.down.objects[path])
+    world.reconcile()
+    assert "has no key 'kubeconfig'; put a kubeconfig for" in world.message("SyncerDeployed")
+    world.down.put(path, {**before, "data": {"kubeconfig": "eA=="}})
+    world.reconcile()
+    assert world.condition("SyncerDeployed") == "False Progressing"
+
+
+def test_with_external_auth_a_running_syncer_costs_no_call_and_no_renewal(world: World) -> None:
+    deploy_external(world)
+    world.roll_out()
+    world.beat()
+    world.reconcile()
+    assert world.condition("Ready") == "True Ready"
+    world.take()
+    assert world.reconcile() == pytest.approx(60.0)  # the heartbeat's expiry, not a token's
+    world.clock.step(90_000)
+    world.reconcile()
+    assert world.down.calls == []
+    assert not [call for call in world.up.calls if call.endswith("/token")]
+
+
+def test_the_secret_of_external_auth_goes_with_the_syncers_own_namespace(world: World) -> None:
+    name, _ = deploy_external(world)
+    world.add_downstream(SECRETS, name, name, data={"kubeconfig": "eA=="})
+    world.roll_out()
+    deploy_in(world, "next")
+    assert namespaces(world) == ["next"]
+
+
+def test_changing_to_external_auth_changes_the_deployment_once_and_leaves_the_secret(
+    world: World,
+) -> None:
+    world.make_ready()
+    (name,) = world.down.names("secrets")
+    secret = copy.deepcopy(world.down.objects[SECRETS.path(namespace=name, name=name)])
+    world.options = replace(world.options, syncer_auth="external")
+    world.reconciler = world.new_reconciler()
+    world.reconcile()
+    world.down.calls.clear()
+    world.reconcile()
+    assert world.down.writes() == []
+    assert world.down.objects[SECRETS.path(namespace=name, name=name)] == secret
 
 
 def resource_namespace() -> Any:
