@@ -29,7 +29,8 @@ class Rollout:
 
     ``observed`` tells whether its status is about its present spec. ``failure`` is why it cannot
     go on (reported by its controller), ``missing_image`` the same by its Pods, ``error`` why it
-    could not be applied, ``waiting`` what somebody else has to do first; "" without.
+    could not be applied, ``delay`` what keeps it from being looked at or applied now, ``waiting``
+    what somebody else has to do first; "" without.
     """
 
     uid: str = ""
@@ -43,6 +44,7 @@ class Rollout:
     failure: str = ""
     missing_image: str = ""
     error: str = ""
+    delay: str = ""
     waiting: str = ""
 
     @classmethod
@@ -94,6 +96,8 @@ def deployed_condition(connected: Condition, rollout: Rollout | None) -> Conditi
         )
     if rollout is None:
         return unknown(_SYNCER_DEPLOYED, "NotChecked", "The syncer's Deployment was not read yet")
+    if rollout.delay:
+        return unknown(_SYNCER_DEPLOYED, "DeploymentDelayed", rollout.delay)
     if rollout.complete:
         what = "The syncer runs" if rollout.desired else "The syncer is scaled to zero"
         return true(_SYNCER_DEPLOYED, "Deployed", what)

@@ -15,13 +15,13 @@ from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.controller import Request
 from kcpctl.errors import (
-    ApiError,
     Conflict,
     Forbidden,
     NotFound,
     ServiceUnavailable,
     TerminalError,
     TooManyRequests,
+    TransportError,
 )
 
 if TYPE_CHECKING:
@@ -178,9 +178,12 @@ def test_row_72_a_deploy_error_is_reported_raised_and_its_time_stays(world: Worl
     assert world.condition("SyncerDeployed") == "False Progressing"
 
 
-@pytest.mark.parametrize("error", [TooManyRequests, ServiceUnavailable, Conflict])
-def test_a_server_that_is_busy_is_not_a_failed_deployment(
-    world: World, error: type[ApiError]
+BUSY = [TooManyRequests, ServiceUnavailable, Conflict, TransportError]
+
+
+@pytest.mark.parametrize("error", BUSY)
+def test_a_server_that_is_busy_delays_a_deployment_and_is_told_of(
+    world: World, error: type[Exception]
 ) -> None:
     world.add_secret()
     world.add_target()
@@ -188,10 +191,35 @@ def test_a_server_that_is_busy_is_not_a_failed_deployment(
     world.connect()
     world.reconcile()
     world.connect()
+    world.take()
     world.down.errors["/deployments/"] = error("slow down")
     with pytest.raises(error):
         world.reconcile()
-    assert world.condition("SyncerDeployed") != "False DeploymentFailed"
+    assert world.condition("ClusterConnected") == "True Connected"
+    assert world.condition("SyncerDeployed") == "Unknown DeploymentDelayed"
+    assert world.message("SyncerDeployed") == "The syncer could not be deployed yet: slow down"
+    assert world.recorder.take() == []
+    world.down.errors.clear()
+    world.reconcile()
+    assert world.condition("SyncerDeployed") == "False Progressing"
+
+
+@pytest.mark.parametrize("error", BUSY)
+def test_a_server_that_is_busy_says_nothing_against_a_syncer_that_runs(
+    world: World, error: type[Exception]
+) -> None:
+    world.make_ready()
+    world.change_spec(deployment={"image": "next"})
+    world.down.errors["/deployments/"] = error("slow down")
+    with pytest.raises(error):
+        world.reconcile()
+    assert world.condition("SyncerDeployed") == "True Deployed"
+    assert world.condition("Ready") == "True Ready"
+    # Its heartbeat is looked at all the same.
+    world.clock.step(301)
+    with pytest.raises(error):
+        world.reconcile()
+    assert world.condition("Ready") == "False Unhealthy"
 
 
 def test_row_73_five_minutes_of_silence_are_unhealthy_and_a_beat_mends_it(world: World) -> None:
