@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from kcpctl.cli.connect import logging_flags, server_flags
+from kcpctl.cli.config_file import config_flag
+from kcpctl.cli.connect import logging_flags, reloads_logging, server_flags
 from kcpctl.cli.controllers import ALL_CONTROLLERS, ControllersType
 from kcpctl.cli.election import election_flags
 from kcpctl.cli.options import COMMANDS, DIRECTORY, DURATION, FILE, GroupedCommand, flag
@@ -174,6 +175,14 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     "a SyncTarget that wants one and names none is not Valid].",
 )
 @flag(
+    "--syncer-auth",
+    group="Controller",
+    type=click.Choice(["token", "external"]),
+    default="token",
+    help="How deployed syncers authenticate upstream: token is made and renewed by the controller; "
+    "with external somebody else puts a kubeconfig into the syncer's Secret on its cluster.",
+)
+@flag(
     "--upstream-server-url",
     group="Controller",
     metavar="URL",
@@ -210,9 +219,11 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     default="30s",
     help="How long a stop waits for queued and running reconciles.",
 )
+@config_flag
 @election_flags
 @logging_flags
-def command(**flags: Any) -> int:
+@click.pass_context
+def command(ctx: click.Context, /, **flags: Any) -> int:
     """Run the controllers until Ctrl-C.
 
     Against a server: kcpctl run-controllers --kubeconfig FILE --install-crds
@@ -223,6 +234,7 @@ def command(**flags: Any) -> int:
     _check(flags)
     from kcpctl.cli.session import run
 
+    flags["reload"] = reloads_logging(ctx)
     return run(flags, started_at=started_at)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,10 +16,10 @@ import pytest
 from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.clusters import ClusterPool, ConnectionReason, ConnectionState, ConnectionStatus
 from kcpctl.errors import NotConnected
-from kcpctl.runtime import IOLoop
+from kcpctl.runtime import IOLoop, start_thread
 from kcpctl.testing import eventually
 from kcpctl.testing.certificates import CertificateAuthority
-from kcpctl.testing.scripted import Received, Reply, ScriptedServer, status_body
+from kcpctl.testing.scripted import Received, Reply, ScriptedServer, status_body, watch_line
 
 VERSION = Reply({"major": "1", "minor": "36", "gitVersion": "v1.36.0"})
 
@@ -195,6 +198,118 @@ def test_the_client_works_and_rotation_costs_no_request(field: Field) -> None:
         return server.received[-1].header("authorization") == "Bearer second"
 
     eventually(rotated, poll_seconds=0.01)
+
+
+def test_rotation_under_load_fails_no_request(field: Field) -> None:
+    """Promise 7: the server refuses each old token as soon as a newer one was used."""
+    server = field.server()
+    tokens = [f"token-{number}" for number in range(10)]
+    newest = 0
+
+    def answer(request: Received) -> Reply:
+        time_of = tokens.index(request.header("authorization").removeprefix("Bearer "))
+        if time_of < newest - 1:
+            return Reply(status_body(401, "Unauthorized", "Unauthorized"), status=401)
+        return Reply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}})
+
+    server.on("GET", "/api/v1/namespaces/default/configmaps/x", answer)
+    field.ensure("east", server, token=tokens[0])
+    field.until("east", ConnectionState.READY)
+    done, ends = [0] * 4, threading.Event()
+    failures: list[Exception] = []
+
+    def load(worker: int) -> None:
+        while not ends.is_set():
+            try:
+                maps = field.pool.client("east").resource(CONFIG_MAPS)
+                maps.get("x", namespace="default")
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
+                failures.append(error)
+            done[worker] += 1
+
+    threads = [start_thread(partial(load, worker), name=f"load-{worker}") for worker in range(4)]
+    for number, token in enumerate(tokens[1:], 1):
+        field.ensure("east", server, token=token)
+
+        def used(token: str = token) -> bool:
+            return server.received[-1].header("authorization") == f"Bearer {token}"
+
+        eventually(used, poll_seconds=0.001)
+        newest = number
+        before = list(done)
+        eventually(
+            lambda before=before: all(now > was + 2 for now, was in zip(done, before, strict=True)),  # type: ignore[misc]
+            poll_seconds=0.001,
+        )
+    ends.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_80_clusters_stay_ready_beside_20_that_never_answer(field: Field) -> None:
+    """Promise 2, over real sockets: while the 20 fail on and on, none of the 80 misses a probe."""
+    healthy, hanging = field.server(), field.server(status=0, ending="hang")
+    for number in range(100):
+        server = hanging if number % 5 == 0 else healthy
+        field.ensure(f"c{number}", server, token=f"token-{number}")
+
+    def probes() -> Counter[str]:
+        requests = healthy.requests("GET", "/readyz")
+        return Counter(request.header("authorization") for request in requests)
+
+    def enough() -> bool:
+        counts = probes()
+        return len(counts) == 80 and min(counts.values()) >= 6
+
+    eventually(enough, timeout_seconds=60)
+    states = Counter(status.state for status in field.pool.statuses())
+    assert states[ConnectionState.READY] == 80
+    # Each probes for itself: nobody's turns are taken by others.
+    counts = probes()
+    assert max(counts.values()) <= 2 * min(counts.values())
+    assert len(hanging.requests("GET", "/readyz")) >= 20
+
+
+def test_a_watch_goes_on_over_a_restart_of_its_cluster(field: Field) -> None:
+    """Promises 6 and 9, over real sockets."""
+    server = field.server()
+    meta = {"name": "x", "namespace": "default", "uid": "1", "resourceVersion": "5"}
+    listed = {
+        "kind": "ConfigMapList",
+        "apiVersion": "v1",
+        "metadata": {"resourceVersion": "5"},
+        "items": [{"metadata": meta}],
+    }
+    bookmark = watch_line("BOOKMARK", {"kind": "ConfigMap", "metadata": {"resourceVersion": "5"}})
+
+    def answer(request: Received) -> Reply:
+        return (
+            Reply(chunks=[bookmark], ending="hang") if "watch" in request.query else Reply(listed)
+        )
+
+    server.on("GET", "/api/v1/configmaps", answer)
+    field.ensure("east", server)
+    field.until("east", ConnectionState.READY)
+    watch = field.pool.watch("east", CONFIG_MAPS)
+
+    def keys() -> list[str]:
+        try:
+            return watch.lister.keys()
+        except NotConnected:
+            return []
+
+    eventually(lambda: keys() == ["root|default/x"])
+    field.server_loop.run(server.stop())
+    field.until("east", ConnectionState.DISCONNECTED)
+    assert keys() == []
+    assert watch.stale()[0].keys() == ["root|default/x"]
+    field.server_loop.run(server.start())
+    eventually(lambda: keys() == ["root|default/x"], timeout_seconds=60)
+    requests = server.requests("GET", "/api/v1/configmaps")
+    assert ["watch" in request.query for request in requests] == [False, True, True]
+    field.pool.remove("east")
+    assert watch.ended
 
 
 def test_100_removals_leave_no_task_and_no_socket(field: Field) -> None:

@@ -53,13 +53,18 @@ class FakeTransport:
         self.server = config.server
         self.token = config.token
         self.calls: list[str] = []
+        self.probed_at: list[float] = []
         self.closed = False
         self._streams: list[asyncio.Queue[bytes]] = []
         self._world = world
 
     async def request(self, call: Call) -> Response:
         self.calls.append(call.path)
+        if self.closed:
+            raise TransportError("the client was closed")
         world = self._world
+        if call.path == "/readyz":
+            self.probed_at.append(world.clock.monotonic())
         told = world.behaviour.get(
             (self.server, call.path), world.behaviour.get((self.token, call.path), "")
         )
@@ -180,6 +185,10 @@ class World:
         status = self.pool.status(key)
         assert status is not None
         return status
+
+    def series(self) -> int:
+        """How many series there are."""
+        return sum(len(family.samples) for family in self.metrics.registry.collect())
 
     def metric(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.clusters import ClusterPool, ConnectionReason, ConnectionState
 from kcpctl.errors import (
     CertificateInvalid,
@@ -541,6 +543,63 @@ async def test_remove_ends_a_connect_under_way(world: World, behaviour: Exceptio
     await world.settle()
     assert world.clock.sleepers == 0
     assert world.transports[0].closed
+
+
+async def test_500_clusters_that_connected_and_were_watched_leave_nothing_behind(
+    world: World,
+) -> None:
+    """Promise 10: no task, timer, connection, series or entry."""
+    series = 0
+    for batch in range(5):
+        keys = [f"c{batch}-{number}" for number in range(100)]
+        for key in keys:
+            world.pool.ensure(key, world.config(f"https://{key}"), source="s")
+        for _ in range(4):
+            await world.settle()
+        for key in keys:
+            world.pool.watch(key, CONFIG_MAPS)
+        await world.settle()
+        assert len(world.streams) == 100
+        for key in keys:
+            world.pool.remove(key)
+        await world.settle()
+        series = series or world.series()
+    assert (world.tasks(), world.streams, world.clock.sleepers) == ([], [], 0)
+    assert world.pool.statuses() == []
+    assert all(transport.closed for transport in world.transports)
+    assert world.series() == series
+
+
+async def test_800_clusters_keep_their_period_beside_200_that_never_answer(world: World) -> None:
+    """Promise 2: over a minute, with a fifth of the fleet accepting and never answering."""
+    for number in range(1000):
+        server = f"https://c{number}"
+        if number % 5 == 0:
+            world.breaks("hang", on=server)
+        world.pool.ensure(f"c{number}", world.config(server), source="s")
+    await world.step(80, by=1)
+    waits = []
+    for transport in world.transports:
+        if int(transport.server.removeprefix("https://c")) % 5:
+            times = transport.probed_at
+            # The first is the connect, the second falls where the name says.
+            waits += [after - before for before, after in pairwise(times[1:])]
+    assert len(waits) > 800 * 5
+    assert min(waits) >= 8 - 1
+    assert max(waits) <= 12 + 1  # a step of the clock
+    assert 9 <= sum(waits) / len(waits) <= 11
+    assert {world.status(f"c{n}").state for n in range(1000) if n % 5} == {ConnectionState.READY}
+    assert world.metric("kcpctl_cluster_transitions_total", state="Degraded") == 0
+
+
+async def test_clusters_that_connect_together_are_not_probed_together(world: World) -> None:
+    """Promise 5: each one's phase is in its name."""
+    for number in range(200):
+        world.pool.ensure(f"c{number}", world.config(f"https://c{number}"), source="s")
+    for _ in range(10):
+        await world.settle()
+    due = sorted(status.next_attempt_in_seconds or 0 for status in world.pool.statuses())
+    assert all(8 <= sum(n <= wait < n + 1 for wait in due) <= 40 for n in range(10))
 
 
 async def test_500_connects_and_removes_leave_nothing_behind(world: World) -> None:

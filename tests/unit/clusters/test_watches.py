@@ -207,7 +207,9 @@ async def test_credentials_that_come_back_resume_the_watches_too(world: World) -
 # Rotation.
 
 
-async def test_new_credentials_roll_the_watches_over_where_they_were(world: World) -> None:
+async def test_new_credentials_roll_the_watches_over_where_they_were(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     """Promise 7: the old watch goes on for 35 s, then the next one has the new identity."""
     await connected(world)
     watch = world.pool.watch("east", CONFIG_MAPS)
@@ -222,6 +224,7 @@ async def test_new_credentials_roll_the_watches_over_where_they_were(world: Worl
     assert world.calls(LIST) == 1
     assert len(watch.lister) == 2
     assert world.seen == []
+    assert "List or watch failed" not in caplog.text
 
 
 async def test_another_server_ends_the_watches(world: World) -> None:
