@@ -5,12 +5,15 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kcpctl.apis.resource import NAMESPACES
+from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.runtime import IOLoop
-from kcpctl.testing import eventually
+from kcpctl.testing import ControlPlane, eventually
 from kcpctl.testing.certificates import CertificateAuthority
 from kcpctl.testing.scripted import Received, Reply, ScriptedServer, status_body
 
@@ -99,3 +102,63 @@ def test_a_cluster_that_refuses_writes_is_told_of(
         found = site.await_condition("SyncerDeployed", *condition, seconds=5)
         assert says in found["message"]
         assert "s3cr3t" not in str(site.get())
+
+
+def restart(cluster: Cluster, loop: IOLoop, ca: CertificateAuthority) -> None:
+    """End all connections, and go on with certificates of that CA."""
+    loop.run(cluster.stop())
+    cluster._tls = ca.server_context()
+    loop.run(cluster.start())
+
+
+def test_a_cluster_whose_ca_changes_is_told_of_and_back_with_the_next_kubeconfig(
+    site: Site,
+) -> None:
+    old, new = CertificateAuthority("old"), CertificateAuthority("new")
+    with IOLoop("test-cluster") as loop:
+        cluster = Cluster(old.server_context(), refusal(403, "Forbidden", "no"))
+        loop.run(cluster.start())
+        site.secret("east-kubeconfig", kubeconfig(cluster, old))
+        site.target()
+        site.controllers()
+        site.await_condition("ClusterConnected", "True")
+        restart(cluster, loop, new)
+        site.await_condition("ClusterConnected", "False", "CertificateInvalid")
+        site.secret("east-kubeconfig", kubeconfig(cluster, new))
+        site.await_condition("ClusterConnected", "True")
+        loop.run(cluster.stop())
+
+
+def test_a_slow_handshake_holds_up_nobody_else(site: Site, plain_cluster: ControlPlane) -> None:
+    proxy = site.proxy(plain_cluster)
+    proxy.delay(0.15)  # each flight of the handshake and each answer
+    site.connect(plain_cluster, proxy=proxy)
+    site.connect(plain_cluster, "west")
+    site.controllers()
+    site.await_condition("ClusterConnected", "True", name="west", seconds=3)
+    # The handshake and the probe take longer than the probe may.
+    proxy.delay(0.6)
+    site.await_condition("ClusterConnected", "False", "ConnectionFailed")
+    site.upstream.resource(SYNCTARGETS).patch("west", {"spec": {"capacity": {"cpu": "8"}}})
+    eventually(lambda: site.get("west")["status"]["capacity"] == {"cpu": "8"}, timeout_seconds=3)
+    proxy.delay(0)
+    site.await_condition("ClusterConnected", "True")
+
+
+def test_a_secret_that_is_rotated_many_times_in_a_second_costs_no_request(
+    site: Site, plain_cluster: ControlPlane
+) -> None:
+    good = site.kubeconfig(plain_cluster)
+    bad = deepcopy(good)
+    bad["users"][0]["user"] = {"token": "expired"}
+    site.connect(plain_cluster)
+    controllers = site.controllers()
+    before = site.await_condition("ClusterConnected", "True")
+    for _ in range(5):
+        site.secret("east-kubeconfig", bad)
+        site.secret("east-kubeconfig", good)
+    key = f"{site.cluster}|east"
+    # No request in between fails: the credentials that serve do so until better ones do.
+    for _ in range(20):
+        assert controllers.pool.client(key).resource(NAMESPACES).list().items
+    assert site.condition("ClusterConnected") == before
