@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from kcpctl.apis.naming import syncer_id
 from kcpctl.apis.resource import SECRETS
@@ -13,6 +13,7 @@ from kcpctl.apis.synctarget_deployment import Deployment, RetryBackoff, Syncer
 from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
 from kcpctl.client import Client
 from kcpctl.errors import NotFound
+from kcpctl.reconcilers.synctarget.image_pull import image_pull_problem
 from kcpctl.reconcilers.synctarget.installation import (
     RENEW_AFTER,
     apply,
@@ -36,6 +37,9 @@ __all__ = ["Deployed", "Rollouts", "SyncerDeployer", "syncer_inputs", "syncer_na
 
 _log = get_logger(__name__)
 
+# While a syncer rolls out (2.2 has 5 to 30 s): nothing but its Pods tells that an image is missing.
+_LOOK_AT_PODS_SECONDS: Final = 10.0
+
 
 class Rollouts(Protocol):
     """What is needed of a :class:`RolloutWatch`."""
@@ -52,12 +56,15 @@ class Rollouts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """How the deployment stands. ``renew_after_seconds`` is when the token is due, None without
-    one of ours; ``updated`` tells that a syncer which ran was given another configuration.
+    """How the deployment stands.
+
+    ``again_in_seconds`` is when a token of ours is due, or the Pods of a syncer that does not run
+    yet are to be looked at again; None without. ``updated`` tells that a syncer which ran was
+    given another configuration.
     """
 
     rollout: Rollout
-    renew_after_seconds: float | None
+    again_in_seconds: float | None
     updated: bool = False
 
 
@@ -138,6 +145,17 @@ def _missing_secret(downstream: Client, inputs: SyncerInputs) -> str:
     return f"{where} has no key {KUBECONFIG_KEY!r}; {todo} ({why})"
 
 
+def _with_pods(deployed: Deployed, downstream: Client, inputs: SyncerInputs) -> Deployed:
+    """Look at the Pods of a syncer that should run by now and does not."""
+    rollout = deployed.rollout
+    if rollout.complete or rollout.waiting or not rollout.observed:
+        return deployed
+    missing = image_pull_problem(downstream, inputs.namespace, inputs.id, inputs.image)
+    planned = deployed.again_in_seconds
+    again = _LOOK_AT_PODS_SECONDS if planned is None else min(planned, _LOOK_AT_PODS_SECONDS)
+    return Deployed(replace(rollout, missing_image=missing), again)
+
+
 @dataclass(frozen=True, slots=True)
 class _Token:
     """Whose token it is, and the monotonic time at which it is renewed."""
@@ -170,27 +188,45 @@ class SyncerDeployer:
         """Deploy the target's syncer if need be, and say how far it is."""
         inputs = syncer_inputs(target, cluster, self._options, upstream)
         found = self._rollouts.observe(key, downstream, inputs.namespace, inputs.id)
-        current = found is not None and _is_current(found, inputs)
-        if inputs.external_secret:
-            rollout = found if found is not None and current else None
-            if rollout is None:
-                rollout = self._deploy(key, target, inputs, upstream, downstream)
-            waiting = "" if rollout.complete else _missing_secret(downstream, inputs)
-            updated = found is not None and not current
-            return Deployed(replace(rollout, waiting=waiting), None, updated=updated)
-        token = self._token(key, inputs, downstream) if current else None
-        if token is None or found is None:
+        current = found if found is not None and _is_current(found, inputs) else None
+        ensure = self._with_their_secret if inputs.external_secret else self._with_our_token
+        deployed = ensure(key, target, inputs, current, upstream, downstream)
+        deployed = _with_pods(deployed, downstream, inputs)
+        return replace(deployed, updated=found is not None and current is None)
+
+    def _with_their_secret(
+        self,
+        key: str,
+        target: SyncTarget,
+        inputs: SyncerInputs,
+        current: Rollout | None,
+        upstream: Client,
+        downstream: Client,
+    ) -> Deployed:
+        rollout = current or self._deploy(key, target, inputs, upstream, downstream)
+        waiting = "" if rollout.complete else _missing_secret(downstream, inputs)
+        return Deployed(replace(rollout, waiting=waiting), None)
+
+    def _with_our_token(
+        self,
+        key: str,
+        target: SyncTarget,
+        inputs: SyncerInputs,
+        current: Rollout | None,
+        upstream: Client,
+        downstream: Client,
+    ) -> Deployed:
+        token = self._token(key, inputs, downstream) if current is not None else None
+        if token is None or current is None:
             rollout = self._deploy(key, target, inputs, upstream, downstream)
-            return Deployed(
-                rollout, self._renew_after(key), updated=found is not None and not current
-            )
+            return Deployed(rollout, self._renew_after(key))
         if token.renew_at <= self._clock.monotonic():
             inputs, life_seconds = self._with_token(target, inputs, upstream)
             apply(downstream, secret_object(inputs))
             # Not before: a token that never got there is to be asked for again.
             self._remember(key, inputs.uid, RENEW_AFTER * life_seconds)
             _log.info("Renewed a syncer's token", until=inputs.token_renew_at)
-        return Deployed(found, self._renew_after(key))
+        return Deployed(current, self._renew_after(key))
 
     def forget(self, key: str) -> None:
         """Stop watching and drop what is known of a key."""

@@ -71,7 +71,7 @@ class _Findings:
     connection: ConnectionStatus | None = None
     source: str = ""
     rollout: Rollout | None = None
-    renew_after_seconds: float | None = None
+    again_in_seconds: float | None = None
     recheck_after_seconds: float | None = None
     updated: bool = False
     assigned: bool = False
@@ -179,7 +179,7 @@ class SyncTargetReconciler:
             raise findings.failure
         return _earliest(
             decision.requeue_after_seconds,
-            findings.renew_after_seconds,
+            findings.again_in_seconds,
             findings.recheck_after_seconds,
         )
 
@@ -239,7 +239,7 @@ class SyncTargetReconciler:
             findings.rollout = Rollout(error=f"The syncer could not be deployed: {error.message}")
         else:
             findings.rollout = deployed.rollout
-            findings.renew_after_seconds = deployed.renew_after_seconds
+            findings.again_in_seconds = deployed.again_in_seconds
             findings.updated = deployed.updated
 
     def _evict(self, request: Request, target: SyncTarget, findings: _Findings, now: float) -> None:

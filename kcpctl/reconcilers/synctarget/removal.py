@@ -90,13 +90,15 @@ def _is_anothers(obj: Unstructured, resource: Resource, uid: str) -> bool:
 def prune(client: Client, inputs: SyncerInputs) -> None:
     """Delete what the syncer had where it is no longer rendered: in another namespace.
 
-    Found by the label with the SyncTarget's uid, deleted by its own uid.
+    Found by the label with the SyncTarget's uid, deleted by its own uid. What has an owner is the
+    identity upstream, on a server that is both.
     """
     selector = f"{SYNCTARGET_UID_LABEL}={inputs.uid}"
     for resource in _PLACED:
         for obj in client.resource(resource).list(label_selector=selector):
             meta = obj["metadata"]
-            if (meta.get("namespace"), meta["name"]) != (inputs.namespace, inputs.id):
+            here = (meta.get("namespace"), meta["name"]) == (inputs.namespace, inputs.id)
+            if not here and not meta.get("ownerReferences"):
                 delete_exactly(client, resource, obj)
     for namespace in client.resource(NAMESPACES).list(label_selector=selector):
         if namespace["metadata"]["name"] != inputs.namespace:

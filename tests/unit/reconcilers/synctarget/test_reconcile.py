@@ -588,6 +588,15 @@ def test_pruning_takes_nothing_of_others(world: World) -> None:
     assert syncers_places(world) == {"", "next"}
 
 
+def test_on_a_server_that_is_both_pruning_leaves_the_identity_upstream(world: World) -> None:
+    world.make_ready()
+    (name,) = world.up.names("serviceaccounts")
+    path = SERVICE_ACCOUNTS.path(namespace="kcpctl-system", name=name)
+    world.down.put(path, world.up.objects[path])
+    deploy_in(world, "next")
+    assert path in world.down.objects
+
+
 def test_an_old_namespace_of_ours_that_others_moved_into_stays(world: World) -> None:
     world.make_ready()
     deploy_in(world, "ours")
