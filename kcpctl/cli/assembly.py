@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypedDict
 
 from kcpctl.cli.election import new_election
+from kcpctl.cli.reloading import Reloader
 from kcpctl.client import AsyncClient, Client, ClientConfig, ClientOptions, WriteGate
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import EventRecorder
@@ -81,6 +82,9 @@ class Assembly:
             new_client=partial(AsyncClient.plain, write_gate=self._gate),
         )
         manager.add_pool(pool)
+        if flags["config"] is not None:
+            reloader = Reloader(flags["config"], self.io_loop, flags["reload"])
+            manager.add_runnable(reloader.start, reloader.close, name="configuration file")
         manager.add_factory(factory)
         for name in flags["controllers"]:
             parts: _Parts = {
@@ -125,6 +129,7 @@ class Assembly:
             upstream_ca_data=config.ca,
             upstream_insecure=config.insecure,
             upstream_server_name=config.server_name,
+            syncer_auth=flags["syncer_auth"],
             workers=flags["workers"],
         )
 

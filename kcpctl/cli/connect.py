@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +16,7 @@ from kcpctl.runtime.logging import configure
 if TYPE_CHECKING:
     from kcpctl.client import Client
 
-__all__ = ["connected", "logging_flags", "server_flags"]
+__all__ = ["connected", "logging_flags", "reloads_logging", "server_flags"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,11 +63,22 @@ def logging_flags(command: F) -> F:
 def _set_up_logging(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     """Configure logging anew with each of the two flags: they come in any order."""
     settings = ctx.meta.setdefault("kcpctl.logging", {})
-    settings["style" if param.name == "logging_format" else "verbosity"] = value
+    settings[param.name] = value
     # The demo's own lines tell what happens; beside them only warnings are of use.
     quiet = -1 if ctx.params.get("demo") else 0
-    configure(style=settings.get("style", "text"), verbosity=settings.get("verbosity") or quiet)
+    configure(
+        style=settings.get("logging_format", "text"), verbosity=settings.get("verbose") or quiet
+    )
     return value
+
+
+def reloads_logging(ctx: click.Context) -> dict[str, Callable[[Any], None]]:
+    """Return how the two flags take effect while the command runs, by parameter."""
+    return {
+        param.name: partial(_set_up_logging, ctx, param)
+        for param in ctx.command.params
+        if param.name in {"verbose", "logging_format"}
+    }
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kcpctl.cli.connect import logging_flags
-from kcpctl.cli.options import FILE, GroupedCommand, flag
+from kcpctl.cli.options import DIRECTORY, FILE, GroupedCommand, flag
 from kcpctl.errors import KcpctlError, UsageError
 
 if TYPE_CHECKING:
@@ -37,11 +37,19 @@ __all__ = ["command"]
     help="Port on 127.0.0.1; 0 takes a free one.",
 )
 @flag(
+    "--data-dir",
+    group="Server",
+    type=DIRECTORY,
+    help="Directory that keeps everything: objects, workspaces, versions, the CA and the keys. A "
+    "write is answered when it is safe there from a crash of the server [default: objects are in "
+    "memory only].",
+)
+@flag(
     "--state-dir",
     group="Server",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Directory that keeps the CA and the keys, so that a restart is trusted by kubeconfigs "
-    "of before. Objects are in memory only.",
+    hidden=True,
+    type=DIRECTORY,
+    help="Directory that keeps the CA and the keys alone.",
 )
 @flag(
     "--plain",
@@ -58,9 +66,14 @@ __all__ = ["command"]
 )
 @logging_flags
 def command(
-    write_kubeconfig: Path, port: int, state_dir: Path | None, plain: bool, kubelet: bool
+    write_kubeconfig: Path,
+    port: int,
+    data_dir: Path | None,
+    state_dir: Path | None,
+    plain: bool,
+    kubelet: bool,
 ) -> int:
-    """Run an API server in memory, for a first look and for tests.
+    """Run an API server, for a first look and for tests: in memory, or with --data-dir.
 
     It serves workspaces at /clusters/<name>, or with --plain one ordinary cluster.
     """
@@ -68,11 +81,20 @@ def command(
         raise UsageError(
             "--kubelet needs --plain: Pods run in ordinary clusters, not in workspaces"
         )
+    from kcpctl.embedded.database import DataDirError
     from kcpctl.embedded.server import ServerOptions
 
-    options = ServerOptions(port=port, workspaces=not plain, kubelet=kubelet, state_dir=state_dir)
+    options = ServerOptions(
+        port=port,
+        workspaces=not plain,
+        kubelet=kubelet,
+        state_dir=data_dir or state_dir,
+        keeps_objects=data_dir is not None,
+    )
     try:
         asyncio.run(_serve(options, write_kubeconfig))
+    except DataDirError as error:
+        raise KcpctlError(str(error)) from error
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise

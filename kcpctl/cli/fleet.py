@@ -35,21 +35,34 @@ class Fleet:
 
     ``start`` starts all at once and returns; ``wait_ready(name)`` returns when that one serves.
     ``supervise`` restarts, with back-off and on the same port, what ends by itself: the kubeconfigs
-    stay valid, the objects are gone. ``close`` ends all of it and removes the files.
+    stay valid, the objects are gone unless there is a ``data_directory``, which keeps them for the
+    next fleet too. ``close`` ends all of it and removes the files, but not that directory.
     """
 
     def __init__(
-        self, clusters: Sequence[str] = (), *, port: int = 0, clock: Clock = SYSTEM_CLOCK
+        self,
+        clusters: Sequence[str] = (),
+        *,
+        port: int = 0,
+        data_directory: Path | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="kcpctl-"))
+        self._keeps_objects = keeps = data_directory is not None
+        self._directory = data_directory or Path(tempfile.mkdtemp(prefix="kcpctl-"))
         self._clock = clock
         self._stop = threading.Event()
         self._supervisor: threading.Thread | None = None
         self.members = {
-            "root": ControlPlaneProcess(self._directory / "root", port=port, clock=clock)
+            "root": ControlPlaneProcess(
+                self._directory / "root", keeps_objects=keeps, port=port, clock=clock
+            )
         } | {
             name: ControlPlaneProcess(
-                self._directory / name, workspaces=False, kubelet=True, clock=clock
+                self._directory / name,
+                workspaces=False,
+                kubelet=True,
+                keeps_objects=keeps,
+                clock=clock,
             )
             for name in clusters
         }
@@ -81,7 +94,11 @@ class Fleet:
         while not self._stop.wait(_WATCH_SECONDS):
             for name, member in self.members.items():
                 if not member.running and not self._stop.wait(backoffs[name].next()):
-                    _log.warning("Embedded server ended; restarting it, empty", server=name)
+                    _log.warning(
+                        "Embedded server ended; restarting it",
+                        server=name,
+                        keeps_objects=self._keeps_objects,
+                    )
                     try:
                         member.start().wait_ready()
                     except (ControlPlaneStartError, OSError) as error:
@@ -98,7 +115,8 @@ class Fleet:
         ]
         for thread in threads:
             thread.join()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        if not self._keeps_objects:
+            shutil.rmtree(self._directory, ignore_errors=True)
 
 
 def merge_kubeconfigs(parts: Mapping[str, Mapping[str, Any]], current: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import click
 
 from kcpctl.apis.duration import parse_duration
 
-__all__ = ["COMMANDS", "DURATION", "FILE", "DurationType", "GroupedCommand", "flag"]
+__all__ = ["COMMANDS", "DIRECTORY", "DURATION", "FILE", "DurationType", "GroupedCommand", "flag"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,6 +54,8 @@ class _CommandsType(click.ParamType[frozenset[str]]):
 COMMANDS: Final = _CommandsType()
 DURATION: Final = DurationType()
 FILE: Final = click.Path(dir_okay=False, path_type=Path)
+# Absolute: processes that are started with it work in directories of their own.
+DIRECTORY: Final = click.Path(file_okay=False, resolve_path=True, path_type=Path)
 
 
 class _GroupedOption(click.Option):

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from kcpctl.cli.connect import logging_flags, server_flags
+from kcpctl.cli.config_file import config_flag
+from kcpctl.cli.connect import logging_flags, reloads_logging, server_flags
 from kcpctl.cli.controllers import ALL_CONTROLLERS, ControllersType
 from kcpctl.cli.election import election_flags
-from kcpctl.cli.options import COMMANDS, DURATION, FILE, GroupedCommand, flag
+from kcpctl.cli.options import COMMANDS, DIRECTORY, DURATION, FILE, GroupedCommand, flag
 from kcpctl.errors import UsageError
 from kcpctl.runtime.clock import SYSTEM_CLOCK
 
@@ -76,6 +77,13 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     type=click.IntRange(0, 65535),
     default=0,
     help="Port of the embedded control plane; 0 takes a free one.",
+)
+@flag(
+    "--data-dir",
+    group="Embedded",
+    type=DIRECTORY,
+    help="Directory that keeps all objects of the embedded servers, for the next run too "
+    "[default: they are in memory only].",
 )
 @flag(
     "--write-kubeconfig",
@@ -167,6 +175,14 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     "a SyncTarget that wants one and names none is not Valid].",
 )
 @flag(
+    "--syncer-auth",
+    group="Controller",
+    type=click.Choice(["token", "external"]),
+    default="token",
+    help="How deployed syncers authenticate upstream: token is made and renewed by the controller; "
+    "with external somebody else puts a kubeconfig into the syncer's Secret on its cluster.",
+)
+@flag(
     "--upstream-server-url",
     group="Controller",
     metavar="URL",
@@ -203,9 +219,11 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     default="30s",
     help="How long a stop waits for queued and running reconciles.",
 )
+@config_flag
 @election_flags
 @logging_flags
-def command(**flags: Any) -> int:
+@click.pass_context
+def command(ctx: click.Context, /, **flags: Any) -> int:
     """Run the controllers until Ctrl-C.
 
     Against a server: kcpctl run-controllers --kubeconfig FILE --install-crds
@@ -216,6 +234,7 @@ def command(**flags: Any) -> int:
     _check(flags)
     from kcpctl.cli.session import run
 
+    flags["reload"] = reloads_logging(ctx)
     return run(flags, started_at=started_at)
 
 
@@ -229,6 +248,8 @@ def _check(flags: dict[str, Any]) -> None:
         )
     if flags["demo"] and not embedded:
         raise UsageError("--demo needs --embedded: it starts its own control plane and clusters")
+    if flags["data_dir"] and not embedded:
+        raise UsageError("--data-dir needs --embedded: another server keeps its objects itself")
     if flags["leader_elect"] and embedded:
         raise UsageError("--leader-elect is for servers that several processes share: leave it out")
     if flags["exit_when_ready"] and not embedded:

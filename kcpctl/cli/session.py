@@ -129,7 +129,7 @@ class _Embedded:
             from kcpctl.cli.demo import CLUSTERS
 
             clusters = CLUSTERS
-        fleet = Fleet(clusters, port=self._flags["port"])
+        fleet = Fleet(clusters, port=self._flags["port"], data_directory=self._flags["data_dir"])
         self._stack.callback(fleet.close)
         fleet.start()
         return fleet

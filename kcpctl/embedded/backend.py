@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kcpctl.embedded.conversion import from_storage, to_storage
+from kcpctl.embedded.crds import CRD_KEY
+from kcpctl.embedded.database import Database
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.kindset import KindSet
 from kcpctl.embedded.store import Change, ObjectKey, Store, Stored
@@ -50,9 +52,10 @@ _REVISIONS_PER_SECOND = 10_000
 def _first_revision(clock: Clock) -> int:
     """Return where a new server starts to count.
 
-    Everything is in memory, so a restarted server has forgotten all versions. It has to start
-    above those it gave out before: a client that comes back with an old one is then told that it
-    is too old, and lists again, instead of waiting for changes that it takes for seen.
+    A restarted server has forgotten all older versions, and without a data directory their
+    objects too. It has to start above those it gave out before: a client that comes back with an
+    old one is then told that it is too old, and lists again, instead of waiting for changes that
+    it takes for seen. With a data directory this also covers what a power cut took.
     """
     return max(1, int((clock.time() - _EPOCH_SECONDS) * _REVISIONS_PER_SECOND))
 
@@ -62,25 +65,49 @@ class Backend:
 
     ``hooks`` (the server's own followers, which may commit) run before the subscribers, and both
     run after the commit, in commit order: a commit made by a hook is told after the one that
-    caused it. A follower that raises is logged and stops nobody else.
+    caused it. A follower that raises is logged and stops nobody else. With a ``database`` it
+    starts with what is in there.
     """
 
     def __init__(
         self,
         *,
         workspaces: bool,
+        database: Database | None = None,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
     ) -> None:
         self.workspaces = workspaces
         self.clock = clock
         self.rng = rng
-        self.store = Store(_first_revision(clock))
+        first = _first_revision(clock)
+        if database is not None:
+            first = max(first, database.revision + 1)
+        self.store = Store(first, database)
         self.kinds = KindSet(workspaces=workspaces)
+        if database is not None:
+            self._load(database)
         self.hooks: list[Callable[[Event], None]] = []
         self.subscribers: list[Callable[[Event], None]] = []
         self._events: deque[Event] = deque()
         self._telling = False
+
+    def _load(self, database: Database) -> None:
+        for storage_key, key, stored in database.objects():
+            self.store.load(storage_key, key, stored)
+        for key, stored in self.store.list(CRD_KEY):
+            self.kinds.update(key.cluster, stored.obj)
+
+    def replay(self) -> None:
+        """Tell the subscribers, which are all there now, of every object as if it were new."""
+        for storage_key in self.store.storage_keys():
+            for key, stored in list(self.store.list(storage_key)):
+                info = self.kinds.storage_info(key.cluster, storage_key)
+                if info is None:
+                    continue  # its CRD is not established
+                event = Event("ADDED", info, *key, stored.obj, None)
+                for follower in self.subscribers:
+                    self._call(follower, event)
 
     def now(self) -> str:
         """Return the time as objects carry it."""

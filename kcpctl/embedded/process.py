@@ -32,6 +32,8 @@ class ControlPlaneProcess:
         kubeconfigs of before) and the log. Created when absent.
     workspaces: logical clusters under ``/clusters/<name>``; otherwise one ordinary cluster.
     kubelet: run the Deployments (ordinary mode only).
+    keeps_objects: ``directory`` holds the objects too, and a restart has them again; otherwise
+        it is empty.
     port: the port, or 0 for a free one. A restart uses the port of the first start.
 
     ``start`` returns at once; ``wait_ready`` returns when it serves. ``close`` may be called
@@ -44,6 +46,7 @@ class ControlPlaneProcess:
         *,
         workspaces: bool = True,
         kubelet: bool = False,
+        keeps_objects: bool = False,
         port: int = 0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -52,8 +55,10 @@ class ControlPlaneProcess:
         self.log = directory / "log"
         self._workspaces = workspaces
         self._kubelet = kubelet
+        self._keeps_objects = keeps_objects
         self._port = port
         self._clock = clock
+        self._log_start = 0
         self._child: Child | None = None
 
     @property
@@ -71,7 +76,8 @@ class ControlPlaneProcess:
     def _arguments(self) -> Sequence[str]:
         arguments = [sys.executable, "-m", "kcpctl", "control-plane"]
         arguments += ["--write-kubeconfig", str(self.kubeconfig)]
-        arguments += ["--state-dir", str(self.directory / "state"), "--port", str(self._port)]
+        flag = "--data-dir" if self._keeps_objects else "--state-dir"
+        arguments += [flag, str(self.directory / "state"), "--port", str(self._port)]
         if not self._workspaces:
             arguments.append("--plain")
         if self._kubelet:
@@ -85,6 +91,7 @@ class ControlPlaneProcess:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.kubeconfig.unlink(missing_ok=True)
         with self.log.open("ab") as output:
+            self._log_start = output.tell()
             self._child = Child(self._arguments(), env=os.environ, output=output)
         return self
 
@@ -114,7 +121,8 @@ class ControlPlaneProcess:
     def _tail(self) -> str:
         if not self.log.exists():
             return "it wrote nothing"
-        return self.log.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
+        written = self.log.read_bytes()[self._log_start :]
+        return written[-_LOG_TAIL_BYTES:].decode(errors="replace").strip()
 
     def kill(self) -> None:
         """End it as a crash does."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from kcpctl.embedded.backend import Backend, Event
 from kcpctl.embedded.crd_lifecycle import CrdLifecycle
+from kcpctl.embedded.database import Database
 from kcpctl.embedded.deletion import Deleted, Deleter, DeletionOptions
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.objects import copy_json
@@ -41,6 +42,7 @@ class Registry:
     ----------
     workspaces: serve logical clusters, or be one ordinary cluster.
     system_crds: returns the CRDs that every logical cluster starts with.
+    database: what to start with, and where to keep it; None: empty, and in memory only.
     """
 
     def __init__(
@@ -48,11 +50,12 @@ class Registry:
         *,
         workspaces: bool = False,
         system_crds: Callable[[], list[Json]] = _no_crds,
+        database: Database | None = None,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
     ) -> None:
         self.workspaces = workspaces
-        self.backend = Backend(workspaces=workspaces, clock=clock, rng=rng)
+        self.backend = Backend(workspaces=workspaces, database=database, clock=clock, rng=rng)
         self.writer = Writer(self.backend)
         self.deleter = Deleter(self.backend)
         self._crds = CrdLifecycle(self.backend, self.deleter)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import functools
 import random
+import ssl
 from asyncio import sslproto
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,12 +15,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from kcpctl.embedded.controllers.deployments import DeploymentController
 from kcpctl.embedded.controllers.event_writer import EventWriter
 from kcpctl.embedded.controllers.garbage import GarbageCollector
 from kcpctl.embedded.controllers.namespaces import NamespaceController
 from kcpctl.embedded.controllers.replicasets import ReplicaSetController
+from kcpctl.embedded.database import Database, DataDirError
 from kcpctl.embedded.http.context import ServerContext
 from kcpctl.embedded.http.server import ApiServer
 from kcpctl.embedded.kubeconfig import Context, kubeconfig
@@ -47,10 +51,13 @@ most 16 KiB."""
 class ServerOptions:
     """How to run a server.
 
-    host: the loopback address to listen at. port: 0 is a free one. workspaces: logical clusters
+    host: the loopback address to listen at. port: 0 is a free one, or where the kept objects were
+    served last. workspaces: logical clusters
     under ``/clusters/``; otherwise one ordinary cluster. kubelet: run Deployments (ordinary
     cluster only). state_dir: keeps the CA and the token key, so that a server that is started
-    again on the same port is trusted, and trusts; objects are in memory only.
+    again on the same port is trusted, and trusts. keeps_objects: the objects are in ``state_dir``
+    too, and a request is answered when they are safe there from the end of the process;
+    otherwise they are in memory only.
     """
 
     host: str = "127.0.0.1"
@@ -58,8 +65,11 @@ class ServerOptions:
     workspaces: bool = True
     kubelet: bool = False
     state_dir: Path | None = None
+    keeps_objects: bool = False
 
     def __post_init__(self) -> None:
+        if self.keeps_objects and self.state_dir is None:
+            raise ValueError("objects are kept in state_dir, and there is none")
         if self.kubelet and self.workspaces:
             raise ValueError("the kubelet needs an ordinary cluster: a workspace has no Nodes")
 
@@ -98,24 +108,73 @@ async def serve(
 ) -> None:
     """Run a server until ``stop`` is set; ``ready`` is called once it answers.
 
-    Raises OSError when the port cannot be had, and ValueError for a ``state_dir`` whose files do
-    not fit. Returns when watches, controllers and child processes have ended.
+    Raises OSError when the port cannot be had, and DataDirError for a ``state_dir`` whose files do
+    not fit, or that cannot be written any more. Returns when watches, controllers and child
+    processes have ended.
     """
-    async with running_server(options, clock=clock, rng=rng) as server:
+    running = running_server(options, clock=clock, rng=rng, on_disk_failure=stop.set)
+    async with running as server:
         ready(server)
         await stop.wait()
+        server.registry.store.flush()  # raises what ended the server, if that was its disk
 
 
 @asynccontextmanager
 async def running_server(
-    options: ServerOptions, *, clock: Clock = SYSTEM_CLOCK, rng: random.Random = SYSTEM_RANDOM
+    options: ServerOptions,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    rng: random.Random = SYSTEM_RANDOM,
+    on_disk_failure: Callable[[], object] = lambda: None,
 ) -> AsyncIterator[RunningServer]:
-    """Run a server for the length of a ``with`` block, on this event loop."""
-    state = options.state_dir
-    authority = CertificateAuthority(state, clock=clock)
-    token_key = load_or_create_key(state / "sa.key" if state else None)
+    """Run a server for the length of a ``with`` block, on this event loop.
+
+    After ``on_disk_failure`` was called every request fails; the server should end.
+    """
+    async with AsyncExitStack() as stack:
+        database = _open_database(stack, options, on_disk_failure)
+        yield await _start(stack, options, database, clock, rng)
+
+
+def _open_database(
+    stack: AsyncExitStack, options: ServerOptions, on_failure: Callable[[], object]
+) -> Database | None:
+    if options.state_dir is None or not options.keeps_objects:
+        return None
+    database = Database(
+        options.state_dir,
+        workspaces=options.workspaces,
+        schedule=asyncio.get_running_loop().call_soon,
+        on_failure=on_failure,
+    )
+    stack.callback(database.close)
+    return database
+
+
+def _load_keys(
+    state: Path | None, clock: Clock
+) -> tuple[CertificateAuthority, ec.EllipticCurvePrivateKey]:
+    try:
+        authority = CertificateAuthority(state, clock=clock)
+        return authority, load_or_create_key(state / "sa.key" if state else None)
+    except ValueError as error:
+        raise DataDirError(str(error)) from error
+
+
+async def _start(
+    stack: AsyncExitStack,
+    options: ServerOptions,
+    database: Database | None,
+    clock: Clock,
+    rng: random.Random,
+) -> RunningServer:
+    authority, token_key = _load_keys(options.state_dir, clock)
     registry = Registry(
-        workspaces=options.workspaces, system_crds=_system_crds, clock=clock, rng=rng
+        workspaces=options.workspaces,
+        system_crds=_system_crds,
+        database=database,
+        clock=clock,
+        rng=rng,
     )
     authorizer = Authorizer(registry)
     tokens = ServiceAccountTokens(token_key, clock=clock, rng=rng)
@@ -130,16 +189,18 @@ async def running_server(
         clock=clock,
         admission=functools.partial(check_escalation, registry, authorizer),
     )
-    async with AsyncExitStack() as stack:
-        port = await _listen(stack, options, authority, ApiServer(context, rng=rng))
-        url = f"https://{options.host}:{port}"
-        context.server_url = url
-        registry.logical_clusters.server_url = url
-        await _start_controllers(stack, options, registry, authority.pem, clock, rng)
-        if options.kubelet:
-            await _start_kubelet(stack, options, context, reviews, url, authority.pem, clock, rng)
-        admin = authority.issue_client("admin", [MASTERS])
-        yield RunningServer(url, port, authority.pem, admin, registry)
+    api = ApiServer(context, rng=rng)
+    port = await _listen(stack, options, authority, api, database)
+    url = f"https://{options.host}:{port}"
+    context.server_url = url
+    registry.logical_clusters.serve_at(url)
+    await _start_controllers(stack, options, registry, authority.pem, clock, rng)
+    if options.kubelet:
+        await _start_kubelet(stack, options, context, reviews, url, authority.pem, clock, rng)
+    if database is not None:
+        registry.backend.replay()
+    admin = authority.issue_client("admin", [MASTERS])
+    return RunningServer(url, port, authority.pem, admin, registry)
 
 
 async def _listen(
@@ -147,6 +208,7 @@ async def _listen(
     options: ServerOptions,
     authority: CertificateAuthority,
     api: ApiServer,
+    database: Database | None,
 ) -> int:
     sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
     runner = web.ServerRunner(api.web_server())
@@ -154,12 +216,29 @@ async def _listen(
     stack.push_async_callback(runner.cleanup)
     stack.push_async_callback(api.close)
     hosts = tuple(dict.fromkeys((options.host, *_HOSTS)))
-    site = web.TCPSite(
-        runner, options.host, options.port, ssl_context=authority.server_context(hosts)
-    )
-    await site.start()
+    context = authority.server_context(hosts)
+    if database is None:
+        await web.TCPSite(runner, options.host, options.port, ssl_context=context).start()
+    else:
+        await _listen_again(runner, options, context, database)
     port: int = runner.addresses[0][1]
+    if database is not None:
+        database.port = port
     return port
+
+
+async def _listen_again(
+    runner: web.ServerRunner, options: ServerOptions, context: ssl.SSLContext, database: Database
+) -> None:
+    """Listen where kubeconfigs of an earlier life lead, unless the options say where."""
+    if database.port and not options.port:
+        try:
+            await web.TCPSite(runner, options.host, database.port, ssl_context=context).start()
+            return
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    await web.TCPSite(runner, options.host, options.port, ssl_context=context).start()
 
 
 async def _start_controllers(

@@ -6,7 +6,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -17,6 +17,7 @@ __all__ = [
     "Change",
     "ChangeType",
     "Cursor",
+    "Journal",
     "ObjectKey",
     "Store",
     "Stored",
@@ -214,6 +215,16 @@ class Cursor:
                 del self._collection.cursors[self._cluster]
 
 
+class Journal(Protocol):
+    """Keeps what the store commits beyond the life of the process."""
+
+    def record(self, resource: str, key: ObjectKey, stored: Stored | None, revision: int) -> None:
+        """Note an object's new version (None: its deletion), committed at ``revision``."""
+
+    def flush(self) -> None:
+        """Return when everything noted is kept; raises when it cannot be."""
+
+
 class Store:
     """Objects by group resource, cluster, namespace and name, under one revision counter.
 
@@ -222,11 +233,13 @@ class Store:
     handed out in order, without gaps, or a 410 is raised. Event loop's thread only; nothing
     blocks or awaits except ``Cursor.wait``.
 
-    ``revision`` is where to start counting; versions before it are "too old".
+    ``revision`` is where to start counting; versions before it are "too old". With a ``journal``
+    a commit is kept once ``flush`` has returned: nothing that shows it leaves the process before.
     """
 
-    def __init__(self, revision: int = 1) -> None:
+    def __init__(self, revision: int = 1, journal: Journal | None = None) -> None:
         self.revision = revision
+        self._journal = journal
         self._compacted = revision
         self._collections: dict[str, _Collection] = {}
 
@@ -235,6 +248,21 @@ class Store:
         if found is None:
             found = self._collections[storage_key] = _Collection()
         return found
+
+    def load(self, storage_key: str, key: ObjectKey, stored: Stored) -> None:
+        """Take over an object of an earlier life, before the first commit of this one."""
+        collection = self._collection(storage_key)
+        collection.objects.setdefault(key.cluster, {})[key.namespace, key.name] = stored
+        collection.latest = max(collection.latest, stored.revision)
+
+    def flush(self) -> None:
+        """Return when all commits are kept, at once without a journal; raises as that does."""
+        if self._journal is not None:
+            self._journal.flush()
+
+    def _record(self, storage_key: str, key: ObjectKey, stored: Stored | None) -> None:
+        if self._journal is not None:
+            self._journal.record(storage_key, key, stored, self.revision)
 
     def storage_keys(self) -> list[str]:
         """Return every group resource that has or had objects."""
@@ -296,6 +324,7 @@ class Store:
         if old is None:
             collection.order.pop(key.cluster, None)
         change = Change("ADDED" if old is None else "MODIFIED", key, stored, old)
+        self._record(storage_key, key, stored)
         collection.append(change)
         return change
 
@@ -305,7 +334,9 @@ class Store:
         for pair, stored in objects.items():
             seen = change(stored.obj)
             if seen != stored.obj:
-                objects[pair] = Stored(seen, stored.revision, is_custom=stored.is_custom)
+                new = Stored(seen, stored.revision, is_custom=stored.is_custom)
+                objects[pair] = new
+                self._record(storage_key, ObjectKey(cluster, *pair), new)
 
     def delete(self, storage_key: str, key: ObjectKey, last: Json | None = None) -> Change | None:
         """Remove an object; ``last`` is the state that the DELETED change shows."""
@@ -322,6 +353,7 @@ class Store:
         final["metadata"] = {**final["metadata"], "resourceVersion": str(self.revision)}
         stored = Stored(final, self.revision, is_custom=old.is_custom)
         change = Change("DELETED", key, stored, old)
+        self._record(storage_key, key, None)
         collection.append(change)
         return change
 

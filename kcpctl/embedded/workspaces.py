@@ -11,7 +11,7 @@ from kcpctl.embedded.backend import Backend, Event
 from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.deletion import Deleter, DeletionOptions
 from kcpctl.embedded.kinds import ResourceInfo
-from kcpctl.embedded.objects import without
+from kcpctl.embedded.objects import copy_json, without
 from kcpctl.embedded.pipeline import WriteOptions
 from kcpctl.embedded.status import StatusError
 from kcpctl.embedded.writer import Writer
@@ -51,9 +51,10 @@ def _name_of(path: str, uid: str) -> str:
 class Workspaces:
     """The logical clusters, and the Workspace objects that they come from.
 
-    ``start`` makes the root. A Workspace that appears gets its logical cluster in the same turn
-    of the loop: phase Scheduling, Initializing (the listeners fill it), Ready. Deleting a
-    Workspace deletes everything in its cluster; it stays, Deleting, while finalizers in there hold.
+    ``start`` makes the root, or takes over the logical clusters of an earlier life. A Workspace
+    that appears gets its logical cluster in the same turn of the loop: phase Scheduling,
+    Initializing (the listeners fill it), Ready. Deleting a Workspace deletes everything in its
+    cluster; it stays, Deleting, while finalizers in there hold.
     A plain server has the root only, and no such objects.
     """
 
@@ -72,10 +73,71 @@ class Workspaces:
         self._parents: dict[str, tuple[str, str]] = {}
 
     def start(self) -> None:
-        """Make the root."""
+        """Make the root, unless the store has it already."""
+        self._restore()
+        if ROOT in self._records:
+            self._renew_crds()
+            return
         self._add(LogicalClusterRecord(ROOT, ROOT, "Initializing"))
         self._populate(ROOT)
         self._set_phase(ROOT, "Ready")
+
+    def _restore(self) -> None:
+        """Take over the logical clusters that the store came with."""
+        store = self._backend.store
+        if not self._backend.workspaces:
+            if store.count("namespaces", ROOT):
+                self._add(LogicalClusterRecord(ROOT, ROOT, "Ready"))
+            return
+        for key, stored in store.list(LOGICAL_CLUSTERS_KEY):
+            path = stored.obj["metadata"]["annotations"][PATH_ANNOTATION]
+            self._add(LogicalClusterRecord(key.cluster, path, stored.obj["status"]["phase"]))
+        for key, stored in store.list(WORKSPACES_KEY):
+            self._parents[stored.obj["spec"]["cluster"]] = (key.cluster, key.name)
+
+    def _renew_crds(self) -> None:
+        """Bring the CRDs that each cluster has to what this release serves."""
+        if not self._backend.workspaces:
+            return
+        others = [one for one in self._records if one != ROOT]
+        for crd in self._crds():
+            for cluster in (ROOT, *others):
+                if self._records[cluster].phase != "Deleting":
+                    self._renew_crd(cluster, crd)
+
+    def _renew_crd(self, cluster: str, crd: Json) -> None:
+        name = crd["metadata"]["name"]
+        info = self._info(cluster, CRD_KEY)
+        assert info is not None
+        found = self._backend.find(info, cluster, "", name)
+        known = self._established.get(name)
+        if found is None:
+            self._add_crd(cluster, crd)
+        elif known is None:
+            changed = copy_json({**found, "spec": crd["spec"]})
+            options = WriteOptions(field_manager="kube-apiserver")
+            self._writer.update(info, cluster, "", name, changed, options)
+            self._established[name] = self._backend.find(info, cluster, "", name) or crd
+        elif found["spec"] == known["spec"]:
+            found["spec"] = known["spec"]  # one copy in memory is enough for all clusters
+        else:
+            changed = {**found, "metadata": dict(found["metadata"]), "spec": known["spec"]}
+            self._backend.put(info, cluster, changed)
+
+    def serve_at(self, server_url: str) -> None:
+        """Take over the server's address, also into what an earlier life wrote."""
+        self.server_url = server_url
+        for name, record in list(self._records.items()):
+            if self._backend.workspaces and name in self._parents:
+                self._set_phase(name, record.phase)
+                self._write_url(*self._parents[name], self._url(record))
+
+    def _write_url(self, parent: str, name: str, url: str) -> None:
+        info = self._info(parent, WORKSPACES_KEY)
+        found = self._backend.find(info, parent, "", name) if info else None
+        if info is not None and found is not None and found["spec"].get("URL") != url:
+            changed = {**found, "metadata": dict(found["metadata"])}
+            self._backend.put(info, parent, {**changed, "spec": {**found["spec"], "URL": url}})
 
     def records(self) -> list[LogicalClusterRecord]:
         """Return every logical cluster."""
@@ -87,10 +149,14 @@ class Workspaces:
         return self._records.get(name)
 
     def listen(self, listener: Callable[[LogicalClusterRecord], None]) -> None:
-        """Call ``listener`` with every cluster there is, and with each new one before Ready."""
+        """Call ``listener`` with every cluster there is, and with each new one before Ready.
+
+        What it adds to one that is Deleting nobody would remove.
+        """
         self.listeners.append(listener)
         for record in self.records():
-            listener(record)
+            if record.phase != "Deleting":
+                listener(record)
 
     def on_event(self, event: Event) -> None:
         """Follow one commit (a hook of the backend)."""
@@ -112,7 +178,8 @@ class Workspaces:
         if info is not None and found is not None:
             changed = {**found, "metadata": dict(found["metadata"])}
             changed["status"] = {"phase": phase, "URL": self._url(record)}
-            self._backend.put(info, name, changed)
+            if changed["status"] != found.get("status"):
+                self._backend.put(info, name, changed)
 
     def _info(self, cluster: str, storage_key: str) -> ResourceInfo | None:
         return self._backend.kinds.storage_info(cluster, storage_key)

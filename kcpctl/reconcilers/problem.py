@@ -6,8 +6,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from kcpctl.apis.conditions import ERROR
+from kcpctl.errors import (
+    Conflict,
+    ServerTimeout,
+    ServiceUnavailable,
+    TooManyRequests,
+    TransportError,
+)
 
 __all__ = [
+    "BUSY",
     "CLUSTER_REF_NOT_FOUND",
     "CREDENTIALS_MISSING",
     "INVALID_CONFIGURATION",
@@ -16,6 +24,9 @@ __all__ = [
     "Problem",
     "Unusable",
 ]
+
+BUSY: Final = (Conflict, TooManyRequests, ServiceUnavailable, ServerTimeout, TransportError)
+"""What a server, or the way to it, gets over by itself."""
 
 VALIDATION_FAILED: Final = "ValidationFailed"
 CLUSTER_REF_NOT_FOUND: Final = "ClusterRefNotFound"

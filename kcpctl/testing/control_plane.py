@@ -25,12 +25,17 @@ class ControlPlane:
 
     Use it as a context manager, or ``start`` and ``close`` it. With ``workspaces`` (the default)
     ``workspace()`` makes a fresh logical cluster for each test that wants one; otherwise it is
-    one ordinary cluster, with ``kubelet`` one whose Deployments run.
+    one ordinary cluster, with ``kubelet`` one whose Deployments run. With ``keeps_objects`` it
+    writes them to disk, and has them after a ``restart``.
     """
 
-    def __init__(self, *, workspaces: bool = True, kubelet: bool = False) -> None:
+    def __init__(
+        self, *, workspaces: bool = True, kubelet: bool = False, keeps_objects: bool = False
+    ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="kcpctl-test-"))
-        self.process = ControlPlaneProcess(self._directory, workspaces=workspaces, kubelet=kubelet)
+        self.process = ControlPlaneProcess(
+            self._directory, workspaces=workspaces, kubelet=kubelet, keeps_objects=keeps_objects
+        )
         self.workspaces = workspaces
         self._loop: IOLoop | None = None
         self._client: Client | None = None
@@ -94,7 +99,7 @@ class ControlPlane:
         return self
 
     def restart(self) -> None:
-        """Kill it as a crash does and start it again, empty, on the same port."""
+        """Kill it as a crash does and start it again on the same port."""
         self.process.kill()
         self.start()
 

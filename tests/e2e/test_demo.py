@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from kcpctl.runtime import Child
+from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.workload import SYNCTARGETS
+from kcpctl.client import AsyncClient, Client, load_config
+from kcpctl.runtime import Child, IOLoop
 from kcpctl.testing import eventually
 
 COMMAND = [sys.executable, "-m", "kcpctl", "run-controllers", "--embedded", "--demo"]
@@ -136,3 +139,43 @@ def test_a_killed_syncer_is_restarted_and_goes_on(demo: tuple[Child, Path]) -> N
     os.kill(victim, signal.SIGKILL)
     after = eventually(lambda: len(now := syncers()) == len(before) and victim not in now and now)
     assert after != before
+
+
+def sync_targets(directory: Path) -> dict[str, Unstructured]:
+    """Return the SyncTargets of the demo by their uid."""
+    config = load_config(directory / ".kcpctl" / "kubeconfig")
+    with IOLoop("test-io") as loop:
+        client = Client(AsyncClient.plain(config), loop)
+        try:
+            items = client.resource(SYNCTARGETS).list().items
+        finally:
+            client.close()
+    return {item["metadata"]["uid"]: item for item in items}
+
+
+def test_with_a_data_directory_the_demo_comes_back(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        child = Child([*COMMAND, "--data-dir=data"], env=os.environ, output=output, cwd=tmp_path)
+    try:
+        eventually(lambda: "everything is ready" in log.read_text(), timeout_seconds=60)
+        before = sync_targets(tmp_path)
+        (server,) = [
+            pid
+            for pid in descendants(child.pid)
+            if b"data/root/state\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        os.kill(server, signal.SIGKILL)
+        eventually(lambda: sync_targets(tmp_path).keys() == before.keys(), timeout_seconds=30)
+    finally:
+        child.signal(signal.SIGKILL)
+        child.close()
+    done = subprocess.run(
+        [*COMMAND, "--data-dir=data", "--exit-when-ready"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

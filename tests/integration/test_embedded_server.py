@@ -6,6 +6,8 @@ import asyncio
 import base64
 import json
 import os
+import socket
+import sqlite3
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from kcpctl.embedded.database import Database, DataDirError
 from kcpctl.embedded.server import RunningServer, ServerOptions, running_server, serve
 
 Json = dict[str, Any]
@@ -304,6 +307,108 @@ async def test_a_state_directory_that_does_not_fit_is_refused(tmp_path: Path) ->
     with pytest.raises(ValueError, match=r"ca\.key does not hold a P-256 key"):
         async with running_server(ServerOptions(workspaces=False, state_dir=tmp_path)):
             raise AssertionError("unreachable")
+
+
+@pytest.fixture
+def unsaved(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names that are not in the database yet; nothing gets there but by what is tested."""
+    names: set[str] = set()
+    record, write = Database.record, Database._write
+
+    def recording(database: Database, resource: str, key: Any, *rest: Any) -> None:
+        names.add(key.name)
+        record(database, resource, key, *rest)
+
+    def writing(database: Database) -> None:
+        write(database)
+        names.clear()
+
+    monkeypatch.setattr(Database, "record", recording)
+    monkeypatch.setattr(Database, "_write", writing)
+    monkeypatch.setattr(Database, "_flush_soon", lambda self: None)
+    return names
+
+
+async def test_an_answer_waits_for_the_database(tmp_path: Path, unsaved: set[str]) -> None:
+    options = ServerOptions(workspaces=False, state_dir=tmp_path / "data", keeps_objects=True)
+    async with running_server(options) as server, client(server, tmp_path) as api:
+        path = "/api/v1/namespaces/default/configmaps"
+        assert (await api("POST", path, {"metadata": {"name": "a"}}))[0] == 201
+        assert "a" not in unsaved
+        maps = server.registry.info("root", "", "v1", "configmaps")
+        server.registry.create(maps, "root", "default", {"metadata": {"name": "b"}})
+        assert "b" in unsaved
+        assert (await api("GET", f"{path}/absent"))[0] == 404  # a refusal tells of the state too
+        assert "b" not in unsaved
+
+
+async def test_a_watch_waits_for_the_database(tmp_path: Path, unsaved: set[str]) -> None:
+    options = ServerOptions(workspaces=False, state_dir=tmp_path / "data", keeps_objects=True)
+    async with running_server(options) as server, client(server, tmp_path) as api:
+        _, found = await api("GET", "/api/v1/configmaps")
+        version = found["metadata"]["resourceVersion"]
+        url = f"{server.url}/api/v1/configmaps?watch=true&resourceVersion={version}"
+        async with api.session.get(url) as watch:
+            maps = server.registry.info("root", "", "v1", "configmaps")
+            server.registry.create(maps, "root", "default", {"metadata": {"name": "b"}})
+            assert "b" in unsaved
+            while b'"name":"b"' not in await watch.content.readline():
+                pass
+            assert "b" not in unsaved
+
+
+async def test_a_server_whose_disk_fails_refuses_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(database: Database) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    options = ServerOptions(workspaces=False, state_dir=tmp_path / "data", keeps_objects=True)
+    started: asyncio.Future[RunningServer] = asyncio.get_running_loop().create_future()
+    stop = asyncio.Event()
+    serving = asyncio.ensure_future(serve(options, ready=started.set_result, stop=stop))
+    server = await started
+    async with client(server, tmp_path) as api:
+        assert (await api("GET", "/api/v1/namespaces"))[0] == 200
+        monkeypatch.setattr(Database, "_write", full)
+        path = "/api/v1/namespaces/default/configmaps"
+        code, status = await api("POST", path, {"metadata": {"name": "a"}})
+        assert code == 500
+        assert "objects.db cannot be written: database or disk is full" in status["message"]
+    with pytest.raises(DataDirError, match=r"objects\.db cannot be written"):
+        await serving
+
+
+async def test_kept_objects_are_served_at_the_same_port_if_it_is_free(tmp_path: Path) -> None:
+    options = ServerOptions(state_dir=tmp_path / "data", keeps_objects=True)
+    async with running_server(options) as first:
+        pass
+    async with running_server(options) as second:
+        assert second.port == first.port
+    with socket.create_server(("127.0.0.1", first.port)):
+        async with running_server(options) as third, client(third, tmp_path) as api:
+            assert third.port != first.port
+            path = "/clusters/root/apis/core.kcp.io/v1alpha1/logicalclusters"
+            assert (await api("GET", path))[0] == 200
+
+
+async def test_deployments_go_on_after_a_restart(tmp_path: Path) -> None:
+    options = ServerOptions(
+        workspaces=False, kubelet=True, state_dir=tmp_path / "data", keeps_objects=True
+    )
+    path = "/apis/apps/v1/namespaces/default/deployments"
+    async with running_server(options) as server, client(server, tmp_path) as api:
+        await api("POST", path, DEPLOYMENT)
+        await api.until(f"{path}/web", availableReplicas=2)
+        _, pods = await api("GET", "/api/v1/pods")
+    names = {pod["metadata"]["name"] for pod in pods["items"]}
+    async with running_server(options) as server, client(server, tmp_path) as api:
+        _, pods = await api("GET", "/api/v1/pods")
+        assert {pod["metadata"]["name"] for pod in pods["items"]} == names
+        await api("PATCH", f"{path}/web", {"spec": {"replicas": 3}})
+        await api.until(f"{path}/web", availableReplicas=3)
+        await api("DELETE", f"{path}/web")
+        await api.until(f"/api/v1/namespaces/default/pods/{min(names)}", code=404)
 
 
 async def test_the_kubeconfig_has_a_context_for_every_workspace(

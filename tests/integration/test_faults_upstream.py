@@ -232,7 +232,7 @@ def test_controllers_that_were_killed_go_on_where_they_were_without_needless_wri
     _, log = run_controllers(site)
     site.target("sentinel", **EXTERNAL)
     site.await_condition("Valid", "True", name="sentinel")
-    eventually(lambda: log.read_text().count("state=Ready") == len(names))
+    eventually(lambda: log.read_text().count('state="Ready"') == len(names))
     after = settled(site, downstream)
     assert {what: after[what] for what in before} == before
     assert "Traceback" not in log.read_text()

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from kcpctl.embedded.database import DataDirError
 from kcpctl.embedded.http.context import ServerContext
 from kcpctl.embedded.http.lists import Selection
 from kcpctl.embedded.http.negotiation import Representation, negotiate_stream
@@ -64,11 +65,14 @@ class ApiServer:
         self._pool.close()
 
     async def handle(self, http: web.BaseRequest) -> web.StreamResponse:
-        """Answer one HTTP request."""
+        """Answer one HTTP request, when what it did and saw is kept."""
         try:
-            return await self._handle(http)
-        except StatusError as error:
-            return _error_response(http, error)
+            try:
+                return await self._handle(http)
+            except StatusError as error:
+                return _error_response(http, error)
+            finally:
+                self._registry.store.flush()
         except (ConnectionError, TimeoutError):
             raise
         except Exception as error:  # noqa: BLE001 - the client gets a 500, the log the reason
@@ -143,10 +147,13 @@ class ApiServer:
         lines = watch.lines(self._tasks)
         try:
             async for chunk in lines:
+                self._registry.store.flush()
                 await response.write(chunk)
             await response.write_eof()
         except ConnectionError:
             pass  # the client went away
+        except DataDirError:
+            pass  # the server is about to end, and what it would show now may be lost
         finally:
             await lines.aclose()
         return response

@@ -31,7 +31,8 @@ from kcpctl.apis.resource import (
 )
 from kcpctl.apis.workload import ORPHAN, SyncTarget
 from kcpctl.client import Client
-from kcpctl.errors import NotFound
+from kcpctl.errors import ApiError, NotFound
+from kcpctl.reconcilers.problem import BUSY
 from kcpctl.reconcilers.synctarget.manifests import SYNCED_RESOURCES
 from kcpctl.reconcilers.synctarget.removal import delete_exactly, delete_syncers_namespace
 
@@ -51,10 +52,10 @@ _NAMED_AT_MOST: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is left (sentences for the condition), and whether things were left behind."""
+    """What is left (sentences for the condition), and why things were left behind, if they were."""
 
     remaining: tuple[str, ...] = ()
-    orphaned: bool = False
+    orphaned: str = ""
 
 
 class Cleaner:
@@ -64,7 +65,8 @@ class Cleaner:
     the marks on upstream objects. Each step looks at the servers, does what is left of it and
     stops the pass while something remains; so a pass that was cut off is simply run again.
     The identity upstream is the record that something may exist downstream: it is made before
-    and removed after. Raises what the clients raise.
+    and removed after. A cluster that refuses is one that cannot be reached. Raises what the
+    upstream client raises.
     """
 
     def __init__(self, target: SyncTarget, cluster: str, *, credentials_namespace: str) -> None:
@@ -82,15 +84,20 @@ class Cleaner:
         ``downstream`` is None while the cluster cannot be reached, for the reason ``why_not``;
         with ``force`` what is there is left behind.
         """
-        orphaned = False
+        orphaned = ""
         if self._has_identity(upstream):
+            orphaned = f"cannot be reached: {why_not}"
             if downstream is not None:
-                if remaining := self._clean_downstream(downstream):
-                    return Progress(remaining)
-            elif not force:
-                return Progress((f"what is on the cluster, which cannot be reached: {why_not}",))
-            else:
-                orphaned = True
+                try:
+                    if remaining := self._clean_downstream(downstream):
+                        return Progress(remaining)
+                    orphaned = ""
+                except BUSY as error:
+                    return Progress((f"what is on the cluster, which is busy: {error}",))
+                except ApiError as error:
+                    orphaned = f"refuses: {error}"
+            if orphaned and not force:
+                return Progress((f"what is on the cluster, which {orphaned}",))
             self._delete_identity(upstream)
         self._strip_marks(upstream)
         return Progress(orphaned=orphaned)
@@ -158,7 +165,7 @@ class Cleaner:
             found = downstream.resource(resource).list(label_selector=selector).items
             for obj in found:
                 if resource is NAMESPACES:
-                    delete_syncers_namespace(downstream, obj, self._uid)
+                    delete_syncers_namespace(downstream, obj, uid=self._uid, syncer=self._id)
                 else:
                     delete_exactly(downstream, resource, obj)
             if found:

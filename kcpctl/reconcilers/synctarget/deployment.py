@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
 
 from kcpctl.apis.naming import syncer_id
 from kcpctl.apis.resource import SECRETS
@@ -13,6 +13,7 @@ from kcpctl.apis.synctarget_deployment import Deployment, RetryBackoff, Syncer
 from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
 from kcpctl.client import Client
 from kcpctl.errors import NotFound
+from kcpctl.reconcilers.synctarget.image_pull import image_pull_problem
 from kcpctl.reconcilers.synctarget.installation import (
     RENEW_AFTER,
     apply,
@@ -21,12 +22,13 @@ from kcpctl.reconcilers.synctarget.installation import (
     with_token,
 )
 from kcpctl.reconcilers.synctarget.manifests import (
+    KUBECONFIG_KEY,
     TOKEN_RENEW_ANNOTATION,
     SyncerInputs,
     config_hash,
     secret_object,
 )
-from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
+from kcpctl.reconcilers.synctarget.options import AUTH_EXTERNAL, SyncTargetOptions
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.validation import image_of
 from kcpctl.runtime import Clock, get_logger, parse_time
@@ -34,6 +36,9 @@ from kcpctl.runtime import Clock, get_logger, parse_time
 __all__ = ["Deployed", "Rollouts", "SyncerDeployer", "syncer_inputs", "syncer_namespace"]
 
 _log = get_logger(__name__)
+
+# While a syncer rolls out (2.2 has 5 to 30 s): nothing but its Pods tells that an image is missing.
+_LOOK_AT_PODS_SECONDS: Final = 10.0
 
 
 class Rollouts(Protocol):
@@ -51,12 +56,15 @@ class Rollouts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """How the deployment stands. ``renew_after_seconds`` is when the token is due;
-    ``updated`` tells that a syncer which ran was given another configuration.
+    """How the deployment stands.
+
+    ``again_in_seconds`` is when a token of ours is due, or the Pods of a syncer that does not run
+    yet are to be looked at again; None without. ``updated`` tells that a syncer which ran was
+    given another configuration.
     """
 
     rollout: Rollout
-    renew_after_seconds: float
+    again_in_seconds: float | None
     updated: bool = False
 
 
@@ -86,6 +94,7 @@ def syncer_inputs(
         ca=options.upstream_ca_data or b"",
         insecure=options.upstream_insecure,
         server_name=options.upstream_server_name,
+        external_secret=options.syncer_auth == AUTH_EXTERNAL,
         deployment=target.spec.deployment or Deployment(),
         arguments=_arguments(target.spec),
     )
@@ -122,6 +131,31 @@ def _is_current(found: Rollout, inputs: SyncerInputs) -> bool:
     )
 
 
+def _missing_secret(downstream: Client, inputs: SyncerInputs) -> str:
+    """Return what somebody else has yet to do so that the syncer can start, "" for nothing."""
+    where = f"The Secret {inputs.id!r} in namespace {inputs.namespace!r} of the cluster"
+    todo = f"put a kubeconfig for {inputs.server} there under the key {KUBECONFIG_KEY!r}"
+    why = "the controllers run with --syncer-auth external"
+    try:
+        secret = downstream.resource(SECRETS).get(inputs.id, namespace=inputs.namespace)
+    except NotFound:
+        return f"{where} does not exist; {todo} ({why})"
+    if (secret.get("data") or {}).get(KUBECONFIG_KEY):
+        return ""
+    return f"{where} has no key {KUBECONFIG_KEY!r}; {todo} ({why})"
+
+
+def _with_pods(deployed: Deployed, downstream: Client, inputs: SyncerInputs) -> Deployed:
+    """Look at the Pods of a syncer that should run by now and does not."""
+    rollout = deployed.rollout
+    if rollout.complete or rollout.waiting or not rollout.observed:
+        return deployed
+    missing = image_pull_problem(downstream, inputs.namespace, inputs.id, inputs.image)
+    planned = deployed.again_in_seconds
+    again = _LOOK_AT_PODS_SECONDS if planned is None else min(planned, _LOOK_AT_PODS_SECONDS)
+    return Deployed(replace(rollout, missing_image=missing), again)
+
+
 @dataclass(frozen=True, slots=True)
 class _Token:
     """Whose token it is, and the monotonic time at which it is renewed."""
@@ -136,6 +170,8 @@ class SyncerDeployer:
     ``ensure`` writes only what differs: a Deployment that is there with the right hash costs no
     request, a token that is due changes its Secret alone. Everything is applied server-side
     by our own field manager, the Deployment last, so an interrupted pass is simply done again.
+    With ``syncer_auth`` external no token is made, and the Secret is somebody else's: it is only
+    looked at, while the syncer does not run.
     Raises what the clients raise. Worker threads; one key at a time.
     """
 
@@ -152,18 +188,43 @@ class SyncerDeployer:
         """Deploy the target's syncer if need be, and say how far it is."""
         inputs = syncer_inputs(target, cluster, self._options, upstream)
         found = self._rollouts.observe(key, downstream, inputs.namespace, inputs.id)
-        current = found is not None and _is_current(found, inputs)
-        token = self._token(key, inputs, downstream) if current else None
-        if token is None or found is None:
+        current = found if found is not None and _is_current(found, inputs) else None
+        ensure = self._with_their_secret if inputs.external_secret else self._with_our_token
+        deployed = ensure(key, target, inputs, current, upstream, downstream)
+        deployed = _with_pods(deployed, downstream, inputs)
+        return replace(deployed, updated=found is not None and current is None)
+
+    def _with_their_secret(
+        self,
+        key: str,
+        target: SyncTarget,
+        inputs: SyncerInputs,
+        current: Rollout | None,
+        upstream: Client,
+        downstream: Client,
+    ) -> Deployed:
+        rollout = current or self._deploy(key, target, inputs, upstream, downstream)
+        waiting = "" if rollout.complete else _missing_secret(downstream, inputs)
+        return Deployed(replace(rollout, waiting=waiting), None)
+
+    def _with_our_token(
+        self,
+        key: str,
+        target: SyncTarget,
+        inputs: SyncerInputs,
+        current: Rollout | None,
+        upstream: Client,
+        downstream: Client,
+    ) -> Deployed:
+        token = self._token(key, inputs, downstream) if current is not None else None
+        if token is None or current is None:
             rollout = self._deploy(key, target, inputs, upstream, downstream)
-            return Deployed(
-                rollout, self._renew_after(key), updated=found is not None and not current
-            )
+            return Deployed(rollout, self._renew_after(key))
         if token.renew_at <= self._clock.monotonic():
             inputs = self._with_token(key, target, inputs, upstream)
             apply(downstream, secret_object(inputs))
             _log.info("Renewed a syncer's token", until=inputs.token_renew_at)
-        return Deployed(found, self._renew_after(key))
+        return Deployed(current, self._renew_after(key))
 
     def forget(self, key: str) -> None:
         """Stop watching and drop what is known of a key."""
@@ -208,7 +269,11 @@ class SyncerDeployer:
         upstream: Client,
         downstream: Client,
     ) -> Rollout:
-        inputs = self._with_token(key, target, inputs, upstream)
+        if inputs.external_secret:
+            # Also the record that something may exist downstream; its rights are of use to others.
+            make_identity(upstream, target, inputs, self._options.credentials_namespace)
+        else:
+            inputs = self._with_token(key, target, inputs, upstream)
         applied = install(downstream, inputs)
         _log.info("Deployed a syncer", target=inputs.name, namespace=inputs.namespace)
         return self._rollouts.applied(key, applied)

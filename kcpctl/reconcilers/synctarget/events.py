@@ -15,7 +15,7 @@ from kcpctl.reconcilers.synctarget.conditions import (
     SYNCER_DEPLOYED,
     VALID,
 )
-from kcpctl.reconcilers.synctarget.rollout import DEPLOYMENT_FAILED
+from kcpctl.reconcilers.synctarget.rollout import DEPLOYMENT_FAILED, IMAGE_PULL_ERROR
 from kcpctl.reconcilers.synctarget.scheduling import (
     EVICT_AFTER_IGNORED,
     EVICTED,
@@ -81,7 +81,7 @@ def _connected(before: Condition | None, after: Condition) -> Iterator[Transitio
 def _deployed(before: Condition | None, after: Condition) -> Iterator[Transition]:
     if _became(before, after, TRUE) and after.reason == "Deployed":
         yield Transition("Normal", "SyncerDeployed", after.message)
-    elif _became(before, after, FALSE) and after.reason == DEPLOYMENT_FAILED:
+    elif _became(before, after, FALSE) and after.reason in {DEPLOYMENT_FAILED, IMAGE_PULL_ERROR}:
         yield Transition("Warning", after.reason, after.message)
 
 

@@ -69,7 +69,8 @@ class SyncerInputs:
     """What the manifests of one syncer depend on.
 
     ``id`` names everything; ``server`` is the upstream URL, with ``/clusters/<name>`` where the
-    server has logical clusters; ``token`` is "" wherever it must not matter.
+    server has logical clusters; ``token`` is "" wherever it must not matter. With
+    ``external_secret`` somebody else keeps the Secret, and it is not rendered.
     """
 
     id: str
@@ -84,6 +85,7 @@ class SyncerInputs:
     server_name: str = ""
     token: str = field(default="", repr=False)
     token_renew_at: str = ""
+    external_secret: bool = False
     deployment: Deployment = field(default_factory=Deployment)
     arguments: Sequence[str] = ()
 
@@ -123,7 +125,7 @@ def _without_hash(inputs: SyncerInputs) -> list[Unstructured]:
         _object(SERVICE_ACCOUNTS, inputs.id, inputs.namespace, inputs),
         _object(CLUSTER_ROLES, inputs.id, "", inputs, rules=_downstream_rules()),
         _binding(inputs, inputs.namespace),
-        secret_object(inputs),
+        *([] if inputs.external_secret else [secret_object(inputs)]),
         _object(DEPLOYMENTS, inputs.id, inputs.namespace, inputs, spec=_deployment_spec(inputs)),
     ]
 

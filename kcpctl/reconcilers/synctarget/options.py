@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from kcpctl.errors import UsageError
 from kcpctl.reconcilers.synctarget.health import Thresholds
 
-__all__ = ["SyncTargetOptions"]
+__all__ = ["AUTH_EXTERNAL", "AUTH_TOKEN", "SyncTargetOptions"]
+
+AUTH_TOKEN: Final = "token"
+AUTH_EXTERNAL: Final = "external"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,8 @@ class SyncTargetOptions:
     reference_cache_seconds: how long it counts that another workspace's cluster may be used.
     force_delete_after_seconds: how long a deletion waits for a cluster that cannot be reached.
     workers: worker threads.
+    syncer_auth: how syncers authenticate upstream: with a ``token`` that the controller makes and
+        renews, or by the kubeconfig that somebody else (``external``) puts into their Secret.
     syncer_token_seconds: life of a syncer's token; renewed when a fifth of it is left.
     """
 
@@ -44,6 +50,7 @@ class SyncTargetOptions:
     reference_cache_seconds: float = 30.0
     force_delete_after_seconds: float = 600.0
     workers: int = 4
+    syncer_auth: str = AUTH_TOKEN
     syncer_token_seconds: int = 86_400
 
     def __post_init__(self) -> None:

@@ -28,17 +28,14 @@ from kcpctl.controller import Request, Result, commit
 from kcpctl.errors import (
     ApiError,
     ConfigError,
-    Conflict,
     NotConnected,
     NotFound,
-    ServerTimeout,
-    ServiceUnavailable,
     TerminalError,
-    TooManyRequests,
+    TransportError,
 )
 from kcpctl.reconcilers.credentials import Cache, CredentialSource, Unusable
 from kcpctl.reconcilers.pool import Pool
-from kcpctl.reconcilers.problem import INVALID_CONFIGURATION, Problem
+from kcpctl.reconcilers.problem import BUSY, INVALID_CONFIGURATION, Problem
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
 from kcpctl.reconcilers.synctarget.deletion import Cleaner
@@ -74,11 +71,11 @@ class _Findings:
     connection: ConnectionStatus | None = None
     source: str = ""
     rollout: Rollout | None = None
-    renew_after_seconds: float | None = None
+    again_in_seconds: float | None = None
     recheck_after_seconds: float | None = None
     updated: bool = False
     assigned: bool = False
-    failure: ApiError | None = None
+    failure: ApiError | TransportError | None = None
 
 
 class SyncTargetReconciler:
@@ -89,7 +86,7 @@ class SyncTargetReconciler:
     both, and only what differs; a second pass over the same state makes no request. Never
     written: spec, and the fields of the heartbeat.
 
-    A deployment that the cluster's server refuses is written into the status and then raised, so
+    A deployment that a server refuses or delays is written into the status and then raised, so
     that the queue backs off. An invalid spec is no error: its next change brings it back.
     """
 
@@ -182,7 +179,7 @@ class SyncTargetReconciler:
             raise findings.failure
         return _earliest(
             decision.requeue_after_seconds,
-            findings.renew_after_seconds,
+            findings.again_in_seconds,
             findings.recheck_after_seconds,
         )
 
@@ -233,14 +230,16 @@ class SyncTargetReconciler:
             )
         except NotConnected:
             findings.connection = self._pool.status(request.key)
-        except (Conflict, TooManyRequests, ServiceUnavailable, ServerTimeout):
-            raise  # a server is busy: that is nothing the deployment could be blamed for
+        except BUSY as error:
+            # That is nothing the deployment could be blamed for.
+            findings.failure = error
+            findings.rollout = Rollout(delay=f"The syncer could not be deployed yet: {error}")
         except ApiError as error:
             findings.failure = error
             findings.rollout = Rollout(error=f"The syncer could not be deployed: {error.message}")
         else:
             findings.rollout = deployed.rollout
-            findings.renew_after_seconds = deployed.renew_after_seconds
+            findings.again_in_seconds = deployed.again_in_seconds
             findings.updated = deployed.updated
 
     def _evict(self, request: Request, target: SyncTarget, findings: _Findings, now: float) -> None:
@@ -322,7 +321,7 @@ class SyncTargetReconciler:
                 target,
                 "Warning",
                 "OrphanedDownstream",
-                f"The cluster could not be reached, and what is there was left behind: {why_not}",
+                f"What is on the cluster was left behind, for it {progress.orphaned}",
             )
         left = [name for name in target.metadata.finalizers if name not in ours]
         self._commit(request, target, _with_finalizers(target, left))

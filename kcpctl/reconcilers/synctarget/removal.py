@@ -46,12 +46,17 @@ def delete_exactly(client: Client, resource: Resource, obj: Unstructured) -> Non
         )
 
 
-def delete_syncers_namespace(client: Client, namespace: Unstructured, uid: str) -> None:
-    """Delete the namespace that was made for a syncer; one that others use is only let go of."""
+def delete_syncers_namespace(
+    client: Client, namespace: Unstructured, *, uid: str, syncer: str
+) -> None:
+    """Delete the namespace that was made for a syncer; one that others use is only let go of.
+
+    The Secret ``syncer`` is the syncer's, also where somebody else made it: with external auth.
+    """
     meta = namespace["metadata"]
     if meta.get("deletionTimestamp"):
         return
-    if not _is_used_by_others(client, meta["name"], uid):
+    if not _is_used_by_others(client, meta["name"], uid, syncer):
         delete_exactly(client, NAMESPACES, namespace)
         return
     marks = dict.fromkeys((MANAGED_BY_LABEL, SYNCTARGET_NAME_LABEL, SYNCTARGET_UID_LABEL))
@@ -60,9 +65,10 @@ def delete_syncers_namespace(client: Client, namespace: Unstructured, uid: str) 
         client.resource(NAMESPACES).patch(meta["name"], change)
 
 
-def _is_used_by_others(client: Client, name: str, uid: str) -> bool:
+def _is_used_by_others(client: Client, name: str, uid: str, syncer: str) -> bool:
     return any(
         _is_anothers(obj, resource, uid)
+        and (resource, obj["metadata"]["name"]) != (SECRETS, syncer)
         for resource in _TELLTALE
         for obj in client.resource(resource).list(namespace=name)
     )
@@ -80,14 +86,16 @@ def _is_anothers(obj: Unstructured, resource: Resource, uid: str) -> bool:
 def prune(client: Client, inputs: SyncerInputs) -> None:
     """Delete what the syncer had where it is no longer rendered: in another namespace.
 
-    Found by the label with the SyncTarget's uid, deleted by its own uid.
+    Found by the label with the SyncTarget's uid, deleted by its own uid. What has an owner is the
+    identity upstream, on a server that is both.
     """
     selector = f"{SYNCTARGET_UID_LABEL}={inputs.uid}"
     for resource in _PLACED:
         for obj in client.resource(resource).list(label_selector=selector):
             meta = obj["metadata"]
-            if (meta.get("namespace"), meta["name"]) != (inputs.namespace, inputs.id):
+            here = (meta.get("namespace"), meta["name"]) == (inputs.namespace, inputs.id)
+            if not here and not meta.get("ownerReferences"):
                 delete_exactly(client, resource, obj)
     for namespace in client.resource(NAMESPACES).list(label_selector=selector):
         if namespace["metadata"]["name"] != inputs.namespace:
-            delete_syncers_namespace(client, namespace, inputs.uid)
+            delete_syncers_namespace(client, namespace, uid=inputs.uid, syncer=inputs.id)

@@ -8,10 +8,18 @@ from typing import Any, Final, Self
 
 from kcpctl.apis.conditions import ERROR, INFO, Condition, false, is_true, true, unknown
 
-__all__ = ["CONFIG_HASH_ANNOTATION", "DEPLOYMENT_FAILED", "Rollout", "deployed_condition"]
+__all__ = [
+    "CONFIG_HASH_ANNOTATION",
+    "DEPLOYMENT_FAILED",
+    "IMAGE_PULL_ERROR",
+    "Rollout",
+    "deployed_condition",
+]
 
 CONFIG_HASH_ANNOTATION: Final = "workload.kcp.io/config-hash"
 DEPLOYMENT_FAILED: Final = "DeploymentFailed"
+IMAGE_PULL_ERROR: Final = "ImagePullError"
+WAITING_FOR_SECRET: Final = "WaitingForSecret"
 _SYNCER_DEPLOYED: Final = "SyncerDeployed"
 
 
@@ -20,7 +28,9 @@ class Rollout:
     """What the syncer's Deployment says of itself.
 
     ``observed`` tells whether its status is about its present spec. ``failure`` is why it cannot
-    go on (reported by its controller), ``error`` why it could not be applied; "" without.
+    go on (reported by its controller), ``missing_image`` the same by its Pods, ``error`` why it
+    could not be applied, ``delay`` what keeps it from being looked at or applied now, ``waiting``
+    what somebody else has to do first; "" without.
     """
 
     uid: str = ""
@@ -32,7 +42,10 @@ class Rollout:
     observed: bool = False
     deleting: bool = False
     failure: str = ""
+    missing_image: str = ""
     error: str = ""
+    delay: str = ""
+    waiting: str = ""
 
     @classmethod
     def of(cls, deployment: Mapping[str, Any]) -> Self:
@@ -83,9 +96,15 @@ def deployed_condition(connected: Condition, rollout: Rollout | None) -> Conditi
         )
     if rollout is None:
         return unknown(_SYNCER_DEPLOYED, "NotChecked", "The syncer's Deployment was not read yet")
+    if rollout.delay:
+        return unknown(_SYNCER_DEPLOYED, "DeploymentDelayed", rollout.delay)
     if rollout.complete:
         what = "The syncer runs" if rollout.desired else "The syncer is scaled to zero"
         return true(_SYNCER_DEPLOYED, "Deployed", what)
+    if rollout.waiting:
+        return false(_SYNCER_DEPLOYED, INFO, WAITING_FOR_SECRET, rollout.waiting)
+    if rollout.missing_image:
+        return false(_SYNCER_DEPLOYED, ERROR, IMAGE_PULL_ERROR, rollout.missing_image)
     if rollout.failure and rollout.observed:
         return false(_SYNCER_DEPLOYED, ERROR, DEPLOYMENT_FAILED, rollout.failure)
     return false(_SYNCER_DEPLOYED, INFO, "Progressing", "The syncer is being rolled out")

@@ -147,6 +147,9 @@ def _deployed(snapshot: Snapshot, conditions: list[Condition], *, managed: bool)
             CLUSTER_CONNECTED, snapshot.credentials, snapshot.connection, snapshot.source
         )
         conditions = _set(snapshot, conditions, connected)
+        delayed = snapshot.rollout is not None and snapshot.rollout.delay
+        if delayed and is_true(conditions, SYNCER_DEPLOYED):
+            return conditions  # nothing is known that would differ from what was seen last
         return _set(snapshot, conditions, deployed_condition(connected, snapshot.rollout))
     before = get_condition(conditions, SYNCER_DEPLOYED)
     if before is not None and before.reason != "NotManaged":

@@ -164,3 +164,18 @@ def test_a_debug_address_that_others_can_reach_is_wrong_usage() -> None:
     )
     assert done.returncode == 2
     assert "--debug-bind-address ':6060' would show internals" in done.stderr
+
+
+def test_a_configuration_file_with_an_error_is_wrong_usage(tmp_path: Path) -> None:
+    """In one sentence, and before anything is started or asked for."""
+    path = tmp_path / "kcpctl.yaml"
+    path.write_text("embedded: true\nworker: 3\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "kcpctl", "run-controllers", "--config", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    expected = f"Error: {path}:2: worker is no flag of this command; did you mean workers?\n"
+    assert done.stderr == expected

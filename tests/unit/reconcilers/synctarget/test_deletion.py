@@ -16,7 +16,7 @@ from kcpctl.apis.naming import (
     syncer_finalizer,
 )
 from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS
-from kcpctl.errors import ServiceUnavailable
+from kcpctl.errors import Forbidden, ServiceUnavailable, TransportError
 from kcpctl.reconcilers.synctarget.deployment import syncer_inputs
 from kcpctl.reconcilers.synctarget.installation import make_identity
 
@@ -150,6 +150,40 @@ def test_row_81_an_unreachable_cluster_holds_the_target_until_force_time(world: 
     web = world.up.objects[world.path(DEPLOYMENTS, "web", "default")]["metadata"]
     assert web["finalizers"] == []
     assert world.recorder.take() == ["Warning OrphanedDownstream", "Normal Deleted"]
+
+
+def test_a_cluster_that_refuses_holds_the_target_until_force_time_and_says_so(
+    world: World,
+) -> None:
+    world.make_ready()
+    world.delete_target()
+    world.down.errors["DELETE"] = Forbidden("deployments is forbidden")
+    assert world.reconcile() == pytest.approx(2.0)
+    assert world.message("Deleting") == (
+        "Still to be removed: what is on the cluster, which refuses: deployments is forbidden"
+    )
+    world.clock.step(600)
+    world.take()
+    world.reconcile()
+    assert not world.exists()
+    assert world.recorder.take() == ["Warning OrphanedDownstream", "Normal Deleted"]
+
+
+@pytest.mark.parametrize("error", [ServiceUnavailable("later"), TransportError("not JSON")])
+def test_a_cluster_that_is_busy_is_waited_for_however_long_it_takes(
+    world: World, error: Exception
+) -> None:
+    world.make_ready()
+    world.delete_target()
+    world.down.errors["DELETE"] = error
+    world.reconcile()
+    assert world.message("Deleting").endswith(f"which is busy: {error}")
+    world.clock.step(700)
+    world.reconcile()
+    assert world.exists()
+    world.down.errors.clear()
+    delete_until_gone(world)
+    assert world.down.objects == {}
 
 
 def test_a_cluster_that_comes_back_before_force_time_is_cleaned(world: World) -> None:

@@ -43,6 +43,18 @@ def status(*conditions: str) -> SyncTargetStatus:
         ("", "SyncerDeployed=True/NotManaged", ""),
         ("", "SyncerDeployed=False/Progressing", ""),
         ("", "SyncerDeployed=False/DeploymentFailed", "Warning DeploymentFailed"),
+        (
+            "SyncerDeployed=False/Progressing",
+            "SyncerDeployed=False/ImagePullError",
+            "Warning ImagePullError",
+        ),
+        ("Schedulable=True/Schedulable", "Schedulable=False/Cordoned", "Normal Cordoned"),
+        ("Schedulable=False/Cordoned", "Schedulable=False/Evicting", "Warning EvictionStarted"),
+        ("Schedulable=False/Evicting", "Schedulable=False/Evicted", "Normal Drained"),
+        ("Schedulable=False/Evicted", "Schedulable=False/Cordoned", ""),
+        ("Schedulable=False/Evicted", "Schedulable=True/Schedulable", "Normal Uncordoned"),
+        ("", "Schedulable=True/Schedulable", ""),
+        ("", "Schedulable=True/EvictAfterIgnored", "Warning EvictAfterIgnored"),
         ("HeartbeatHealthy=Unknown/NoHeartbeatYet", "HeartbeatHealthy=True/HeartbeatReceived", ""),
         (
             "HeartbeatHealthy=True/HeartbeatReceived",

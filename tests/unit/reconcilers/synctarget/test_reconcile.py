@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,13 +15,13 @@ from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.controller import Request
 from kcpctl.errors import (
-    ApiError,
     Conflict,
     Forbidden,
     NotFound,
     ServiceUnavailable,
     TerminalError,
     TooManyRequests,
+    TransportError,
 )
 
 if TYPE_CHECKING:
@@ -177,9 +178,12 @@ def test_row_72_a_deploy_error_is_reported_raised_and_its_time_stays(world: Worl
     assert world.condition("SyncerDeployed") == "False Progressing"
 
 
-@pytest.mark.parametrize("error", [TooManyRequests, ServiceUnavailable, Conflict])
-def test_a_server_that_is_busy_is_not_a_failed_deployment(
-    world: World, error: type[ApiError]
+BUSY = [TooManyRequests, ServiceUnavailable, Conflict, TransportError]
+
+
+@pytest.mark.parametrize("error", BUSY)
+def test_a_server_that_is_busy_delays_a_deployment_and_is_told_of(
+    world: World, error: type[Exception]
 ) -> None:
     world.add_secret()
     world.add_target()
@@ -187,10 +191,35 @@ def test_a_server_that_is_busy_is_not_a_failed_deployment(
     world.connect()
     world.reconcile()
     world.connect()
+    world.take()
     world.down.errors["/deployments/"] = error("slow down")
     with pytest.raises(error):
         world.reconcile()
-    assert world.condition("SyncerDeployed") != "False DeploymentFailed"
+    assert world.condition("ClusterConnected") == "True Connected"
+    assert world.condition("SyncerDeployed") == "Unknown DeploymentDelayed"
+    assert world.message("SyncerDeployed") == "The syncer could not be deployed yet: slow down"
+    assert world.recorder.take() == []
+    world.down.errors.clear()
+    world.reconcile()
+    assert world.condition("SyncerDeployed") == "False Progressing"
+
+
+@pytest.mark.parametrize("error", BUSY)
+def test_a_server_that_is_busy_says_nothing_against_a_syncer_that_runs(
+    world: World, error: type[Exception]
+) -> None:
+    world.make_ready()
+    world.change_spec(deployment={"image": "next"})
+    world.down.errors["/deployments/"] = error("slow down")
+    with pytest.raises(error):
+        world.reconcile()
+    assert world.condition("SyncerDeployed") == "True Deployed"
+    assert world.condition("Ready") == "True Ready"
+    # Its heartbeat is looked at all the same.
+    world.clock.step(301)
+    with pytest.raises(error):
+        world.reconcile()
+    assert world.condition("Ready") == "False Unhealthy"
 
 
 def test_row_73_five_minutes_of_silence_are_unhealthy_and_a_beat_mends_it(world: World) -> None:
@@ -559,6 +588,15 @@ def test_pruning_takes_nothing_of_others(world: World) -> None:
     assert syncers_places(world) == {"", "next"}
 
 
+def test_on_a_server_that_is_both_pruning_leaves_the_identity_upstream(world: World) -> None:
+    world.make_ready()
+    (name,) = world.up.names("serviceaccounts")
+    path = SERVICE_ACCOUNTS.path(namespace="kcpctl-system", name=name)
+    world.down.put(path, world.up.objects[path])
+    deploy_in(world, "next")
+    assert path in world.down.objects
+
+
 def test_an_old_namespace_of_ours_that_others_moved_into_stays(world: World) -> None:
     world.make_ready()
     deploy_in(world, "ours")
@@ -600,6 +638,81 @@ def test_a_prune_that_is_cut_off_anywhere_is_done_again(world: World, number: in
             world.reconciler = world.new_reconciler()
     assert syncers_places(world) == {"", "next"}
     assert namespaces(world) == ["next"]
+
+
+def deploy_external(world: World) -> tuple[str, str]:
+    """Deploy with --syncer-auth external; return the syncer's id, the namespace's name too."""
+    world.options = replace(world.options, syncer_auth="external")
+    world.reconciler = world.new_reconciler()
+    world.add_secret()
+    world.add_target()
+    for _ in range(2):
+        world.reconcile()
+    world.connect()
+    world.reconcile()
+    (name,) = world.down.names("deployments")
+    return name, SECRETS.path(namespace=name, name=name)
+
+
+def test_with_external_auth_no_token_is_made_and_no_secret_touched(world: World) -> None:
+    name, secret = deploy_external(world)
+    assert not [call for call in world.up.calls if call.endswith("/token")]
+    assert not [call for call in world.down.writes() if "/secrets/" in call]
+    assert world.condition("SyncerDeployed") == "False WaitingForSecret"
+    assert world.target().status.phase == "Deploying"
+    told = world.message("SyncerDeployed")
+    assert told.startswith(f"The Secret '{name}' in namespace '{name}' of the cluster does not")
+    assert "https://upstream:6443 there under the key 'kubeconfig'" in told
+    assert world.up.names("serviceaccounts") == [name]
+    assert secret not in world.down.objects
+
+
+def test_with_external_auth_a_secret_without_its_key_is_named(world: World) -> None:
+    name, _ = deploy_external(world)
+    path = world.add_downstream(SECRETS, name, name, data={"config": "eA=="})
+    before = copy.deepcopy(world.down.objects[path])
+    world.reconcile()
+    assert "has no key 'kubeconfig'; put a kubeconfig for" in world.message("SyncerDeployed")
+    world.down.put(path, {**before, "data": {"kubeconfig": "eA=="}})
+    world.reconcile()
+    assert world.condition("SyncerDeployed") == "False Progressing"
+
+
+def test_with_external_auth_a_running_syncer_costs_no_call_and_no_renewal(world: World) -> None:
+    deploy_external(world)
+    world.roll_out()
+    world.beat()
+    world.reconcile()
+    assert world.condition("Ready") == "True Ready"
+    world.take()
+    assert world.reconcile() == pytest.approx(60.0)  # the heartbeat's expiry, not a token's
+    world.clock.step(90_000)
+    world.reconcile()
+    assert world.down.calls == []
+    assert not [call for call in world.up.calls if call.endswith("/token")]
+
+
+def test_the_secret_of_external_auth_goes_with_the_syncers_own_namespace(world: World) -> None:
+    name, _ = deploy_external(world)
+    world.add_downstream(SECRETS, name, name, data={"kubeconfig": "eA=="})
+    world.roll_out()
+    deploy_in(world, "next")
+    assert namespaces(world) == ["next"]
+
+
+def test_changing_to_external_auth_changes_the_deployment_once_and_leaves_the_secret(
+    world: World,
+) -> None:
+    world.make_ready()
+    (name,) = world.down.names("secrets")
+    secret = copy.deepcopy(world.down.objects[SECRETS.path(namespace=name, name=name)])
+    world.options = replace(world.options, syncer_auth="external")
+    world.reconciler = world.new_reconciler()
+    world.reconcile()
+    world.down.calls.clear()
+    world.reconcile()
+    assert world.down.writes() == []
+    assert world.down.objects[SECRETS.path(namespace=name, name=name)] == secret
 
 
 def resource_namespace() -> Any:

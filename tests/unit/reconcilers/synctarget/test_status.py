@@ -85,6 +85,8 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
      "False DeploymentFailed", "Failed"),
     ("which its controller may report", {"rollout": Rollout(observed=True, failure="quota")},
      "False DeploymentFailed", "Failed"),
+    ("or its Pods", {"rollout": Rollout(observed=True, missing_image="no such image")},
+     "False ImagePullError", "Failed"),
     ("then a rollout under way", {"rollout": ROLLING}, "False Progressing", "Deploying"),
     ("then what is not known: connection", {"connection": None, "rollout": None},
      "Unknown NotChecked", "Deploying"),
