@@ -173,19 +173,13 @@ class Session:
 
     def _controller(self, name: str, step: ObjectSyncer | NamespaceCleaner) -> Controller:
         options = self._options
-        limiter: ItemExponential[str] = ItemExponential(
-            options.retry_initial_seconds,
-            max(options.retry_initial_seconds, options.retry_max_seconds),
-            multiplier=options.retry_multiplier,
-            rng=self._rng,
-        )
         return Controller(
             name,
             Tracked(name, step, self.progress),
             workers=options.workers,
             queue=RateLimitingQueue(
                 name,
-                limiter=limiter,
+                limiter=retry_limiter(options, self._rng),
                 clock=self._clock,
                 ordering=Fair(),
                 metrics=QueueMetrics(self._metrics, name),
@@ -277,6 +271,13 @@ class Session:
         self.gate.close("is not served any more: the syncer stops")
         self._up.factory.close()
         self._down.factory.close()
+
+
+def retry_limiter(options: SyncerOptions, rng: random.Random) -> ItemExponential[str]:
+    """Return how long objects that failed wait."""
+    first = options.retry_initial_seconds
+    last = max(first, options.retry_max_seconds)
+    return ItemExponential(first, last, multiplier=options.retry_multiplier, rng=rng)
 
 
 def _apart_from_status(old: CachedObject | None, new: CachedObject | None) -> bool:

@@ -30,6 +30,7 @@ from kcpctl.apis.resource import (
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import AsyncClient, Client, ClientConfig
 from kcpctl.errors import NotFound
+from kcpctl.reconcilers.synctarget.eviction import evict
 from kcpctl.runtime import SYSTEM_CLOCK, IOLoop, start_thread
 from kcpctl.syncer import GateClosed, Syncer, SyncerOptions, SyncFailed, run_syncer
 from kcpctl.syncer.target import Target
@@ -261,6 +262,30 @@ def test_a_namespace_brings_its_objects_and_takes_them_back(world: World) -> Non
         assert "finalizers" not in world.up(CONFIG_MAPS, "plain")["metadata"]
 
 
+def test_what_is_evicted_leaves_namespace_by_namespace_and_one_by_one(world: World) -> None:
+    """The controller's half and the syncer's, until nothing is assigned."""
+    world.create(CONFIG_MAPS, "by-itself")
+    world.create(CONFIG_MAPS, "both")
+    namespaces = world.upstream.resource(NAMESPACES)
+    label = {"metadata": {"labels": {world.target.state_label: "Sync"}}}
+    namespaces.patch("default", label)
+    without = {"metadata": {"labels": {world.target.state_label: None}}}
+    world.create(CONFIG_MAPS, "by-namespace")
+    world.upstream.resource(CONFIG_MAPS).patch("by-namespace", without, namespace="default")
+    names = ("by-itself", "both", "by-namespace")
+    with world.agent():
+        for name in names:
+            world.await_copy(CONFIG_MAPS, name)
+        now = SYSTEM_CLOCK.time()
+        eventually(lambda: not evict(world.upstream, world.target.cluster, "east", now))
+        for name in names:
+            assert world.copy(CONFIG_MAPS, name) is None
+            assert "finalizers" not in world.up(CONFIG_MAPS, name)["metadata"]
+        marks = namespaces.get("default")["metadata"]
+    assert world.target.state_label not in marks.get("labels", {})
+    assert world.target.deletion_annotation not in marks.get("annotations", {})
+
+
 def test_heartbeats_leave_the_rest_of_the_status_alone(world: World) -> None:
     condition = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
     body = {"status": {"conditions": [condition], "phase": "Ready"}}
@@ -276,12 +301,14 @@ def test_heartbeats_leave_the_rest_of_the_status_alone(world: World) -> None:
 def test_everything_is_compared_again_now_and_then(world: World) -> None:
     """A stranger's object is not watched, and what was refused waits for a minute."""
     world.create(CONFIG_MAPS, "first")
-    with world.agent(sync_interval_seconds=0.5):
+    with world.agent(sync_interval_seconds=0.5) as agent:
         world.await_copy(CONFIG_MAPS, "first")
+        session = agent.syncer._session
+        assert session is not None
         theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web"}}
         world.downstream.resource(CONFIG_MAPS).create(theirs, namespace=world.namespace)
         world.create(CONFIG_MAPS)
-        eventually(lambda: "finalizers" in world.up(CONFIG_MAPS)["metadata"])
+        eventually(lambda: session.progress.problems)
         world.downstream.resource(CONFIG_MAPS).delete("web", namespace=world.namespace)
         eventually(lambda: world.copy(CONFIG_MAPS))
 
@@ -319,8 +346,11 @@ def test_a_syncer_that_starts_suspended_beats_and_touches_nothing(world: World) 
     suspend = {"spec": {"maintenance": {"suspend": True}}}
     world.upstream.resource(SYNCTARGETS).patch("east", suspend)
     world.create(CONFIG_MAPS)
-    with world.agent():
+    with world.agent() as agent:
         eventually(lambda: "lastHeartbeatTime" in world.sync_target.get("status", {}))
+        session = agent.syncer._session
+        assert session is not None
+        assert not any(controller.running for controller in session._controllers)
     assert not world.namespace
     with pytest.raises(GateClosed, match="is suspended"):
         world.once()
