@@ -78,8 +78,10 @@ class SyncTargets:
         """Return a client of the SyncTarget's physical cluster; never waits.
 
         Raises NotConnected while there is none, with the reason: a reconciler lets it pass, and is
-        run again when the connection is there (see :meth:`subscribe`). Raises RuntimeError without
-        ``connections=True``, NotFound for a SyncTarget that there is not.
+        run again when the connection is there (see :meth:`subscribe`). There never is one to a
+        cluster that another workspace has registered: asking whether it may be used would wait.
+        Raises RuntimeError without ``connections=True``, NotFound for a SyncTarget that there is
+        not.
         """
         if self._connections is None:
             raise RuntimeError("make SyncTargets with connections=True to reach their clusters")
