@@ -71,6 +71,7 @@ class _Clusters:
                 "message": status.message,
                 "version": status.version,
                 "nextAttemptSeconds": _rounded(status.next_attempt_in_seconds),
+                "cachedObjects": status.cached_objects,
             }
             for status in sorted(statuses, key=lambda status: status.key)
         ]

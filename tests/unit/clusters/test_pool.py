@@ -96,6 +96,7 @@ async def test_an_unknown_cluster_is_not_connected(world: World) -> None:
 
 
 async def test_a_new_cluster_is_pending_at_once_and_costs_no_io(world: World) -> None:
+    """Promise 1: no I/O."""
     world.pool.ensure("east", world.config(), source="s")
     assert world.status().state is ConnectionState.PENDING
     assert world.transports[0].calls == []
@@ -152,6 +153,7 @@ async def test_something_that_is_no_api_server_is_not_connected(world: World) ->
 async def test_a_failed_connect_says_why(
     world: World, error: Exception, reason: ConnectionReason
 ) -> None:
+    """Promise 1: NotConnected with state, last error and next attempt."""
     world.breaks(error)
     await world.ensure()
     status = world.status()
@@ -163,6 +165,7 @@ async def test_a_failed_connect_says_why(
 
 
 async def test_reconnects_back_off_but_look_at_least_every_12_seconds(world: World) -> None:
+    """Promise 4."""
     world.breaks(REFUSED)
     await world.ensure()
     for _ in range(40):
@@ -222,6 +225,7 @@ async def test_a_failing_probe_degrades_and_the_client_is_still_served(world: Wo
 
 
 async def test_five_failures_in_a_row_disconnect(world: World) -> None:
+    """Promise 5."""
     await world.ensure()
     world.breaks(REFUSED)
     while world.metric("kcpctl_cluster_probes_total", result="failure") < 4:
@@ -252,6 +256,7 @@ async def test_a_probe_that_hangs_counts_as_failed_after_5_seconds(world: World)
 
 @pytest.mark.parametrize("error", [Unauthorized("expired"), CertificateInvalid("changed CA")])
 async def test_refused_credentials_disconnect_at_once(world: World, error: Exception) -> None:
+    """Promise 4: 401 is told from the network."""
     await world.ensure()
     world.breaks(error)
     await world.step(12.5)
@@ -271,6 +276,7 @@ async def test_a_reason_that_changes_while_disconnected_is_told(world: World) ->
 
 
 async def test_two_healthy_minutes_start_the_back_off_over(world: World) -> None:
+    """Promise 4."""
     world.breaks(REFUSED)
     await world.ensure()
     await world.step(200, by=2)
@@ -331,6 +337,7 @@ async def test_a_swap_that_works_is_no_change_of_state(world: World) -> None:
 
 
 async def test_new_credentials_that_fail_leave_the_old_ones_serving(world: World) -> None:
+    """Promise 7."""
     await world.ensure()
     old = world.pool.client("east")
     world.breaks(Unauthorized("who?"), on="second")
@@ -431,6 +438,7 @@ async def test_a_swap_leaves_one_task_that_probes(world: World) -> None:
 
 
 async def test_new_credentials_start_the_back_off_over(world: World) -> None:
+    """Promise 4."""
     world.breaks(REFUSED)
     await world.ensure()
     await world.step(200, by=2)
@@ -450,6 +458,7 @@ async def test_an_idle_cluster_is_one_task_and_one_timer(world: World) -> None:
 
 
 async def test_attempts_that_hang_do_not_pile_up(world: World) -> None:
+    """Promise 3: at most one connect under way."""
     world.breaks("hang")
     await world.ensure()
     await world.step(120, by=0.5)
@@ -522,6 +531,7 @@ async def test_a_bug_in_a_probe_does_not_leave_the_cluster_unwatched(world: Worl
 
 
 async def test_remove_ends_everything(world: World) -> None:
+    """Promise 10."""
     await world.ensure()
     await world.ensure(token="second")
     world.pool.remove("east")
@@ -638,6 +648,7 @@ async def test_a_closed_pool_takes_no_more_clusters(world: World) -> None:
 async def test_each_change_is_one_log_line_one_metric_one_notification(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Promise 3."""
     caplog.set_level(logging.INFO, "kcpctl.clusters")
     await world.ensure()
     world.breaks(Unauthorized("no"))
@@ -652,8 +663,21 @@ async def test_each_change_is_one_log_line_one_metric_one_notification(
 
 
 async def test_no_metric_names_a_cluster(world: World) -> None:
+    """Promise 11: what is told of each cluster is in statuses()."""
     await world.ensure("east-of-eden")
     assert b"east-of-eden" not in world.metrics.render()
+    assert [status.key for status in world.pool.statuses()] == ["east-of-eden"]
+
+
+async def test_probes_are_measured_across_clusters(world: World) -> None:
+    """Promise 11: by quantile, and by result."""
+    await world.ensure()
+    world.breaks("hang")
+    await world.step(30, by=0.5)
+    assert world.metric("kcpctl_cluster_probe_seconds_count", result="success") == 1
+    failures = world.metric("kcpctl_cluster_probe_seconds_count", result="failure")
+    assert failures >= 1
+    assert world.metric("kcpctl_cluster_probe_seconds_sum", result="failure") == 5 * failures
 
 
 async def test_no_message_shows_a_token(world: World, caplog: pytest.LogCaptureFixture) -> None:

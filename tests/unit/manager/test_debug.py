@@ -81,6 +81,7 @@ def test_clusters_tell_state_reason_and_next_attempt_and_no_address(io_loop: IOL
             "message": "refused",
             "version": "",
             "nextAttemptSeconds": 7.25,
+            "cachedObjects": 0,
         }
     ]
     header, line = page.text().splitlines()
