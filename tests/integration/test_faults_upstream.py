@@ -279,7 +279,7 @@ def test_a_control_plane_that_comes_back_empty_is_listed_again_and_costs_nothing
         site.assign(CONFIG_MAPS, "late", data={})
         site.await_condition("Valid", "True", seconds=40)
         assert controllers.count("reflector_lists_total") > lists
-        eventually(lambda: "is not served" in log.read_text(), timeout_seconds=40)
+        eventually(lambda: "is not synced" in log.read_text(), timeout_seconds=40)
         site.await_condition("Ready", "Unknown", "WaitingForSyncer")
         after = copies(site, plain_cluster.client)
         assert {name: one["metadata"] for name, one in after.items()} == {
