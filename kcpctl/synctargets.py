@@ -78,8 +78,10 @@ class SyncTargets:
         """Return a client of the SyncTarget's physical cluster; never waits.
 
         Raises NotConnected while there is none, with the reason: a reconciler lets it pass, and is
-        run again when the connection is there (see :meth:`subscribe`). Raises RuntimeError without
-        ``connections=True``, NotFound for a SyncTarget that there is not.
+        run again when the connection is there (see :meth:`subscribe`). There never is one to a
+        cluster that another workspace has registered: asking whether it may be used would wait.
+        Raises RuntimeError without ``connections=True``, NotFound for a SyncTarget that there is
+        not.
         """
         if self._connections is None:
             raise RuntimeError("make SyncTargets with connections=True to reach their clusters")
@@ -147,11 +149,15 @@ class SyncTargets:
 def takes_workloads(target: SyncTarget, now: float) -> bool:
     """Whether new workloads may be placed on a SyncTarget (2.7).
 
-    Ready, not being deleted, not unschedulable, and ``evictAfter`` unset or in the future; ``now``
-    is wall-clock seconds.
+    Ready, not being deleted or suspended, neither unschedulable nor tainted NoSchedule, and
+    ``evictAfter`` unset or in the future; ``now`` is wall-clock seconds.
     """
     spec = target.spec
     if spec.unschedulable or target.metadata.deletion_timestamp is not None:
+        return False
+    if spec.maintenance is not None and spec.maintenance.suspend:
+        return False
+    if any(taint.effect == "NoSchedule" for taint in spec.taints):
         return False
     if not is_true(target.status.conditions, READY):
         return False

@@ -392,6 +392,20 @@ async def test_kept_objects_are_served_at_the_same_port_if_it_is_free(tmp_path: 
             assert (await api("GET", path))[0] == 200
 
 
+async def test_the_controllers_know_the_objects_of_before_a_restart(tmp_path: Path) -> None:
+    options = ServerOptions(workspaces=False, state_dir=tmp_path / "data", keeps_objects=True)
+    path = "/api/v1/namespaces/default/configmaps"
+    async with running_server(options) as server, client(server, tmp_path) as api:
+        _, owner = await api("POST", path, {"metadata": {"name": "owner"}})
+        reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner"}
+        references = [{**reference, "uid": owner["metadata"]["uid"]}]
+        await api("POST", path, {"metadata": {"name": "owned", "ownerReferences": references}})
+    async with running_server(options) as server, client(server, tmp_path) as api:
+        assert (await api("GET", f"{path}/owned"))[0] == 200
+        await api("DELETE", f"{path}/owner")
+        await api.until(f"{path}/owned", code=404)
+
+
 async def test_deployments_go_on_after_a_restart(tmp_path: Path) -> None:
     options = ServerOptions(
         workspaces=False, kubelet=True, state_dir=tmp_path / "data", keeps_objects=True

@@ -203,3 +203,8 @@ def test_a_single_pass_for_a_sync_target_that_does_not_exist(
     error = the_error("syncer", "--sync-target-name=east", "--sync-target-uid=u", *flags)
     assert "SyncTarget 'east'" in error
     assert "nothing was touched downstream" in error
+
+
+def test_a_data_directory_is_for_embedded_servers(the_error: Callable[..., str]) -> None:
+    line = the_error("run-controllers", "--data-dir=data", "--kubeconfig=k", code=2)
+    assert line == "Error: --data-dir needs --embedded: another server keeps its objects itself"

@@ -28,6 +28,7 @@ def target(ready: str = "True", *, metadata: Any = None, status: Any = None, **s
 
 def test_a_ready_target_takes_workloads() -> None:
     assert takes_workloads(target(), NOW)
+    assert takes_workloads(target(taints=[{"key": "gpu", "effect": "PreferNoSchedule"}]), NOW)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,8 @@ def test_a_ready_target_takes_workloads() -> None:
         target("False"),
         target("Unknown"),
         target(unschedulable=True),
+        target(maintenance={"suspend": True}),
+        target(taints=[{"key": "gpu", "effect": "NoSchedule"}]),
         target(evictAfter=format_time(NOW)),
         target(metadata={"deletionTimestamp": format_time(NOW)}),
         target(status={"conditions": []}),

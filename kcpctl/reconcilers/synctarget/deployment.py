@@ -221,8 +221,10 @@ class SyncerDeployer:
             rollout = self._deploy(key, target, inputs, upstream, downstream)
             return Deployed(rollout, self._renew_after(key))
         if token.renew_at <= self._clock.monotonic():
-            inputs = self._with_token(key, target, inputs, upstream)
+            inputs, life_seconds = self._with_token(target, inputs, upstream)
             apply(downstream, secret_object(inputs))
+            # Not before: a token that never got there is to be asked for again.
+            self._remember(key, inputs.uid, RENEW_AFTER * life_seconds)
             _log.info("Renewed a syncer's token", until=inputs.token_renew_at)
         return Deployed(current, self._renew_after(key))
 
@@ -272,24 +274,24 @@ class SyncerDeployer:
         if inputs.external_secret:
             # Also the record that something may exist downstream; its rights are of use to others.
             make_identity(upstream, target, inputs, self._options.credentials_namespace)
+            applied = install(downstream, inputs)
         else:
-            inputs = self._with_token(key, target, inputs, upstream)
-        applied = install(downstream, inputs)
+            inputs, life_seconds = self._with_token(target, inputs, upstream)
+            applied = install(downstream, inputs)
+            self._remember(key, inputs.uid, RENEW_AFTER * life_seconds)
         _log.info("Deployed a syncer", target=inputs.name, namespace=inputs.namespace)
         return self._rollouts.applied(key, applied)
 
     def _with_token(
-        self, key: str, target: SyncTarget, inputs: SyncerInputs, upstream: Client
-    ) -> SyncerInputs:
-        """Make the syncer's identity in the workspace, and return the inputs with a token."""
+        self, target: SyncTarget, inputs: SyncerInputs, upstream: Client
+    ) -> tuple[SyncerInputs, float]:
+        """Make the syncer's identity in the workspace; return the inputs with a token, its life."""
         namespace = self._options.credentials_namespace
         make_identity(upstream, target, inputs, namespace)
-        inputs, life = with_token(
+        return with_token(
             upstream,
             inputs,
             namespace,
             seconds=self._options.syncer_token_seconds,
             clock=self._clock,
         )
-        self._remember(key, inputs.uid, RENEW_AFTER * life)
-        return inputs

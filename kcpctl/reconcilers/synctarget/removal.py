@@ -33,11 +33,15 @@ _ACCOUNT_TOKEN: Final = "kubernetes.io/service-account-token"
 
 
 def delete_exactly(client: Client, resource: Resource, obj: Unstructured) -> None:
-    """Delete exactly this object, once; another one under its name is none of our business."""
+    """Delete exactly this object, once.
+
+    Raises Conflict where there is another one under its name by now, which may not be ours: the
+    next pass looks at it.
+    """
     meta = obj["metadata"]
     if meta.get("deletionTimestamp"):
         return
-    with contextlib.suppress(NotFound, Conflict):
+    with contextlib.suppress(NotFound):
         client.resource(resource).delete(
             meta["name"],
             namespace=meta.get("namespace"),

@@ -67,7 +67,8 @@ def schedulable_condition(spec: SyncTargetSpec, now: float, *, assigned: bool) -
             return false(SCHEDULABLE, INFO, CORDONED, message)
     if spec.evict_after:
         message = (
-            "Workloads can be placed; spec.evictAfter has no effect without spec.unschedulable"
+            "Not cordoned; spec.evictAfter moves nothing away without spec.unschedulable, but once "
+            "it has passed schedulers place nothing new here"
         )
         return true(SCHEDULABLE, EVICT_AFTER_IGNORED, message)
     return true(SCHEDULABLE, SCHEDULABLE, "Workloads can be placed")

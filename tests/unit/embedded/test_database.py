@@ -109,6 +109,19 @@ def test_the_revision_of_a_deletion_is_kept(tmp_path: Path) -> None:
     again.close()
 
 
+def test_what_a_new_schema_makes_of_objects_is_kept(tmp_path: Path) -> None:
+    database = opened(tmp_path)
+    store = Store(1, database)
+    put(store, "a", data=1)
+    store.flush()
+    store.rewrite("xs", "root", partial(with_data, {"data": 2}))
+    database.close()
+    again = opened(tmp_path)
+    ((revision, _, obj),) = read(again).values()
+    assert (revision, obj["data"]) == (2, {"data": 2})
+    again.close()
+
+
 def test_the_port_is_kept(tmp_path: Path) -> None:
     database = opened(tmp_path)
     database.port = 1234
@@ -201,6 +214,21 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     data[8192:20480] = b"\xff" * 12288
     file.write_bytes(data)
     with pytest.raises(DataDirError, match=r"objects\.db is damaged .*: put a copy in its place"):
+        opened(tmp_path)
+
+
+def test_damage_that_no_start_would_meet_is_refused(tmp_path: Path) -> None:
+    database = opened(tmp_path)
+    put(Store(1, database), "a")
+    database.close()
+    connection = sqlite3.connect(tmp_path / "objects.db")
+    ((page,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE type = 'index'")
+    ((size,),) = connection.execute("PRAGMA page_size")
+    connection.close()
+    with (tmp_path / "objects.db").open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    with pytest.raises(DataDirError, match=r"objects\.db is damaged"):
         opened(tmp_path)
 
 

@@ -6,7 +6,9 @@ import base64
 import copy
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,8 @@ from kcpctl.apis.naming import (
 from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, SECRETS
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.clusters import ConnectionState
-from kcpctl.reconcilers.synctarget.manifests import KUBECONFIG_KEY
+from kcpctl.errors import Conflict
+from kcpctl.reconcilers.synctarget.manifests import KUBECONFIG_KEY, TOKEN_RENEW_ANNOTATION
 from kcpctl.runtime import IOLoop, format_time
 from tests.unit.reconcilers.clusterregistration.conftest import Registry
 from tests.unit.reconcilers.conftest import Pool, World
@@ -32,13 +35,21 @@ if TYPE_CHECKING:
     from kcpctl.client import Call
     from tests.unit.reconcilers.conftest import Server
 
-__all__ = ["NEIGHBOUR", "Crash", "Installation", "Scenario", "check_every_crash", "die_at"]
+__all__ = [
+    "NEIGHBOUR",
+    "Crash",
+    "Installation",
+    "Scenario",
+    "check_conflicts",
+    "check_every_crash",
+    "check_jumps",
+]
 
 NEIGHBOUR = "east-twin"
 """A second SyncTarget of the same cluster, whose objects have similar names."""
 
 Objects = dict[str, Unstructured]
-_ROUNDS = 30
+_ROUNDS = 200
 
 
 class Crash(BaseException):
@@ -69,6 +80,7 @@ class Installation:
         self.world = World(io_loop)
         self.registry = Registry(self.world)
         self.fate: Callable[[str, bool], None] = lambda line, done: None
+        self._refused = False
         for server in (self.world.up, self.world.down):
             self._watch(server)
         self.world.add_secret(name="neighbour")
@@ -82,7 +94,11 @@ class Installation:
             if call.method == "GET":
                 return answer(call, path, body)
             line = f"{call.method} {server.server}{path}"
-            self.fate(line, False)
+            try:
+                self.fate(line, False)
+            except Conflict:
+                self._refused = True
+                raise
             result = answer(call, path, body)
             self.fate(line, True)
             return result
@@ -133,17 +149,22 @@ class Installation:
         """Let everything act in turn until a whole round changes nothing."""
         for _ in range(_ROUNDS):
             before = self.world.up.version, self.world.down.version, self.paths()
-            if self.world.path(SYNCTARGETS, name) in self.world.up.objects:
-                self.world.reconcile(name)
+            self._refused = False
+            self._pass_over(name)
             if self.registry.key == f"root|{name}":
-                self.registry.reconcile()
-                made = f"synctarget-{name}"
-                if self.world.path(SYNCTARGETS, made) in self.world.up.objects:
-                    self.world.reconcile(made)
+                with suppress(Conflict):
+                    self.registry.reconcile()
+                self._pass_over(f"synctarget-{name}")
             self._surroundings(name)
-            if before == (self.world.up.version, self.world.down.version, self.paths()):
+            now = self.world.up.version, self.world.down.version, self.paths()
+            if before == now and not self._refused:
                 return
         raise AssertionError("never quiet")
+
+    def _pass_over(self, name: str) -> None:
+        if self.world.path(SYNCTARGETS, name) in self.world.up.objects:
+            with suppress(Conflict):
+                self.world.reconcile(name)
 
     def _surroundings(self, name: str) -> None:
         """The pool connects, Deployments become available and their syncers send heartbeats."""
@@ -183,6 +204,10 @@ class Installation:
             for name, server in servers.items()
         }
 
+    def timeless(self, *also: str) -> Any:
+        """Return the same without times, and without those fields."""
+        return _without_times(self.state(), also)
+
     def neighbours(self) -> Objects:
         """Return all that belongs to the neighbour, exactly as it is stored."""
         return {
@@ -217,6 +242,66 @@ def _normal(obj: Unstructured) -> Unstructured:
     return result
 
 
+def _without_times(value: Any, also: tuple[str, ...]) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: _without_times(item, also)
+            for key, item in value.items()
+            if not key.endswith(("Time", "Timestamp")) and key not in also
+        }
+    return [_without_times(one, also) for one in value] if isinstance(value, list) else value
+
+
+def check_jumps(io_loop: IOLoop, scenario: Scenario, seconds: float) -> None:
+    """Let the wall clock jump after each write: neither the end nor an event may differ."""
+    undisturbed = _prepared(io_loop, scenario)
+    lines: list[str] = []
+    undisturbed.fate = lambda line, done: lines.append(line) if done else None
+    events, wanted = _ends(undisturbed, scenario)
+    for number, line in enumerate(lines):
+        found = _prepared(io_loop, scenario)
+        found.fate = _jump_at(number, found, seconds)
+        assert _ends(found, scenario) == (events, wanted), f"{scenario.name}: {line}"
+
+
+def _jump_at(number: int, one: Installation, seconds: float) -> Callable[[str, bool], None]:
+    count = itertools.count()
+
+    def fate(line: str, done: bool) -> None:
+        if done and next(count) == number:
+            one.world.clock.jump(seconds)
+
+    return fate
+
+
+def check_conflicts(io_loop: IOLoop, scenario: Scenario, times: int) -> None:
+    """Let each write be refused by a conflict so many times: the end may not differ."""
+    undisturbed = _prepared(io_loop, scenario)
+    _ends(undisturbed, scenario)
+    found = _prepared(io_loop, scenario)
+    refused: Counter[str] = Counter()
+
+    def fate(line: str, done: bool) -> None:
+        if not done and refused[line] < times:
+            refused[line] += 1
+            raise Conflict(f"{line}: the object has been modified")
+
+    found.fate = fate
+    _ends(found, scenario)
+    assert found.timeless() == undisturbed.timeless()
+    assert max(refused.values()) == times
+
+
+def _ends(one: Installation, scenario: Scenario) -> tuple[list[str], Any]:
+    """Run to the end; return the events on the way and the state."""
+    one.world.recorder.take()
+    scenario.change(one)
+    one.run_to_quiet()
+    scenario.then(one)
+    one.run_to_quiet()
+    return one.world.recorder.take(), one.timeless(TOKEN_RENEW_ANNOTATION)
+
+
 def check_every_crash(io_loop: IOLoop, scenario: Scenario) -> int:
     """Let the process die before and after each write; return how many writes there are."""
     lines: list[str] = []
@@ -238,7 +323,7 @@ def check_every_crash(io_loop: IOLoop, scenario: Scenario) -> int:
     for number, done in itertools.product(range(len(lines)), (False, True)):
         where = f"{scenario.name}: died {'after' if done else 'before'} {lines[number]}"
         found = _prepared(io_loop, scenario)
-        found.fate = die_at(number, done)
+        found.fate = _die_at(number, done)
         scenario.change(found)
         try:
             found.run_to_quiet()
@@ -262,7 +347,7 @@ def _prepared(io_loop: IOLoop, scenario: Scenario) -> Installation:
     return made
 
 
-def die_at(number: int, after: bool) -> Callable[[str, bool], None]:
+def _die_at(number: int, after: bool) -> Callable[[str, bool], None]:
     count = itertools.count()
 
     def fate(line: str, done: bool) -> None:

@@ -9,7 +9,9 @@ from kcpctl.runtime import IOLoop, format_time
 from tests.unit.reconcilers.crashes import (
     Installation,
     Scenario,
+    check_conflicts,
     check_every_crash,
+    check_jumps,
 )
 
 
@@ -78,3 +80,22 @@ def test_a_process_may_die_at_any_write_and_its_successor_ends_what_it_began(
     io_loop: IOLoop, scenario: Scenario, at_least: int
 ) -> None:
     assert check_every_crash(io_loop, scenario) >= at_least
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+@pytest.mark.parametrize("scenario", [one for one, _ in SCENARIOS[:5]], ids=lambda one: one.name)
+def test_the_wall_clock_may_jump_an_hour_between_any_two_writes(
+    io_loop: IOLoop, scenario: Scenario, seconds: float
+) -> None:
+    check_jumps(io_loop, scenario, seconds)
+
+
+# A SyncTarget that is made in the course of things has another uid, and all names with it.
+STORMS = [one for one, _ in SCENARIOS if one.name != "registration"]
+
+
+@pytest.mark.parametrize("scenario", STORMS, ids=lambda one: one.name)
+def test_a_storm_of_conflicts_costs_passes_and_changes_nothing(
+    io_loop: IOLoop, scenario: Scenario
+) -> None:
+    check_conflicts(io_loop, scenario, times=5)
