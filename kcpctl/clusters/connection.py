@@ -313,9 +313,9 @@ class Connection:
             self._healthy_since = self._env.clock.monotonic()
             self._first_probe = True
         if self._serving is None or self._serving.aio is not client:
+            self._watches.serve(client)
             # Replaced in one step: no thread may find nothing in the middle of a swap.
             self._serving = Client(client, self._env.io_loop)
-            self._watches.serve(client)
         if pending is None:
             self._connected(client, version)
         else:

@@ -112,6 +112,8 @@ class Watches:
 
     def join(self, client: AsyncClient, scope: Scope) -> ClusterWatch[Any]:
         """Return a hold on the informer of that scope, which begins if it is the first one."""
+        if client.url != self._url:
+            raise self.refusal("its credentials have come to name another server just now")
         with self._lock:
             if self._closed:
                 raise RuntimeError("the connection is closed")

@@ -8,6 +8,7 @@ import pytest
 
 from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.clusters import ConnectionState
+from kcpctl.clusters.watches import Scope
 from kcpctl.errors import Forbidden, NotConnected, Unauthorized
 from kcpctl.informers import HandlerFuncs
 from tests.unit.clusters.conftest import LIST
@@ -273,3 +274,13 @@ async def test_what_a_watch_brings_counts_as_a_probe(world: World) -> None:
     assert 3 <= world.calls("/readyz") - before <= 5
     await world.step(60)
     assert world.calls("/readyz") - before >= 8
+
+
+async def test_a_client_of_another_server_begins_no_watch(world: World) -> None:
+    """A thread may still hold the client that was replaced while it came here."""
+    await connected(world)
+    connection = world.pool._connections["east"]
+    old = world.pool.client("east").aio
+    await world.ensure(server="https://elsewhere:6443")
+    with pytest.raises(NotConnected, match="another server"):
+        connection._watches.join(old, Scope(CONFIG_MAPS, dict))
