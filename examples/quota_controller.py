@@ -16,7 +16,7 @@ from kcpctl.apis.quantity import parse, total
 from kcpctl.apis.resource import DEPLOYMENTS
 from kcpctl.controller import Controller, Request
 from kcpctl.errors import NotFound
-from kcpctl.informers import CachedObject
+from kcpctl.informers import CLUSTER_INDEX, CachedObject
 from kcpctl.manager import Manager, install
 from kcpctl.synctargets import SyncTargets
 
@@ -30,8 +30,8 @@ class Quota:
 
     def targets_around(self, deployment: CachedObject) -> Iterable[str]:
         """Whatever a Deployment is assigned to is one of the SyncTargets of its cluster."""
-        keys = self.targets.informer.lister.keys()
-        return [key for key in keys if key.startswith(f"{deployment.cluster}|")]
+        lister = self.targets.informer.lister
+        return [obj.key for obj in lister.cached_by_index(CLUSTER_INDEX, deployment.cluster)]
 
     def reconcile(self, request: Request) -> None:
         try:

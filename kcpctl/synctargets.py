@@ -22,7 +22,7 @@ from kcpctl.client import Client
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import commit
 from kcpctl.errors import NotConnected
-from kcpctl.informers import HandlerFuncs, SharedInformer
+from kcpctl.informers import CLUSTER_INDEX, HandlerFuncs, SharedInformer
 from kcpctl.logicalcluster import split_key
 from kcpctl.manager import Manager
 from kcpctl.reconcilers.credentials import CredentialSource, Unusable
@@ -67,12 +67,13 @@ class SyncTargets:
     def ready(self, cluster: str | None = None) -> list[str]:
         """Return the keys of those that take new workloads, of all logical clusters or of one."""
         now = self._clock.time()
-        keys = self.informer.lister.keys()
-        return sorted(
-            key
-            for key in keys
-            if (cluster is None or split_key(key)[0] == cluster) and self._takes(key, now)
-        )
+        lister = self.informer.lister
+        if cluster is not None:
+            found = lister.cached_by_index(CLUSTER_INDEX, cluster)
+        else:
+            keys = lister.keys()
+            found = [obj for key in keys if (obj := lister.cached(key)) is not None]
+        return sorted(obj.key for obj in found if takes_workloads(obj.decode(SyncTarget), now))
 
     def connection(self, key: str) -> Client:
         """Return a client of the SyncTarget's physical cluster; never waits.
@@ -140,10 +141,6 @@ class SyncTargets:
         )
         client = self._client.cluster(split_key(key)[0]).resource(SYNCTARGETS)
         return commit(client, target, msgspec.structs.replace(target, status=after)) is not None
-
-    def _takes(self, key: str, now: float) -> bool:
-        found = self.informer.lister.cached(key)
-        return found is not None and takes_workloads(found.decode(SyncTarget), now)
 
 
 def takes_workloads(target: SyncTarget, now: float) -> bool:

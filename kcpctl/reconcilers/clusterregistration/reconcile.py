@@ -16,7 +16,7 @@ from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS, ClusterRegistration, ClusterR
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import Client
 from kcpctl.clusters import ConnectionStatus
-from kcpctl.controller import ObjectReference, Request, Result, commit
+from kcpctl.controller import ObjectReference, Request, Result
 from kcpctl.errors import (
     ApiError,
     ConfigError,
@@ -37,6 +37,7 @@ from kcpctl.reconcilers.clusterregistration.sync_target import (
     name_problem,
     sync_target,
 )
+from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.credentials import Cache, CredentialSource, Unusable
 from kcpctl.reconcilers.pool import Pool
 from kcpctl.reconcilers.problem import INVALID_CONFIGURATION, Problem
@@ -258,11 +259,7 @@ class ClusterRegistrationReconciler:
 
     def _commit(self, request: Request, old: ClusterRegistration, new: ClusterRegistration) -> bool:
         """Write what differs; False if nothing does."""
-        resource = self._client.cluster(request.cluster).resource(CLUSTER_REGISTRATIONS)
-        try:
-            return commit(resource, old, new) is not None
-        except NotFound:
-            return False  # gone meanwhile; its event is on the way
+        return commit_unless_gone(self._client, CLUSTER_REGISTRATIONS, request, old, new)
 
     def _update_status(
         self, request: Request, old: ClusterRegistration, status: ClusterRegistrationStatus

@@ -45,12 +45,7 @@ def new_controller(
     targets = factory.informer(SYNCTARGETS, SyncTarget)
     secrets = factory.informer(SECRETS)
     registrations = factory.informer(CLUSTER_REGISTRATIONS, ClusterRegistration)
-    workspaces = Workspaces(
-        client,
-        namespace=options.credentials_namespace,
-        cache_seconds=options.reference_cache_seconds,
-        clock=clock,
-    )
+    workspaces = _workspaces(client, options, clock)
     credentials = CredentialSource(
         secrets.lister,
         registrations.lister,
@@ -88,14 +83,26 @@ def new_controller(
         predicates=changed,
     )
     controller.ends(pool.subscribe(enqueue), watch.close)
+    controller.on_removal(_disconnect_from(pool)).on_removal(watch.remove)
+    return controller
 
+
+def _workspaces(client: Client, options: SyncTargetOptions, clock: Clock) -> Workspaces:
+    return Workspaces(
+        client,
+        namespace=options.credentials_namespace,
+        cache_seconds=options.reference_cache_seconds,
+        clock=clock,
+    )
+
+
+def _disconnect_from(pool: ClusterPool) -> Callable[[Callable[[str], bool]], None]:
     def disconnect(belongs: Callable[[str], bool]) -> None:
         for status in pool.statuses():
             if belongs(status.key):
                 pool.remove(status.key)
 
-    controller.on_removal(disconnect).on_removal(watch.remove)
-    return controller
+    return disconnect
 
 
 def _targets_of_registration(

@@ -24,15 +24,15 @@ from kcpctl.apis.workload import (
 )
 from kcpctl.client import Client
 from kcpctl.clusters import ConnectionStatus
-from kcpctl.controller import Request, Result, commit
+from kcpctl.controller import Request, Result
 from kcpctl.errors import (
     ApiError,
     ConfigError,
     NotConnected,
-    NotFound,
     TerminalError,
     TransportError,
 )
+from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.credentials import Cache, CredentialSource, Unusable
 from kcpctl.reconcilers.pool import Pool
 from kcpctl.reconcilers.problem import BUSY, INVALID_CONFIGURATION, Problem
@@ -141,11 +141,7 @@ class SyncTargetReconciler:
 
     def _commit(self, request: Request, old: SyncTarget, new: SyncTarget) -> bool:
         """Write what differs to the request's own logical cluster; False if nothing does."""
-        resource = self._client.cluster(request.cluster).resource(SYNCTARGETS)
-        try:
-            return commit(resource, old, new) is not None
-        except NotFound:
-            return False  # gone meanwhile; its event is on the way
+        return commit_unless_gone(self._client, SYNCTARGETS, request, old, new)
 
     # The four phases.
 
