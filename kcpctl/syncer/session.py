@@ -93,6 +93,7 @@ class Session:
         self.suspended = suspended
         self._options = options
         self._loop = upstream.loop
+        self._down_loop = downstream.loop
         self._clock = clock
         self._rng = rng
         self._metrics = metrics or Metrics()
@@ -120,6 +121,8 @@ class Session:
             self._namespace_controller(),
         ]
         self._tasks: TaskSet | None = None
+        # On the loop of the cluster's client, which may be another: connections belong to theirs.
+        self._fact_tasks = TaskSet("syncer")
         self._stopped = False
 
     def _object_controller(self, resource: Resource) -> Controller:
@@ -200,6 +203,7 @@ class Session:
         if not self.suspended and not self._start_work(wanted):
             return False
         if heartbeat:
+            self._down_loop.run(self._spawn_facts())
             self._loop.run(self._spawn_heartbeat())
         _log.info(
             "Serving the SyncTarget",
@@ -225,8 +229,10 @@ class Session:
 
     async def _spawn_heartbeat(self) -> None:
         self._tasks = TaskSet("syncer")
-        self._tasks.spawn(self._facts.run(), name="facts")
         self._tasks.spawn(self.reporter.run(), name="heartbeat")
+
+    async def _spawn_facts(self) -> None:
+        self._fact_tasks.spawn(self._facts.run(), name="facts")
 
     def beat(self) -> None:
         """Write one heartbeat now."""
@@ -265,6 +271,7 @@ class Session:
         self._stopped = True
         if self._tasks is not None:
             self._loop.run(self._tasks.close())
+            self._down_loop.run(self._fact_tasks.close())
         deadline = self._clock.monotonic() + _STOP_SECONDS
         for controller in self._controllers:
             controller.stop(max(deadline - self._clock.monotonic(), 0.1))
