@@ -113,7 +113,7 @@ class Writer:
         if version:
             raise internal("resourceVersion should not be set on objects to be created")
         if options.dry_run:
-            self._backend.annotate(cluster, fresh)
+            self._backend.annotate(info, cluster, fresh)
             return fresh
         return self._backend.put(info, cluster, fresh)
 
@@ -236,7 +236,7 @@ class Writer:
         prepare_status = strategy_of(info).prepare_status
         if prepare_status is not None and subresource == "status":
             prepare_status(new, old)
-        self._backend.annotate(cluster, new)
+        self._backend.annotate(info, cluster, new)
         if not tracked:
             new = self._track(info, old, new, subresource, options)
         if subresource in ("", "scale"):
