@@ -10,6 +10,7 @@ import msgspec
 from kcpctl.embedded.backend import Backend
 from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.deletion import is_finished
+from kcpctl.embedded.exports.kinds import APIBINDINGS_KEY
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.metadata import (
     bumps_generation,
@@ -42,6 +43,7 @@ from kcpctl.embedded.status import (
     not_found,
     unsupported_media_type,
 )
+from kcpctl.embedded.store import ObjectKey
 from kcpctl.embedded.strategy import strategy_of
 from kcpctl.embedded.validation import validate_metadata, validate_metadata_update
 
@@ -142,15 +144,11 @@ class Writer:
 
     def _check_place(self, info: ResourceInfo, cluster: str, namespace: str, name: str) -> None:
         """Raise unless new objects of this kind may be made here."""
-        if info.crd is not None and info.crd.crd_name:
-            crds = self._backend.kinds.storage_info(cluster, CRD_KEY)
-            crd = crds and self._backend.find(crds, cluster, "", info.crd.crd_name)
-            if crd and crd["metadata"].get("deletionTimestamp"):
-                raise forbidden(
-                    info,
-                    name,
-                    "create not allowed while custom resource definition is terminating",
-                )
+        definition = self._definition(info, cluster)
+        if definition is not None and definition["metadata"].get("deletionTimestamp"):
+            raise forbidden(
+                info, name, "create not allowed while custom resource definition is terminating"
+            )
         if not info.namespaced:
             return
         namespaces = self._backend.kinds.storage_info(cluster, "namespaces")
@@ -172,6 +170,21 @@ class Writer:
             )
             error.details = {**(error.details or {}), "causes": [cause.to_dict()]}
             raise error
+
+    def _definition(self, info: ResourceInfo, cluster: str) -> Json | None:
+        """Return the CRD or APIBinding that a resource is there by; None for built-in ones."""
+        if info.identity:
+            bindings = self._backend.kinds.bound(cluster).items()
+            key = info.storage_key
+            name = next(
+                (n for n, infos in bindings if any(i.storage_key == key for i in infos)), ""
+            )
+            found = self._backend.store.get(APIBINDINGS_KEY, ObjectKey(cluster, "", name))
+        elif info.crd is not None and info.crd.crd_name:
+            found = self._backend.store.get(CRD_KEY, ObjectKey(cluster, "", info.crd.crd_name))
+        else:
+            return None
+        return None if found is None else found.obj
 
     # -- update ---------------------------------------------------------------------------
 
