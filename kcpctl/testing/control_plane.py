@@ -27,7 +27,7 @@ class ControlPlane:
     ``workspace()`` makes a fresh logical cluster for each test that wants one; with ``bare`` they
     are without kcpctl's CRDs. Otherwise it is one ordinary cluster, with ``kubelet`` one whose
     Deployments run. With ``keeps_objects`` it writes them to disk, and has them after a
-    ``restart``.
+    ``restart``. No certificate that it signs lives longer than ``signing_seconds``.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class ControlPlane:
         bare: bool = False,
         kubelet: bool = False,
         keeps_objects: bool = False,
+        signing_seconds: float | None = None,
     ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="kcpctl-test-"))
         self.process = ControlPlaneProcess(
@@ -45,6 +46,7 @@ class ControlPlane:
             bare=bare,
             kubelet=kubelet,
             keeps_objects=keeps_objects,
+            signing_seconds=signing_seconds,
         )
         self.workspaces = workspaces
         self._loop: IOLoop | None = None
