@@ -135,8 +135,12 @@ class APIBinding(ApiObject):
 
     @property
     def is_ready(self) -> bool:
-        """Whether the bound kinds are served in the consumer's workspace and all is well."""
-        return not self.metadata.deletion_timestamp and is_true(self.status.conditions, READY)
+        """Whether the bound kinds are served in the consumer's workspace.
+
+        So they are while the binding is being deleted: kcp deletes the objects of these kinds first
+        and waits for their finalizers, which only we can take off.
+        """
+        return is_true(self.status.conditions, READY)
 
     @property
     def accepted_claims(self) -> list[AcceptableClaim]:

@@ -34,6 +34,7 @@ class ControlPlaneProcess:
     kubelet: run the Deployments (ordinary mode only).
     keeps_objects: ``directory`` holds the objects too, and a restart has them again; otherwise
         it is empty.
+    signing_seconds: longest life of certificates for CertificateSigningRequests; None: a year.
     port: the port, or 0 for a free one. A restart uses the port of the first start.
 
     ``start`` returns at once; ``wait_ready`` returns when it serves. ``close`` may be called
@@ -47,6 +48,7 @@ class ControlPlaneProcess:
         workspaces: bool = True,
         kubelet: bool = False,
         keeps_objects: bool = False,
+        signing_seconds: float | None = None,
         port: int = 0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -56,6 +58,7 @@ class ControlPlaneProcess:
         self._workspaces = workspaces
         self._kubelet = kubelet
         self._keeps_objects = keeps_objects
+        self._signing_seconds = signing_seconds
         self._port = port
         self._clock = clock
         self._log_start = 0
@@ -83,6 +86,8 @@ class ControlPlaneProcess:
             arguments.append("--plain")
         if self._kubelet:
             arguments.append("--kubelet")
+        if self._signing_seconds is not None:
+            arguments += ["--cluster-signing-duration", f"{self._signing_seconds}s"]
         return arguments
 
     def start(self) -> Self:

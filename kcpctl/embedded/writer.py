@@ -133,7 +133,7 @@ class Writer:
         strategy.prepare(obj, None)
         causes = self._allocate(info, cluster, obj, None)
         if options.admission is not None:
-            options.admission(obj)
+            options.admission(obj, "")
         name_rule = strategy.name_rule
         causes = validate_metadata(info, obj["metadata"], name_rule) + causes
         causes += validate_object(info, obj, None)
@@ -233,9 +233,7 @@ class Writer:
         new["metadata"]["uid"] = uid
         new = self._isolated(info, new, old, subresource)
         strategy_of(info).fold(new)
-        prepare_status = strategy_of(info).prepare_status
-        if prepare_status is not None and subresource == "status":
-            prepare_status(new, old)
+        self._prepare_status(info, new, old, subresource)
         self._backend.annotate(cluster, new)
         if not tracked:
             new = self._track(info, old, new, subresource, options)
@@ -244,13 +242,19 @@ class Writer:
         causes = self._allocate(info, cluster, new, old) if not subresource else []
         if subresource in ("", "scale") and bumps_generation(info, new, old):
             new["metadata"]["generation"] = meta.get("generation", 0) + 1
-        if options.admission is not None and not subresource:
-            options.admission(new)
+        if options.admission is not None:
+            options.admission(new, subresource)
         causes += validate_metadata(info, new["metadata"], strategy_of(info).name_rule)
         causes += validate_metadata_update(new["metadata"], meta)
         causes += validate_object(info, new, old)
         self._raise_invalid(info, new, causes)
         return self._commit(info, cluster, old, new, options)
+
+    def _prepare_status(self, info: ResourceInfo, new: Json, old: Json, subresource: str) -> None:
+        strategy = strategy_of(info)
+        prepare = {"status": strategy.prepare_status, "approval": strategy.prepare_approval}
+        if (prepared := prepare.get(subresource)) is not None:
+            prepared(new, old, self._backend.now())
 
     def _commit(
         self, info: ResourceInfo, cluster: str, old: Json, new: Json, options: WriteOptions
@@ -279,7 +283,7 @@ class Writer:
         isolated.pop(written, None)
         if written in new:
             isolated[written] = new[written]
-        if subresource in ("finalize", "approval"):
+        if subresource == "finalize":
             managed = new["metadata"].get("managedFields")
             isolated["metadata"] = dict(old["metadata"])
             if managed:
