@@ -65,7 +65,12 @@ class Registry:
         self.logical_clusters = Workspaces(self.backend, self.writer, self.deleter, crds)
         self.exports = Exports(self.backend, self._resolve)
         self._export_lifecycle = ExportLifecycle(
-            self.backend, self.writer, self.deleter, self.exports, self.logical_clusters
+            self.backend,
+            self.writer,
+            self.deleter,
+            self._crds,
+            self.exports,
+            self.logical_clusters,
         )
         self.backend.hooks += [
             self._crds.on_event,
