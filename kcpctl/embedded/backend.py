@@ -66,7 +66,8 @@ class Backend:
     ``hooks`` (the server's own followers, which may commit) run before the subscribers, and both
     run after the commit, in commit order: a commit made by a hook is told after the one that
     caused it. A follower that raises is logged and stops nobody else. With a ``database`` it
-    starts with what is in there.
+    starts with what is in there. ``labels`` puts the server's own labels on each object that is
+    about to be stored.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Backend:
             self._load(database)
         self.hooks: list[Callable[[Event], None]] = []
         self.subscribers: list[Callable[[Event], None]] = []
+        self.labels: Callable[[ResourceInfo, str, Json], None] | None = None
         self._events: deque[Event] = deque()
         self._telling = False
 
@@ -131,18 +133,20 @@ class Backend:
         convert = from_storage(info)
         return obj if convert is None else convert(obj)
 
-    def annotate(self, cluster: str, obj: Json) -> None:
-        """Put the cluster's name on an object that is about to be stored."""
+    def annotate(self, info: ResourceInfo, cluster: str, obj: Json) -> None:
+        """Put the cluster's name and our labels on an object that is about to be stored."""
         if self.workspaces:
             meta = obj["metadata"]
             annotations = meta.get("annotations") or {}
             if annotations.get(CLUSTER_ANNOTATION) != cluster:
                 meta["annotations"] = {**annotations, CLUSTER_ANNOTATION: cluster}
+        if self.labels is not None:
+            self.labels(info, cluster, obj)
 
     def put(self, info: ResourceInfo, cluster: str, obj: Json) -> Json:
         """Commit ``obj`` (private to the caller until now); returns it in ``info``'s version."""
         meta = obj["metadata"]
-        self.annotate(cluster, obj)
+        self.annotate(info, cluster, obj)
         key = ObjectKey(cluster, meta.get("namespace", ""), meta["name"])
         stored = to_storage(info, obj)
         change = self.store.put(info.storage_key, key, stored, is_custom=info.crd is not None)

@@ -35,7 +35,8 @@ class WriteOptions:
     """How a write is to be made, and what there is to warn about afterwards.
 
     ``duplicates`` are the duplicate keys that decoding found. ``trusted`` writes are the
-    server's own. ``admission`` is asked about the object before it is stored, and may raise.
+    server's own. ``mutate`` may change metadata of an object that came in (and refuse it);
+    ``admission`` is asked about the object before it is stored, and may raise.
     """
 
     user: str = "system:kcpctl"
@@ -46,6 +47,7 @@ class WriteOptions:
     duplicates: Sequence[str] = ()
     warnings: list[str] = field(default_factory=list)
     trusted: bool = True
+    mutate: Callable[[Json], None] | None = None
     admission: Callable[[Json], None] | None = None
 
 

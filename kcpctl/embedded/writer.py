@@ -88,6 +88,8 @@ class Writer:
         *,
         tracked: bool,
     ) -> Json:
+        if options.mutate is not None:
+            options.mutate(obj)
         meta = obj["metadata"]
         self._check_place(info, cluster, meta.get("namespace", ""), meta.get("name", ""))
         version = meta.pop("resourceVersion", "")
@@ -113,7 +115,7 @@ class Writer:
         if version:
             raise internal("resourceVersion should not be set on objects to be created")
         if options.dry_run:
-            self._backend.annotate(cluster, fresh)
+            self._backend.annotate(info, cluster, fresh)
             return fresh
         return self._backend.put(info, cluster, fresh)
 
@@ -218,6 +220,8 @@ class Writer:
         is_patch: bool = False,
     ) -> Json:
         """Commit the step from ``old`` to ``new`` (admitted, tidy); returns what is stored."""
+        if options.mutate is not None:
+            options.mutate(new)
         meta = old["metadata"]
         namespace, name = meta.get("namespace", ""), meta["name"]
         path = "/".join(
@@ -236,7 +240,7 @@ class Writer:
         prepare_status = strategy_of(info).prepare_status
         if prepare_status is not None and subresource == "status":
             prepare_status(new, old)
-        self._backend.annotate(cluster, new)
+        self._backend.annotate(info, cluster, new)
         if not tracked:
             new = self._track(info, old, new, subresource, options)
         if subresource in ("", "scale"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +13,7 @@ from kcpctl.embedded.http.negotiation import negotiate, parse_media_type
 from kcpctl.embedded.http.render import encode
 from kcpctl.embedded.http.request import ApiRequest
 from kcpctl.embedded.http.resources import Answer
+from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.status import StatusError, not_acceptable, not_served, page_not_found
 from kcpctl.runtime import BlockingPool
 
@@ -55,8 +57,10 @@ class PathHandler:
         self._registry = context.registry
         self._pool = pool
 
-    async def handle(self, request: ApiRequest, cluster: str, accept: str, host: str) -> Answer:
-        """Answer one request; ``host`` is the address that the client uses."""
+    async def handle(
+        self, request: ApiRequest, infos: Sequence[ResourceInfo], accept: str, host: str
+    ) -> Answer:
+        """Answer one request about ``infos``; ``host`` is the address that the client uses."""
         path = request.path.removesuffix("/") or "/"
         segments = path[1:].split("/")
         if f"/{segments[0]}" in _HEALTH:
@@ -64,9 +68,9 @@ class PathHandler:
         if path == "/version":
             return self._json(version_info(workspaces=self._registry.workspaces), accept)
         if segments[0] == "openapi":
-            return await self._openapi(segments[1:], cluster, accept)
+            return await self._openapi(segments[1:], infos, accept)
         if segments[0] in ("api", "apis"):
-            return self._discovery(segments, cluster, accept, request, host)
+            return self._discovery(segments, infos, accept, request, host)
         if path == "/":
             paths = ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3"]
             return self._json({"paths": [*paths, "/readyz", "/version"]}, accept)
@@ -93,11 +97,15 @@ class PathHandler:
         return Answer("\n".join(lines).encode(), media_type=_TEXT)
 
     def _discovery(
-        self, segments: list[str], cluster: str, accept: str, request: ApiRequest, host: str
+        self,
+        segments: list[str],
+        infos: Sequence[ResourceInfo],
+        accept: str,
+        request: ApiRequest,
+        host: str,
     ) -> Answer:
         if request.method not in ("GET", "HEAD"):
             raise _method_not_allowed_path()
-        infos = self._registry.infos(cluster)
         if len(segments) == 1:
             is_core = segments[0] == "api"
             if _wants_aggregated(accept):
@@ -121,8 +129,9 @@ class PathHandler:
             raise not_served()
         raise page_not_found()
 
-    async def _openapi(self, rest: list[str], cluster: str, accept: str) -> Answer:
-        infos = self._registry.infos(cluster)
+    async def _openapi(
+        self, rest: list[str], infos: Sequence[ResourceInfo], accept: str
+    ) -> Answer:
         if rest == ["v2"]:
             if any(parse_media_type(one)[0] == _PROTO_V2 for one in accept.split(",")):
                 body = await self._pool.run(openapi.v2_protobuf, infos)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,12 +22,14 @@ from kcpctl.embedded.http.render import (
     table,
 )
 from kcpctl.embedded.http.request import ApiRequest
+from kcpctl.embedded.http.scope import EVERYTHING, Scope
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.pipeline import WriteOptions
 from kcpctl.embedded.scale import SCALE_INFO, scale_of
 from kcpctl.embedded.status import (
     Cause,
     StatusError,
+    already_exists,
     bad_request,
     internal,
     invalid,
@@ -95,9 +98,10 @@ class ResourceHandler:
         info: ResourceInfo,
         cluster: str,
         user: UserInfo,
+        scope: Scope = EVERYTHING,
     ) -> Answer:
-        """Answer one request."""
-        call = _Call(self._context, http, request, info, cluster, user)
+        """Answer one request, on the objects in ``scope``."""
+        call = _Call(self._context, http, request, info, cluster, user, scope)
         try:
             return await self._answer(call, request, info)
         except StatusError as error:
@@ -140,6 +144,7 @@ class _Call:
         info: ResourceInfo,
         cluster: str,
         user: UserInfo,
+        scope: Scope,
     ) -> None:
         self._context = context
         self._registry = context.registry
@@ -148,6 +153,7 @@ class _Call:
         self._info = info
         self._cluster = cluster
         self._user = user
+        self._scope = scope
         # What the client is told besides the answer; the writer adds to it.
         self.warnings: list[str] = []
 
@@ -182,9 +188,15 @@ class _Call:
             dry_run="All" in dry_run,
             force=request.flag("force"),
             trusted=False,
+            mutate=self._mutation(),
             admission=self._admission(),
             warnings=self.warnings,
         )
+
+    def _mutation(self) -> Callable[[Json], None] | None:
+        if self._scope.selector is None:
+            return None
+        return functools.partial(self._scope.bring_in, self._info)
 
     def _admission(self) -> Callable[[Json], None] | None:
         check = self._context.admission
@@ -267,7 +279,7 @@ class _Call:
         await wait_for_revision(self._registry, int(version or "0"), self._context.clock)
         name, representation = self._request.name, self._negotiated()
         stored = self._registry.backend.stored(self._info, self._cluster, self._namespace, name)
-        if stored is None:
+        if stored is None or not self._scope.shows(stored.obj):
             raise not_found(self._info, name)
         if representation.transform or representation.yaml:
             return self._object(self._registry.backend.converted(self._info, stored.obj))
@@ -277,7 +289,7 @@ class _Call:
     async def list_collection(self) -> Answer:
         """GET a collection."""
         self._negotiated(LIST_TRANSFORMS)
-        selection = Selection.of(self._request, self._info, self._cluster)
+        selection = Selection.of(self._request, self._info, self._cluster, self._scope)
         page = await list_page(
             self._registry, self._info, self._request, selection, self._context.clock
         )
@@ -303,6 +315,13 @@ class _Call:
         )
         return self._object(made, status=201, warnings=options.warnings)
 
+    def _check_in_scope(self, error: Callable[[ResourceInfo, str], StatusError]) -> None:
+        """Raise ``error`` when the object is there, but not in scope."""
+        name = self._request.name
+        stored = self._registry.backend.stored(self._info, self._cluster, self._namespace, name)
+        if stored is not None and not self._scope.shows(stored.obj):
+            raise error(self._info, name)
+
     async def update(self) -> Answer:
         """PUT an object."""
         return await self._put("")
@@ -313,6 +332,7 @@ class _Call:
         self._negotiated()
         body = await read_body(self._http)
         decoded = decode_object(self._info, body, self._http.headers.get("Content-Type", ""))
+        self._check_in_scope(not_found)
         options = self._write_options()
         options.duplicates = decoded.duplicates
         made, created = self._registry.writer.update(
@@ -347,6 +367,8 @@ class _Call:
         decoded = decode_patch(
             body, is_apply=patch_type == APPLY, is_strategic=patch_type == STRATEGIC_PATCH
         )
+        # What an apply does not see it creates.
+        self._check_in_scope(already_exists if patch_type == APPLY else not_found)
         options = self._write_options()
         options.duplicates = decoded.duplicates
         self._check_patch_options(patch_type, options)
@@ -397,6 +419,9 @@ class _Call:
         options = await self._delete_options()
         warnings = self._deletion_warnings(options)
         name = self._request.name
+        stored = self._registry.backend.stored(self._info, self._cluster, self._namespace, name)
+        if stored is not None:
+            self._scope.check(self._info, stored.obj)
         deleted = self._registry.delete_with(
             self._info, self._cluster, self._namespace, name, options
         )
@@ -418,7 +443,7 @@ class _Call:
         """DELETE a collection."""
         self._negotiated(LIST_TRANSFORMS)
         options = await self._delete_options()
-        selection = Selection.of(self._request, self._info, self._cluster)
+        selection = Selection.of(self._request, self._info, self._cluster, self._scope)
         page = await list_page(
             self._registry, self._info, self._request, selection, self._context.clock
         )
