@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import functools
 import random
 import ssl
 from asyncio import sslproto
@@ -23,8 +22,10 @@ from kcpctl.embedded.controllers.garbage import GarbageCollector
 from kcpctl.embedded.controllers.namespaces import NamespaceController
 from kcpctl.embedded.controllers.replicasets import ReplicaSetController
 from kcpctl.embedded.database import Database, DataDirError
-from kcpctl.embedded.http.context import ServerContext
+from kcpctl.embedded.exports.admission import check_exports
+from kcpctl.embedded.http.context import AdmissionCheck, ServerContext
 from kcpctl.embedded.http.server import ApiServer
+from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.kubeconfig import Context, kubeconfig
 from kcpctl.embedded.registry import Registry
 from kcpctl.embedded.security.authn import Authenticator
@@ -34,6 +35,7 @@ from kcpctl.embedded.security.escalation import check_escalation
 from kcpctl.embedded.security.rbac import MASTERS, Authorizer
 from kcpctl.embedded.security.reviews import Reviews
 from kcpctl.embedded.security.tokens import ServiceAccountTokens
+from kcpctl.embedded.user import UserInfo
 from kcpctl.logicalcluster import ROOT
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock
 
@@ -53,7 +55,8 @@ class ServerOptions:
 
     host: the loopback address to listen at. port: 0 is a free one, or where the kept objects were
     served last. workspaces: logical clusters
-    under ``/clusters/``; otherwise one ordinary cluster. kubelet: run Deployments (ordinary
+    under ``/clusters/``; otherwise one ordinary cluster. system_crds: every cluster has kcpctl's
+    CRDs; without them a workspace begins bare, as kcp's do. kubelet: run Deployments (ordinary
     cluster only). state_dir: keeps the CA and the token key, so that a server that is started
     again on the same port is trusted, and trusts. keeps_objects: the objects are in ``state_dir``
     too, and a request is answered when they are safe there from the end of the process;
@@ -63,6 +66,7 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = 0
     workspaces: bool = True
+    system_crds: bool = True
     kubelet: bool = False
     state_dir: Path | None = None
     keeps_objects: bool = False
@@ -171,7 +175,7 @@ async def _start(
     authority, token_key = _load_keys(options.state_dir, clock)
     registry = Registry(
         workspaces=options.workspaces,
-        system_crds=_system_crds,
+        system_crds=_system_crds if options.system_crds else list,
         database=database,
         clock=clock,
         rng=rng,
@@ -187,13 +191,13 @@ async def _start(
         authorizer,
         reviews,
         clock=clock,
-        admission=functools.partial(check_escalation, registry, authorizer),
+        admission=_admission(registry, authorizer),
     )
     api = ApiServer(context, rng=rng)
     port = await _listen(stack, options, authority, api, database)
     url = f"https://{options.host}:{port}"
     context.server_url = url
-    registry.logical_clusters.serve_at(url)
+    registry.serve_at(url)
     await _start_controllers(stack, options, registry, authority.pem, clock, rng)
     if options.kubelet:
         await _start_kubelet(stack, options, context, reviews, url, authority.pem, clock, rng)
@@ -201,6 +205,16 @@ async def _start(
         registry.backend.replay()
     admin = authority.issue_client("admin", [MASTERS])
     return RunningServer(url, port, authority.pem, admin, registry)
+
+
+def _admission(registry: Registry, authorizer: Authorizer) -> AdmissionCheck:
+    """Return what is asked before each write."""
+
+    def check(user: UserInfo, info: ResourceInfo, cluster: str, namespace: str, obj: Json) -> None:
+        check_escalation(registry, authorizer, user, info, cluster, namespace, obj)
+        check_exports(registry, authorizer, user, info, cluster, namespace, obj)
+
+    return check
 
 
 async def _listen(
