@@ -9,6 +9,7 @@ from kcpctl.embedded.exports.directory import Exports
 from kcpctl.embedded.http.context import Authorizer
 from kcpctl.embedded.http.export_paths import ExportPath
 from kcpctl.embedded.http.request import denied
+from kcpctl.embedded.status import StatusError
 from kcpctl.embedded.user import Attributes, UserInfo
 from kcpctl.logicalcluster import WILDCARD
 
@@ -35,21 +36,25 @@ class ExportAccess:
         self._authorizer = authorizer
         self._exports = exports
 
-    def check(self, user: UserInfo, path: ExportPath, attributes: Attributes) -> None:
-        """Raise 403 unless ``user`` may."""
+    def check(self, user: UserInfo, path: ExportPath, attributes: Attributes, uri: str) -> None:
+        """Raise 403 unless ``user`` may, 500 (as kcp) without the export; ``uri`` is for that."""
         if _MASTERS in user.groups:
             return
-        in_consumer = attributes.is_resource and path.consumer != WILDCARD
-        if in_consumer and not self._invited(path, attributes):
-            raise denied(user, attributes, "access denied")
+        export = self._exports.export(*path.export)
+        if attributes.is_resource and path.consumer != WILDCARD:
+            if export is None:
+                raise _lost(path, uri)
+            if not self._invited(export, path, attributes):
+                raise denied(user, attributes, "access denied")
         if not self._may_use(user, path, attributes.verb):
             raise denied(user, attributes, "access denied")
+        if export is None:
+            raise _lost(path, uri)
 
-    def _invited(self, path: ExportPath, attributes: Attributes) -> bool:
+    def _invited(self, export: Json, path: ExportPath, attributes: Attributes) -> bool:
         """Whether the consumer lets the export do this."""
-        export = self._exports.export(*path.export)
         bindings = self._exports.bindings_in(path.consumer, *path.export)
-        if export is None or not bindings:
+        if not bindings:
             return False
         resource = GroupResource(attributes.group, attributes.resource)
         if is_bound(bindings[0], resource):
@@ -60,6 +65,8 @@ class ExportAccess:
 
     def _may_use(self, user: UserInfo, path: ExportPath, verb: str) -> bool:
         cluster, name = path.export
+        if self._exports.resolve(cluster) != cluster:
+            return False
         # Its own ServiceAccounts have access to a workspace, others need the right to it.
         if not user.username.startswith(_ACCOUNT_PREFIX):
             access = Attributes("access", path="/", cluster=cluster)
@@ -75,3 +82,11 @@ class ExportAccess:
             cluster=cluster,
         )
         return self._authorizer.authorize(user, content).allowed
+
+
+def _lost(path: ExportPath, uri: str) -> StatusError:
+    message = (
+        f'Internal Server Error: "{uri}": API export not found: apiexport.{_GROUP} '
+        f'"{path.export.name}" not found\n'
+    )
+    return StatusError(500, "InternalError", message, plain_text=True)

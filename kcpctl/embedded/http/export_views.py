@@ -32,7 +32,6 @@ from kcpctl.embedded.status import (
     StatusError,
     bad_request,
     forbidden,
-    method_not_allowed,
     not_found,
     not_served,
     page_not_found,
@@ -166,9 +165,7 @@ class ExportViews:
         return None
 
     @contextmanager
-    def following(
-        self, key: Place, request: ApiRequest, end: Callable[[], None]
-    ) -> Iterator[None]:
+    def following(self, key: Place, request: ApiRequest, end: Callable[[], None]) -> Iterator[None]:
         """Call ``end`` when the export serves what a request watches no more, or otherwise."""
         follower = _Follower(key, request, self._state(key, request), end)
         self._followers.add(follower)
@@ -192,10 +189,8 @@ class ExportViews:
             return None
         return (found.info.storage_key, found.info.crd, found.label, found.values)
 
-    def open(
-        self, key: Place, consumer: str, request: ApiRequest
-    ) -> tuple[ResourceInfo, Scope]:
-        """Return what a request works on; raises 400, 403, 404 and 405."""
+    def open(self, key: Place, consumer: str, request: ApiRequest) -> tuple[ResourceInfo, Scope]:
+        """Return what a request works on; raises 400, 403 and 404."""
         served = None if request.malformed else self.find(key, request)
         if served is None:
             raise page_not_found()
@@ -204,7 +199,7 @@ class ExportViews:
             raise not_found(info, request.name)
         if consumer == WILDCARD:
             if request.verb not in ("list", "watch"):
-                raise method_not_allowed()
+                raise not_served()
             if info.namespaced and request.namespace:
                 raise bad_request(
                     "cross-cluster LIST and WATCH are required to be cross-namespace, not scoped "

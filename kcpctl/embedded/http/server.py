@@ -120,12 +120,15 @@ class ApiServer:
     ) -> web.StreamResponse:
         """Answer a request to the virtual workspace of an APIExport."""
         request = parse_path(http.method, path.rest, query)
-        user = self._authenticate(http, path.export.cluster)
-        self._access.check(user, path, request.attributes(path.consumer))
+        cluster = path.export.cluster
+        known = self._registry.exports.resolve(cluster) == cluster
+        user = self._authenticate(http, cluster if known else None)
+        self._access.check(user, path, request.attributes(path.consumer), http.path_qs)
         if not request.is_resource:
             accept = http.headers.get("Accept", "")
             infos = [one.info for one in self._views.served(path.export)]
-            return _response(await self._paths.handle(request, infos, accept, http.host))
+            answer = await self._paths.handle(request, infos, accept, http.host, is_view=True)
+            return _response(answer)
         info, scope = self._views.open(path.export, path.consumer, request)
         if request.verb == "watch":
             selection = Selection.of(request, info, path.consumer, scope)
