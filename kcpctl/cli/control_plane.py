@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kcpctl.cli.connect import logging_flags
-from kcpctl.cli.options import DIRECTORY, FILE, GroupedCommand, flag
+from kcpctl.cli.options import DIRECTORY, DURATION, FILE, GroupedCommand, flag
 from kcpctl.errors import KcpctlError, UsageError
 
 if TYPE_CHECKING:
@@ -70,6 +70,13 @@ __all__ = ["command"]
     help="With --plain: one node, on which Deployments run. Containers are not started, except "
     "those of the syncer, which are processes on this machine.",
 )
+@flag(
+    "--cluster-signing-duration",
+    group="Server",
+    type=DURATION,
+    default="8760h",
+    help="Longest life of a certificate that is signed for a CertificateSigningRequest.",
+)
 @logging_flags
 def command(
     write_kubeconfig: Path,
@@ -79,6 +86,7 @@ def command(
     plain: bool,
     bare: bool,
     kubelet: bool,
+    cluster_signing_duration: float,
 ) -> int:
     """Run an API server, for a first look and for tests: in memory, or with --data-dir.
 
@@ -100,6 +108,7 @@ def command(
         kubelet=kubelet,
         state_dir=data_dir or state_dir,
         keeps_objects=data_dir is not None,
+        signing_seconds=cluster_signing_duration,
     )
     try:
         asyncio.run(_serve(options, write_kubeconfig))

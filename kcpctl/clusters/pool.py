@@ -125,7 +125,7 @@ class ClusterPool:
         with self._lock:
             connection = self._entry(key)
             self._digests[key] = digest
-            self._io_loop.call(partial(connection.use, client, make))
+            self._io_loop.call(partial(connection.use, client, make, source))
 
     def fail(self, key: str, reason: str, message: str) -> None:
         """Say that there are no usable credentials for ``key``: its Secret is gone or garbage.

@@ -36,7 +36,8 @@ class WriteOptions:
 
     ``duplicates`` are the duplicate keys that decoding found. ``trusted`` writes are the
     server's own. ``mutate`` may change metadata of an object that came in (and refuse it);
-    ``admission`` is asked about the object before it is stored, and may raise.
+    ``admission`` is asked about the object before it is stored, with the subresource that writes
+    it, and may change or refuse it.
     """
 
     user: str = "system:kcpctl"
@@ -48,7 +49,7 @@ class WriteOptions:
     warnings: list[str] = field(default_factory=list)
     trusted: bool = True
     mutate: Callable[[Json], None] | None = None
-    admission: Callable[[Json], None] | None = None
+    admission: Callable[[Json, str], None] | None = None
 
 
 _ANYTHING: Final[Schema] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}

@@ -218,8 +218,6 @@ class Binder:
         if APIBINDING_FINALIZER not in finalizers:
             return
         left = self._delete_objects(cluster, meta["name"])
-        if self._exports.binding(cluster, meta["name"]) is not binding:
-            return  # one of the deletions has woken this, and it is done
         if left:
             self._report_left(cluster, binding, left)
             return

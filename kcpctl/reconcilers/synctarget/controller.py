@@ -15,6 +15,7 @@ from kcpctl.logicalcluster import key_of
 from kcpctl.reconcilers.credentials import CredentialSource
 from kcpctl.reconcilers.ending import EndingController
 from kcpctl.reconcilers.indexes import REGISTRATION_INDEX, SECRET_INDEX, add_indexes
+from kcpctl.reconcilers.pool import disconnects
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
@@ -83,7 +84,7 @@ def new_controller(
         predicates=changed,
     )
     controller.ends(pool.subscribe(enqueue), watch.close)
-    controller.on_removal(_disconnect_from(pool)).on_removal(watch.remove)
+    controller.on_removal(disconnects(pool)).on_removal(reconciler.remove)
     return controller
 
 
@@ -94,15 +95,6 @@ def _workspaces(client: Client, options: SyncTargetOptions, clock: Clock) -> Wor
         cache_seconds=options.reference_cache_seconds,
         clock=clock,
     )
-
-
-def _disconnect_from(pool: ClusterPool) -> Callable[[Callable[[str], bool]], None]:
-    def disconnect(belongs: Callable[[str], bool]) -> None:
-        for status in pool.statuses():
-            if belongs(status.key):
-                pool.remove(status.key)
-
-    return disconnect
 
 
 def _targets_of_registration(

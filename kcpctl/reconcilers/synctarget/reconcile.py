@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -27,15 +29,14 @@ from kcpctl.clusters import ConnectionStatus
 from kcpctl.controller import Request, Result
 from kcpctl.errors import (
     ApiError,
-    ConfigError,
     NotConnected,
     TerminalError,
     TransportError,
 )
 from kcpctl.reconcilers.committing import commit_unless_gone
-from kcpctl.reconcilers.credentials import Cache, CredentialSource, Unusable
-from kcpctl.reconcilers.pool import Pool
-from kcpctl.reconcilers.problem import BUSY, INVALID_CONFIGURATION, Problem
+from kcpctl.reconcilers.credentials import Cache, CredentialSource
+from kcpctl.reconcilers.pool import Access, Pool, connect
+from kcpctl.reconcilers.problem import BUSY, Problem
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
 from kcpctl.reconcilers.synctarget.deletion import Cleaner
@@ -134,6 +135,11 @@ class SyncTargetReconciler:
             return None  # the event of that write brings the next pass
         return self._sync(request, target)
 
+    def remove(self, belongs: Callable[[str], bool]) -> None:
+        """Drop what is kept for the keys that belong, but for their connections."""
+        self._deployer.remove(belongs)
+        self._observer.remove(belongs)
+
     def _forget(self, key: str) -> None:
         self._deployer.forget(key)
         self._pool.remove(key)
@@ -188,28 +194,21 @@ class SyncTargetReconciler:
             self._deployer.forget(request.key)
             self._pool.remove(request.key)
             return _Findings()
-        findings = self._connect(request, target)
-        findings.recheck_after_seconds = self._credentials.recheck_seconds(target, request.cluster)
-        return findings
+        access = self._connect(request, target)
+        if access.connection is None:
+            self._deployer.forget(request.key)
+        return _Findings(
+            invalid=access.problem if access.invalid else None,
+            credentials=None if access.invalid else access.problem,
+            connection=access.connection,
+            source=access.source,
+            recheck_after_seconds=self._credentials.recheck_seconds(target, request.cluster),
+        )
 
-    def _connect(self, request: Request, target: SyncTarget) -> _Findings:
+    def _connect(self, request: Request, target: SyncTarget) -> Access:
         """Give the pool the credentials that the spec names, or nothing."""
-        try:
-            found = self._credentials.find(target, request.cluster)
-            self._pool.ensure(request.key, found.data, source=found.source)
-        except Unusable as error:
-            problem = error.problem
-            if error.invalid:
-                self._deployer.forget(request.key)
-                self._pool.remove(request.key)
-                return _Findings(invalid=problem)
-        except ConfigError as error:
-            problem = Problem(INVALID_CONFIGURATION, f"{error}; correct the kubeconfig there")
-        else:
-            return _Findings(connection=self._pool.status(request.key), source=found.source)
-        self._deployer.forget(request.key)
-        self._pool.fail(request.key, problem.reason, problem.message)
-        return _Findings(credentials=problem)
+        find = partial(self._credentials.find, target, request.cluster)
+        return connect(self._pool, request.key, find)
 
     def _deploy(self, request: Request, target: SyncTarget, findings: _Findings) -> None:
         """Ensure the syncer's deployment where there is a connection."""
@@ -331,12 +330,11 @@ class SyncTargetReconciler:
 
     def _reach(self, request: Request, target: SyncTarget) -> tuple[Client | None, str]:
         """Return a client of the physical cluster, or None and why there is none."""
+        access = self._connect(request, target)
+        if access.connection is None:
+            return None, access.problem.message if access.problem else "not connected"
         try:
-            found = self._credentials.find(target, request.cluster)
-            self._pool.ensure(request.key, found.data, source=found.source)
             return self._pool.client(request.key), ""
-        except (Unusable, ConfigError) as error:
-            return None, str(error)
         except NotConnected:
             status = self._pool.status(request.key)
             return (

@@ -13,6 +13,7 @@ from kcpctl.apis.naming import sync_target_key
 from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, SERVICE_ACCOUNTS
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS
+from kcpctl.clusters import ConnectionState
 from kcpctl.controller import Request
 from kcpctl.errors import (
     Conflict,
@@ -462,6 +463,83 @@ def test_a_secret_that_is_missing_empty_or_garbage_is_named(
     world.take()
     assert world.reconcile() is None
     assert world.up.calls == []
+
+
+def test_a_kubeconfig_that_is_no_use_leaves_the_one_before_it_in_use(world: World) -> None:
+    world.make_ready()
+    world.add_secret(b"garbage")
+    for _ in range(2):
+        world.reconcile()
+    assert world.condition("ClusterConnected") == "True NewCredentialsFailed"
+    message = world.message("ClusterConnected")
+    assert message.startswith("Connected to https://east with the credentials of before; the new")
+    assert "kcpctl-system/east-kubeconfig" in message
+    assert message.endswith("; correct the kubeconfig there")
+    assert world.condition("Ready") == "True Ready"
+    assert world.recorder.take() == ["Warning NewCredentialsFailed"]
+    assert not world.down.calls
+    world.add_secret()
+    world.reconcile()
+    assert world.condition("ClusterConnected") == "True Connected"
+    assert world.recorder.take() == []
+
+
+def test_credentials_that_are_refused_while_those_before_them_work_are_told_once(
+    world: World,
+) -> None:
+    world.make_ready()
+    since = world.since("ClusterConnected")
+    refused = (ConnectionState.DEGRADED, "Unauthorized", "degraded")
+    world.pool.set("root|east", *refused, rotation="401 from https://east")
+    for _ in range(2):
+        world.clock.step(20)
+        world.beat()
+        world.reconcile()
+    assert world.condition("ClusterConnected") == "True NewCredentialsFailed"
+    assert world.since("ClusterConnected") == since
+    told = "the new ones fail: 401 from https://east; put valid credentials into key"
+    assert told in world.message("ClusterConnected")
+    assert world.recorder.take() == ["Warning NewCredentialsFailed"]
+
+
+def test_a_connection_that_is_lost_meanwhile_is_not_kept_for_a_kubeconfig_that_is_no_use(
+    world: World,
+) -> None:
+    world.make_ready()
+    world.add_secret(b"garbage")
+    world.disconnect()
+    world.reconcile()
+    assert world.condition("ClusterConnected") == "False InvalidConfiguration"
+    assert "root|east" not in world.pool.kubeconfigs
+
+
+def test_a_connection_is_not_kept_for_a_kubeconfig_from_elsewhere(world: World) -> None:
+    """It may be of another cluster."""
+    spec: dict[str, Any] = {"cells": {"location": "east"}}
+    for number, content in enumerate((b"good", b"garbage")):
+        world.add_secret(content, name=f"secret-{number}")
+    world.add_target(**spec, connection={"kubeconfigSecretRef": {"name": "secret-0"}})
+    world.reconcile()
+    world.reconcile()
+    world.connect()
+    world.reconcile()
+    assert world.condition("ClusterConnected") == "True Connected"
+    world.change_spec(connection={"kubeconfigSecretRef": {"name": "secret-1"}})
+    world.reconcile()
+    assert world.condition("ClusterConnected") == "False InvalidConfiguration"
+
+
+def test_what_is_kept_of_a_logical_cluster_is_dropped_with_it(workspaces: World) -> None:
+    stopped: list[bool] = []
+    workspaces.rollouts.remove = (  # type: ignore[method-assign]
+        lambda belongs: stopped.append(belongs("one|east"))
+    )
+    for cluster in ("one", "two"):
+        workspaces.make_ready(cluster=cluster)
+    workspaces.reconciler.remove(lambda key: key.startswith("one|"))
+    assert stopped == [True]
+    assert len(workspaces.reconciler._observer) == 1
+    assert list(workspaces.reconciler._deployer._tokens) == ["two|east"]
 
 
 def test_a_secret_that_is_mended_connects(world: World) -> None:
