@@ -23,10 +23,8 @@ from kcpctl.embedded.controllers.namespaces import NamespaceController
 from kcpctl.embedded.controllers.replicasets import ReplicaSetController
 from kcpctl.embedded.controllers.signing import DEFAULT_SIGNING_SECONDS, SigningController
 from kcpctl.embedded.database import Database, DataDirError
-from kcpctl.embedded.exports.admission import check_exports
-from kcpctl.embedded.http.context import AdmissionCheck, ServerContext
+from kcpctl.embedded.http.context import ServerContext
 from kcpctl.embedded.http.server import ApiServer
-from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.kubeconfig import Context, kubeconfig
 from kcpctl.embedded.registry import Registry
 from kcpctl.embedded.security.admission import Admission
@@ -36,7 +34,6 @@ from kcpctl.embedded.security.ca import CertificateAuthority, KeyPair, load_or_c
 from kcpctl.embedded.security.rbac import MASTERS, Authorizer
 from kcpctl.embedded.security.reviews import Reviews
 from kcpctl.embedded.security.tokens import ServiceAccountTokens
-from kcpctl.embedded.user import UserInfo
 from kcpctl.logicalcluster import ROOT
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock
 
@@ -194,39 +191,20 @@ async def _start(
         authorizer,
         reviews,
         clock=clock,
-<<<<<<< HEAD
-        admission=_admission(registry, authorizer),
-=======
         admission=Admission(registry, authorizer),
->>>>>>> main
     )
     api = ApiServer(context, rng=rng)
     port = await _listen(stack, options, authority, api, database)
     url = f"https://{options.host}:{port}"
     context.server_url = url
-<<<<<<< HEAD
     registry.serve_at(url)
-    await _start_controllers(stack, options, registry, authority.pem, clock, rng)
-=======
-    registry.logical_clusters.serve_at(url)
     await _start_controllers(stack, options, registry, authority, clock, rng)
->>>>>>> main
     if options.kubelet:
         await _start_kubelet(stack, options, context, reviews, url, authority.pem, clock, rng)
     if database is not None:
         registry.backend.replay()
     admin = authority.issue_client("admin", [MASTERS])
     return RunningServer(url, port, authority.pem, admin, registry)
-
-
-def _admission(registry: Registry, authorizer: Authorizer) -> AdmissionCheck:
-    """Return what is asked before each write."""
-
-    def check(user: UserInfo, info: ResourceInfo, cluster: str, namespace: str, obj: Json) -> None:
-        check_escalation(registry, authorizer, user, info, cluster, namespace, obj)
-        check_exports(registry, authorizer, user, info, cluster, namespace, obj)
-
-    return check
 
 
 async def _listen(

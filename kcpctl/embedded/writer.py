@@ -250,15 +250,8 @@ class Writer:
         new["metadata"]["uid"] = uid
         new = self._isolated(info, new, old, subresource)
         strategy_of(info).fold(new)
-<<<<<<< HEAD
-        prepare_status = strategy_of(info).prepare_status
-        if prepare_status is not None and subresource == "status":
-            prepare_status(new, old)
-        self._backend.annotate(info, cluster, new)
-=======
         self._prepare_status(info, new, old, subresource)
-        self._backend.annotate(cluster, new)
->>>>>>> main
+        self._backend.annotate(info, cluster, new)
         if not tracked:
             new = self._track(info, old, new, subresource, options)
         if subresource in ("", "scale"):
