@@ -178,6 +178,7 @@ class ExportViews:
         if event.info.storage_key in (APIEXPORTS_KEY, SCHEMAS_KEY):
             for one in list(self._followers):
                 if self._state(one.key, one.request) != one.state:
+                    self._followers.discard(one)
                     one.end()
 
     def _state(self, key: Place, request: ApiRequest) -> tuple[object, ...] | None:

@@ -25,6 +25,7 @@ from kcpctl.embedded.http.request import ApiRequest
 from kcpctl.embedded.http.scope import EVERYTHING, Scope
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.pipeline import WriteOptions
+from kcpctl.embedded.pod_binding import bound_pod
 from kcpctl.embedded.scale import SCALE_INFO, scale_of
 from kcpctl.embedded.status import (
     Cause,
@@ -569,8 +570,10 @@ class _Call:
             return self._object(answer, status=201)
         if subresource == "eviction":
             self._registry.delete_with(*where, decoded.value.get("deleteOptions"))
-            return self._created()
-        return self._bind(obj, decoded.value)
+        else:
+            pod = bound_pod(obj, decoded.value, self._registry.backend.now())
+            self._registry.backend.put(self._info, self._cluster, pod)
+        return self._created()
 
     def _created(self) -> Answer:
         status = {
@@ -581,35 +584,3 @@ class _Call:
             "code": 201,
         }
         return Answer(encode(status, Representation()), status=201)
-
-    def _bind(self, pod: Json, binding: Json) -> Answer:
-        """Put a Pod on the node that its scheduler has chosen."""
-        node = (binding.get("target") or {}).get("name")
-        if not node:
-            raise bad_request("the Binding has no target.name")
-        registry, info = self._registry, self._info
-        if (pod.get("spec") or {}).get("nodeName"):
-            raise StatusError(
-                409,
-                "Conflict",
-                f'Operation cannot be fulfilled on pods/binding "{pod["metadata"]["name"]}": pod '
-                f"{pod['metadata']['name']} is already assigned to node "
-                f'"{pod["spec"]["nodeName"]}"',
-                {"name": pod["metadata"]["name"], "kind": "pods/binding"},
-            )
-        condition = {
-            "type": "PodScheduled",
-            "status": "True",
-            "lastProbeTime": None,
-            "lastTransitionTime": registry.backend.now(),
-        }
-        status = pod.get("status") or {}
-        others = [one for one in status.get("conditions") or () if one["type"] != "PodScheduled"]
-        bound = {
-            **pod,
-            "metadata": dict(pod["metadata"]),
-            "spec": {**pod["spec"], "nodeName": node},
-            "status": {**status, "conditions": [*others, condition]},
-        }
-        registry.backend.put(info, self._cluster, bound)
-        return self._created()
