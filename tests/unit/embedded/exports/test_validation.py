@@ -96,12 +96,11 @@ def test_claims_on_others_resources_need_their_identity() -> None:
         {"group": "example.com", "resource": "widgets", "identityHash": "abc"},
         {"group": "example.com", "resource": "widgets"},
     ]
-    assert export(permissionClaims=claims) == [
-        (
-            'spec.permissionClaims[3].identityHash: Invalid value: "": identityHash is required for '
-            "API types that are not built-in"
-        )
-    ]
+    (found,) = export(permissionClaims=claims)
+    assert found == (
+        'spec.permissionClaims[3].identityHash: Invalid value: "": identityHash is required for '
+        "API types that are not built-in"
+    )
 
 
 def test_resources_name_schemas_of_theirs() -> None:
