@@ -98,6 +98,9 @@ def transport_error(error: Exception, request: str, timeout_seconds: float) -> K
     if isinstance(error, OSError):
         cls = ConnectionLost if error.errno in _LOST else TransportError
         return cls(f"the connection broke: {_os_reason(error)} ({request})")
+    if isinstance(error, ValueError):
+        # A header with a line break in it, or a host that is no name.
+        return ConfigError(f"the request cannot be sent: {error} ({request})")
     return TransportError(f"{type(error).__name__}: {error} ({request})")
 
 
