@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import aiohttp
 import msgspec
 
-from kcpctl.client.objects import excerpt
+from kcpctl.client.objects import UNREADABLE, excerpt
 from kcpctl.errors import (
     ApiError,
     CertificateInvalid,
@@ -153,7 +153,7 @@ def api_error(code: int, headers: Mapping[str, str], body: bytes, request: str) 
     """
     retry_after = _retry_after(headers.get("Retry-After", ""))
     status: object = None
-    with contextlib.suppress(msgspec.MsgspecError):
+    with contextlib.suppress(*UNREADABLE):
         status = msgspec.json.decode(body)
     if not isinstance(status, dict) or not isinstance(status.get("message", ""), str):
         status = {}
