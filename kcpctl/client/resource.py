@@ -216,9 +216,11 @@ class AsyncResourceClient(Generic[T]):
             query["dryRun"] = "All"
         return await self._send("POST", path, query, data, noted=not dry_run)
 
-    async def update(self, obj: ObjectLike, *, field_manager: str | None = None) -> T:
+    async def update(
+        self, obj: ObjectLike, *, subresource: str = "", field_manager: str | None = None
+    ) -> T:
         """Replace an object; Conflict when its resourceVersion is not the newest."""
-        return await self._replace(obj, "", field_manager)
+        return await self._replace(obj, subresource, field_manager)
 
     async def update_status(self, obj: ObjectLike, *, field_manager: str | None = None) -> T:
         """Replace the status of an object and nothing else."""
@@ -282,7 +284,7 @@ class AsyncResourceClient(Generic[T]):
         self._note(response.body)
         return _decoded(response.body, dict)
 
-    async def watch(
+    def watch(
         self,
         *,
         namespace: str | None = None,
@@ -304,11 +306,9 @@ class AsyncResourceClient(Generic[T]):
             timeout_seconds=timeout_seconds,
             bookmarks=False,
         )
-        async with aclosing(raw):
-            async for event in raw:
-                yield WatchEvent(event.type, self._decoded(bytes(event.object)))
+        return self._decoding(raw)
 
-    async def watch_from(
+    def watch_from(
         self,
         resource_version: str,
         *,
@@ -332,10 +332,7 @@ class AsyncResourceClient(Generic[T]):
                 field_selector=field_selector,
             )
 
-        followed = follow(watch, resource_version, clock=self._client.clock)
-        async with aclosing(followed):
-            async for event in followed:
-                yield WatchEvent(event.type, self._decoded(bytes(event.object)))
+        return self._decoding(follow(watch, resource_version, clock=self._client.clock))
 
     async def wait_until(
         self,
@@ -372,6 +369,13 @@ class AsyncResourceClient(Generic[T]):
                 f"{self.resource.kind} {where} of {self._client.url} did not become what was "
                 f"waited for within {timeout_seconds:g}s"
             ) from error
+
+    async def _decoding(
+        self, raw: AsyncGenerator[RawEvent, None]
+    ) -> AsyncGenerator[WatchEvent[T], None]:
+        async with aclosing(raw):
+            async for event in raw:
+                yield WatchEvent(event.type, self._decoded(bytes(event.object)))
 
     def watch_raw(self, **options: Unpack[WatchOptions]) -> AsyncGenerator[RawEvent, None]:
         """Yield events with their objects left as bytes, bookmarks included.

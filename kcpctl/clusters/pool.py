@@ -135,7 +135,7 @@ class ClusterPool:
             connection = self._entry(key)
             self._digests[key] = digest
             self._refused.pop(key, None)
-            self._io_loop.call(partial(connection.use, client, make))
+            self._io_loop.call(partial(connection.use, client, make, source))
 
     def _read(self, kubeconfig: bytes, source: str) -> ClientConfig:
         allow_exec = self._allow_exec or False

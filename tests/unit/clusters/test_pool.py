@@ -369,6 +369,45 @@ async def test_new_credentials_that_fail_leave_the_old_ones_serving(world: World
     assert world.pool.client("east") is old
 
 
+async def test_that_new_credentials_fail_is_told_and_that_they_work_too(world: World) -> None:
+    await world.ensure()
+    world.breaks(Unauthorized("who?"), on="second")
+    told = len(world.notified)
+    await world.ensure(token="second")
+    assert "who?" in world.status().rotation
+    assert len(world.notified) == told + 1
+    await world.step(10)
+    assert len(world.notified) == told + 1
+    world.heals()
+    await world.step(40)
+    assert world.status().rotation == ""
+    assert len(world.notified) == told + 2
+
+
+async def test_that_new_credentials_fail_is_news_of_a_connection_that_is_degraded_already(
+    world: World,
+) -> None:
+    await world.ensure()
+    world.breaks(TransportError("refused"))
+    while world.status().state is not ConnectionState.DEGRADED:
+        await world.step(1)
+    told, reason = len(world.notified), world.status().reason
+    await world.ensure(token="second")
+    status = world.status()
+    assert (status.state, status.reason) == (ConnectionState.DEGRADED, reason)
+    assert status.rotation
+    assert len(world.notified) == told + 1
+
+
+async def test_the_status_names_where_the_newest_credentials_are_from(world: World) -> None:
+    world.pool.ensure("east", world.config(), source="Secret a")
+    await world.settle()
+    assert world.status().source == "Secret a"
+    with pytest.raises(ConfigError):
+        world.pool.ensure("east", b"garbage", source="Secret b")
+    assert world.status().source == "Secret a"
+
+
 async def test_new_credentials_end_the_back_off_of_the_old_ones(world: World) -> None:
     world.breaks(Unauthorized("no"), on="first")
     await world.ensure()
