@@ -217,7 +217,7 @@ class HttpTransport:
                 if code < 300:
                     return response
                 body = await _error_body(response)
-        except _FAILURES as error:
+        except (*_FAILURES, ValueError) as error:
             raise self._failure(error, call, self._opening_seconds(call)) from error
         finally:
             self._metrics.answered(call.method, code, self._clock.monotonic() - started)
