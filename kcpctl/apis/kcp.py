@@ -135,8 +135,12 @@ class APIBinding(ApiObject):
 
     @property
     def is_ready(self) -> bool:
-        """Whether the bound kinds are served in the consumer's workspace and all is well."""
-        return not self.metadata.deletion_timestamp and is_true(self.status.conditions, READY)
+        """Whether the bound kinds are served in the consumer's workspace.
+
+        They still are while the binding is deleted: its objects go first, and whoever has a
+        finalizer on them has work to do until they are gone.
+        """
+        return is_true(self.status.conditions, READY)
 
     @property
     def accepted_claims(self) -> list[AcceptableClaim]:

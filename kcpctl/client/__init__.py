@@ -9,6 +9,7 @@ from kcpctl.client.gate import WriteGate
 from kcpctl.client.kubeconfig import config_from_kubeconfig, load_config
 from kcpctl.client.objects import ItemList, PatchType, RawEvent, RawPage, WatchEvent
 from kcpctl.client.resource import AsyncResourceClient
+from kcpctl.client.routing import Route, Routes, RoutingClient
 from kcpctl.client.transport import Call, Response, Transport
 from kcpctl.client.writes import Write, WriteLog
 
@@ -27,6 +28,9 @@ __all__ = [
     "RawPage",
     "ResourceClient",
     "Response",
+    "Route",
+    "Routes",
+    "RoutingClient",
     "Transport",
     "WatchEvent",
     "Write",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self
 
+from kcpctl.controller.gate import Gate
 from kcpctl.controller.mapping import MapFunction, own_key
 from kcpctl.controller.metrics import ControllerMetrics
 from kcpctl.controller.pending import Informer, PendingWrites
@@ -25,7 +26,7 @@ from kcpctl.runtime import (
     get_logger,
     start_thread,
 )
-from kcpctl.workqueue import Fair, QueueMetrics, QueueSnapshot, RateLimitingQueue
+from kcpctl.workqueue import LOW_PRIORITY, Fair, QueueMetrics, QueueSnapshot, RateLimitingQueue
 from kcpctl.workqueue.keys import cluster_of_key
 
 __all__ = ["Controller"]
@@ -105,6 +106,7 @@ class Controller:
         self._rng = rng
         self._metrics = ControllerMetrics(metrics, name, workers=workers)
         self._pending = PendingWrites(name)
+        self._gate: Gate | None = None
         self._at_removal: list[Callable[[Belongs], object]] = []
         self._registrations: list[tuple[Source, Registration]] = []
         self._lock = threading.Lock()
@@ -156,6 +158,20 @@ class Controller:
         self._at_removal.append(callback)
         return self
 
+    def admit_only(self, admits: Callable[[str], bool]) -> None:
+        """Reconcile no key of a logical cluster for which ``admits`` is false.
+
+        Such keys wait aside: whoever makes it true calls :meth:`resume` next. ``admits`` is called
+        on the worker threads and must not block. Before the start.
+        """
+        self._gate = Gate(admits)
+
+    def resume(self, cluster: str) -> None:
+        """Reconcile what was kept waiting of a logical cluster. Any thread."""
+        if self._gate is not None:
+            for key in self._gate.release(cluster):
+                self.queue.add(key, LOW_PRIORITY)
+
     def enqueue(self, key: str) -> None:
         """Reconcile ``key`` soon."""
         self.queue.add(key)
@@ -174,6 +190,8 @@ class Controller:
         """
         # In this order: a worker that is late finds that its key was removed.
         self.queue.remove_cluster(cluster)
+        if self._gate is not None:
+            self._gate.release(cluster)
         self._pending.remove_cluster(cluster)
         self._removed(lambda key: cluster_of_key(key) == cluster)
 
@@ -257,5 +275,6 @@ class Controller:
             clock=self._clock,
             rng=self._rng,
             timeout_seconds=self._timeout_seconds,
+            gate=self._gate,
             on_removed=lambda key: self._removed(partial(operator.eq, key)),
         )
