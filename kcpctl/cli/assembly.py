@@ -4,30 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypedDict
 
+from kcpctl.apis.kcp import API_EXPORT_ENDPOINT_SLICES, ExportReference
 from kcpctl.cli.election import new_election
 from kcpctl.cli.reloading import Reloader
 from kcpctl.client import AsyncClient, Client, ClientConfig, ClientOptions, WriteGate
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import EventRecorder
-from kcpctl.informers import InformerFactory
+from kcpctl.errors import Forbidden, KcpctlError, NotFound
+from kcpctl.informers import InformerFactory, Informers
+from kcpctl.logicalcluster import ClusterName
 from kcpctl.manager import Endpoint, Manager
+from kcpctl.manager.fleet import Fleet, explain
 from kcpctl.reconcilers import clusterregistration, synctarget
 from kcpctl.reconcilers.clusterregistration import ClusterRegistrationOptions
 from kcpctl.reconcilers.synctarget import SyncTargetOptions
 from kcpctl.runtime import IOLoop, Metrics
 
-__all__ = ["Assembly"]
+__all__ = ["Assembly", "in_workspace"]
 
 
 class _Parts(TypedDict):
     """What every controller is made of."""
 
     client: Client
-    factory: InformerFactory
+    factory: Informers
     pool: ClusterPool
     recorder: EventRecorder
     metrics: Metrics
@@ -62,8 +67,36 @@ class Assembly:
         """Return a client of all logical clusters of a server."""
         return self._client(AsyncClient.workspaces(config, **self._client_options()))
 
-    def manager(self, client: Client, config: ClientConfig) -> Manager:
-        """Return a manager that runs the controllers that were asked for on ``client``."""
+    def fleet(self, config: ClientConfig) -> Fleet:
+        """Return the consumers of the APIExport of ``--apiexport``.
+
+        Raises KcpctlError when the endpoints may not be read; where there are none yet it does not.
+        """
+        export: ExportReference = self._flags["apiexport"]
+        options = self._client_options()
+        home = self._client(AsyncClient.plain(in_workspace(config, export.path), **options))
+        try:
+            home.resource(API_EXPORT_ENDPOINT_SLICES).get(export.name)
+        except NotFound:
+            pass  # it is waited for
+        except Forbidden as error:
+            raise KcpctlError(explain(error, export)) from error
+        return Fleet(
+            config,
+            export,
+            self.io_loop,
+            new_client=partial(AsyncClient.workspaces, **options),
+            new_slice_client=partial(AsyncClient.plain, **options),
+            metrics=self.metrics,
+        )
+
+    def manager(
+        self, client: Client, config: ClientConfig, *, fleet: Fleet | None = None
+    ) -> Manager:
+        """Return a manager that runs the controllers that were asked for on ``client``.
+
+        ``config`` is of the server, and for a fleet of the workspace of the export.
+        """
         flags = self._flags
         manager = Manager(
             client,
@@ -72,9 +105,10 @@ class Assembly:
             metrics_endpoint=self._endpoint("metrics_bind_address", ":8080"),
             debug=self._endpoint("debug_bind_address", "0"),
             election=new_election(flags, config, self._gate, self.metrics) if self._gate else None,
+            fleet=fleet,
             graceful_shutdown_timeout_seconds=flags["graceful_shutdown_timeout"],
         )
-        factory = InformerFactory(client.aio, self.io_loop, name="upstream", metrics=self.metrics)
+        factory = self._informers(manager, client) if fleet is None else fleet.informers
         pool = ClusterPool(
             self.io_loop,
             metrics=self.metrics,
@@ -85,7 +119,6 @@ class Assembly:
         if flags["config"] is not None:
             reloader = Reloader(flags["config"], self.io_loop, flags["reload"])
             manager.add_runnable(reloader.start, reloader.close, name="configuration file")
-        manager.add_factory(factory)
         for name in flags["controllers"]:
             parts: _Parts = {
                 "client": client,
@@ -102,6 +135,11 @@ class Assembly:
                 )
                 manager.add(clusterregistration.new_controller(options=options, **parts))
         return manager
+
+    def _informers(self, manager: Manager, client: Client) -> InformerFactory:
+        factory = InformerFactory(client.aio, self.io_loop, name="upstream", metrics=self.metrics)
+        manager.add_factory(factory)
+        return factory
 
     def _client(self, made: AsyncClient) -> Client:
         client = Client(made, self.io_loop)
@@ -157,3 +195,8 @@ class Assembly:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+
+def in_workspace(config: ClientConfig, path: str) -> ClientConfig:
+    """Return the configuration for one workspace of the same server."""
+    return replace(config, cluster=ClusterName(path))

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from kcpctl.client.client import AsyncClient
 from kcpctl.client.transport import Call, Response
-from kcpctl.errors import UsageError
+from kcpctl.errors import ServiceUnavailable, UsageError
 from kcpctl.logicalcluster import WILDCARD, ClusterName, is_valid_path
 from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock
 
@@ -15,17 +15,24 @@ __all__ = ["Route", "Routes", "RoutingClient"]
 
 
 class Route(NamedTuple):
-    """Where a logical cluster is served: a client of the whole endpoint, and its name there."""
+    """Where a logical cluster is served: a client of the whole endpoint, and its name there.
+
+    ``engaged`` is whether caches show all that there is of it.
+    """
 
     endpoint: AsyncClient
     cluster: ClusterName
+    engaged: bool = True
 
 
 class Routes(Protocol):
     """Who knows where logical clusters are served. Any thread; does no I/O."""
 
     def find(self, workspace: str) -> Route:
-        """Return the route to the logical cluster of that name or path; raises NotFound."""
+        """Return the route to the logical cluster of that name or path.
+
+        Raises NotFound, or what is retryable if that cannot be told yet.
+        """
 
 
 class RoutingClient(AsyncClient):
@@ -69,7 +76,7 @@ class _Routed(AsyncClient):
     That word is what a confined piece of work may reach, be it the name or the path.
     """
 
-    __slots__ = ("_known", "_router")
+    __slots__ = ("_route", "_router")
 
     def __init__(self, router: RoutingClient, route: Route, name: str) -> None:
         endpoint = route.endpoint
@@ -81,7 +88,7 @@ class _Routed(AsyncClient):
             clock=endpoint.clock,
         )
         self._router = router
-        self._known = route.cluster
+        self._route = route
 
     def cluster(self, name: str) -> AsyncClient:
         return self if name == self.cluster_name else self._router.cluster(name)
@@ -90,7 +97,12 @@ class _Routed(AsyncClient):
         return self._router
 
     async def logical_cluster_name(self) -> ClusterName | None:
-        return self._known
+        if not self._route.engaged:
+            raise ServiceUnavailable(
+                f"the workspace {self.cluster_name!r} is bound, but not ready to be worked with: "
+                "see that its APIBinding is Ready"
+            )
+        return self._route.cluster
 
     async def close(self) -> None:
         """The connections are the endpoint's."""

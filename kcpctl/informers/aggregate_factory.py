@@ -131,6 +131,12 @@ class AggregateFactory:
             if (one := informer.member_informers.get(member)) is not None and not one.synced
         ]
 
+    def relist(self, member: str) -> None:
+        """Read anew what a member has; see :meth:`SharedInformer.relist`."""
+        for informer in self._all():
+            if (one := informer.member_informers.get(member)) is not None:
+                one.relist()
+
     def start(self) -> None:
         """Start the informers that were asked for and do not run yet (FAC-02)."""
         self._io_loop.run(self._start())

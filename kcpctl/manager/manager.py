@@ -169,7 +169,9 @@ class Manager:
             self._take_on(fleet)
 
     def _take_on(self, fleet: Fleet) -> None:
-        fleet.tell(on_engaged=self._resume, on_gone=self.remove)
+        # The informers show what the endpoints show, which may be what an unbound cluster had:
+        # no event would bring that back.
+        fleet.tell(on_engaged=self._resume, on_gone=self._forget)
         self.add_factory(fleet.informers)
         self.add_runnable(fleet.start, fleet.close, name="fleet")
         self.add_ready_check("fleet", fleet.problem)
@@ -261,6 +263,9 @@ class Manager:
     def _remove(self, cluster: str) -> None:
         for factory in self._factories:
             factory.remove(cluster)
+        self._forget(cluster)
+
+    def _forget(self, cluster: str) -> None:
         for controller in self._controllers:
             controller.remove(cluster)
 

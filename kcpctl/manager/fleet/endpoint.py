@@ -18,9 +18,10 @@ __all__ = ["EndpointStatus", "config_for", "explain"]
 class EndpointStatus:
     """An endpoint at one moment.
 
-    ``state`` is Connecting until its bindings are known, Syncing until all its objects are, then
-    Serving; Leaving once it is not listed any more; or Refused. ``engaged`` and ``parked`` are the
-    logical clusters that it serves; ``last_error`` says why something of it cannot be read now.
+    ``state`` is Connecting until its bindings are known, Idle until one of them is Ready, Syncing
+    until all its objects are known, then Serving; Leaving once it is not listed; or Refused.
+    ``engaged`` and ``parked`` are the logical clusters that it serves; ``last_error`` says why
+    something of it cannot be read now.
     """
 
     url: str

@@ -16,7 +16,7 @@ from kcpctl.apis.kcp import (
     ExportReference,
 )
 from kcpctl.client import AsyncClient, Client, ClientConfig, Route, RoutingClient
-from kcpctl.errors import ConfigError, NotFound
+from kcpctl.errors import ConfigError, NotFound, ServiceUnavailable
 from kcpctl.informers import AggregateFactory, CachedObject, HandlerFuncs, SharedInformer
 from kcpctl.logicalcluster import ClusterName
 from kcpctl.manager.fleet.endpoint import EndpointStatus, config_for, explain
@@ -47,11 +47,12 @@ class Fleet:
     """The consumers of an APIExport of a kcp, to be given to a :class:`kcpctl.manager.Manager`.
 
     It watches the APIExportEndpointSlice of the export, has a unit for each URL there, and watches
-    the APIBindings at each. A logical cluster is *engaged* when its binding is Ready and the
-    informers have all of its endpoint's objects. Keys of others are not reconciled: they wait, and
-    run when it is engaged. A binding that is not Ready parks its cluster, and so does one that is
-    gone, or whose URL is; the last two are forgotten after 30 seconds unless they are back. Nothing
-    is deleted anywhere by any of it. No URL at all is a normal state: nobody binds the export yet.
+    the APIBindings at each. What an endpoint has is listed once one of its bindings is Ready. A
+    logical cluster is *engaged* when its binding is Ready and the informers have all of its
+    endpoint's objects. Keys of others are not reconciled: they wait, and run when it is engaged. A
+    binding that is not Ready parks its cluster, and so does one that is gone, or whose URL is; the
+    last two are forgotten after 30 seconds unless they are back. Nothing is deleted anywhere by any
+    of it. No URL at all is a normal state: nobody binds the export yet.
 
     Without the slice it waits, and says once what is missing. An endpoint that does not answer is
     tried again for as long as it is listed, and holds up no other one.
@@ -120,16 +121,26 @@ class Fleet:
         return self._membership.is_engaged(cluster)
 
     def find(self, workspace: str) -> Route:
-        """Return where a logical cluster is served; raises NotFound."""
+        """Return where a logical cluster is served.
+
+        Raises NotFound, or ServiceUnavailable while an endpoint that may serve it has not answered.
+        """
         found = self._membership.find(workspace)
         unit = None if found is None else self._units.get(found[0])
-        if found is None or unit is None:
-            raise NotFound(
-                f"no endpoint of the {self.description} serves the workspace {workspace!r}; bind "
-                "the export there with an APIBinding, and see that it becomes Ready",
-                reason="NotFound",
+        if found is not None and unit is not None:
+            name = ClusterName(found[1])
+            return Route(unit.client, name, engaged=self._membership.is_engaged(name))
+        silent = [one.url for one in list(self._units.values()) if one.state == "Connecting"]
+        if silent:
+            raise ServiceUnavailable(
+                f"the workspace {workspace!r} may be served by an endpoint of the "
+                f"{self.description} that does not answer: {', '.join(silent)}"
             )
-        return Route(unit.client, ClusterName(found[1]))
+        raise NotFound(
+            f"no endpoint of the {self.description} serves the workspace {workspace!r}; bind the "
+            "export there with an APIBinding, and see that it becomes Ready",
+            reason="NotFound",
+        )
 
     def tell(
         self, *, on_engaged: Callable[[str], object], on_gone: Callable[[str], object]
@@ -143,7 +154,7 @@ class Fleet:
             error = self._slices.last_error
             return self._what_is_missing() if error is None else explain(error, self.export)
         statuses = [one for one in self.endpoints() if one.state != "Leaving"]
-        if not statuses or any(one.state == "Serving" for one in statuses):
+        if not statuses or any(one.state in {"Idle", "Serving"} for one in statuses):
             return ""
         return "; ".join(f"{one.url}: {one.last_error or one.state}" for one in statuses)
 
@@ -185,7 +196,7 @@ class Fleet:
         endpoints = self._metrics.gauge(
             "kcpctl_fleet_endpoints", "Endpoints of the APIExport, by state", ("state",)
         )
-        for state in ("Connecting", "Syncing", "Serving", "Leaving"):
+        for state in ("Connecting", "Idle", "Syncing", "Serving", "Leaving"):
             endpoints.labels(state).set_function(partial(self._count, state))
         clusters = self._metrics.gauge(
             "kcpctl_fleet_clusters", "Logical clusters that bind the APIExport", ("state",)
@@ -266,7 +277,9 @@ class Fleet:
             rng=self._rng,
             metrics=self._metrics,
         )
-        unit = self._units[url] = Unit(url, client, bindings, self._membership)
+        unit = self._units[url] = Unit(
+            url, client, bindings, self._membership, self.informers.relist
+        )
         self._membership.list_endpoint(url)
         unit.start(self._join)
         _log.info("Endpoint found", url=url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
@@ -15,15 +16,21 @@ from kcpctl.runtime import TaskSet
 
 __all__ = ["Unit", "UnitState"]
 
-UnitState = Literal["Connecting", "Syncing", "Serving", "Leaving"]
+UnitState = Literal["Connecting", "Idle", "Syncing", "Serving", "Leaving"]
 
 
 class Unit(EventHandler):
     """One endpoint: its client and the informer of its bindings, which tell the membership.
 
     It may be dead, or not know the export yet: the informer tries again by itself, with growing
-    pauses, and until it has an answer nobody else waits for this endpoint. Belongs to the I/O loop,
-    but for what only reads. ``bindings`` does not run yet.
+    pauses, and until it has an answer nobody else waits for this endpoint. It *joins* when it shows
+    a first binding that is ready: before, a kcp answers a watch of what is exported never, and a
+    list without a version. Belongs to the I/O loop, but for what only reads.
+
+    Parameters
+    ----------
+    bindings: the informer, which does not run yet.
+    on_return: is called when a binding is ready again after none was.
     """
 
     def __init__(
@@ -32,6 +39,7 @@ class Unit(EventHandler):
         client: AsyncClient,
         bindings: SharedInformer[APIBinding],
         membership: Membership,
+        on_return: Callable[[str], object],
     ) -> None:
         self.url = url
         self.client = client
@@ -41,6 +49,9 @@ class Unit(EventHandler):
         # None while it is listed, else something of this departure alone.
         self.leaving: object | None = None
         self._membership = membership
+        self._on_return = on_return
+        self._ready: set[str] = set()
+        self._wanted = asyncio.Event()
         self._registration = bindings.add_handler(self)
         self._tasks = TaskSet(f"endpoint {url}")
 
@@ -49,8 +60,10 @@ class Unit(EventHandler):
         """How far it is."""
         if self.leaving is not None:
             return "Leaving"
-        if not self.joined:
+        if not self.bindings.synced:
             return "Connecting"
+        if not self.joined:
+            return "Idle"
         return "Serving" if self.synced else "Syncing"
 
     def last_error(self, export: ExportReference) -> str:
@@ -59,12 +72,13 @@ class Unit(EventHandler):
         return "" if error is None else explain(error, export)
 
     def start(self, join: Callable[[Unit], Awaitable[None]]) -> None:
-        """Read the bindings from now on, and call ``join`` when all of them are known."""
+        """Read the bindings from now on, and call ``join`` when one of them is ready."""
         self._tasks.spawn(self.bindings.run(), name="bindings")
         self._tasks.spawn(self._join(join), name="join")
 
     async def _join(self, join: Callable[[Unit], Awaitable[None]]) -> None:
         await self.bindings.wait_for_sync()
+        await self._wanted.wait()
         await join(self)
 
     def stop_telling(self) -> None:
@@ -87,9 +101,17 @@ class Unit(EventHandler):
 
     def on_delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:
         """Take that a binding is gone."""
+        self._ready.discard(obj.key)
         self._membership.hide(self.url, obj.cluster, split_key(obj.key).name)
 
     def _show(self, obj: CachedObject) -> None:
         binding = obj.decode(APIBinding)
         state = Binding(binding.is_ready, binding.path)
+        if not binding.is_ready:
+            self._ready.discard(obj.key)
+        elif obj.key not in self._ready:
+            self._ready.add(obj.key)
+            self._wanted.set()
+            if self.joined and len(self._ready) == 1:
+                self._on_return(self.url)
         self._membership.show(self.url, obj.cluster, split_key(obj.key).name, state)
