@@ -67,7 +67,8 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     "--kube-api-qps",
     group="Server",
     type=click.FloatRange(min=0, min_open=True),
-    help="Most requests a second to the server [default: no limit; the server's own rules hold].",
+    help="Most requests a second to the server, with --apiexport to each endpoint [default: no "
+    "limit; the server's own rules hold].",
 )
 @flag(
     "--kube-api-burst",
@@ -225,8 +226,8 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     show_default=False,
     metavar="LOOPBACK:PORT",
     callback=_on_loopback,
-    help="Where /debug/clusters, queues, informers and stacks are served, for this machine only, "
-    "as 127.0.0.1:6060 [default: nowhere].",
+    help="Where /debug/clusters, queues, informers, stacks and (with --apiexport) fleet are served, "
+    "for this machine only, as 127.0.0.1:6060 [default: nowhere].",
 )
 @flag(
     "--graceful-shutdown-timeout",

@@ -15,9 +15,9 @@ from kcpctl.controller.metrics import ControllerMetrics
 from kcpctl.controller.pending import Informer, PendingWrites
 from kcpctl.controller.predicates import Predicate
 from kcpctl.controller.request import Reconciler
-from kcpctl.controller.source import EnqueueHandler, Source
+from kcpctl.controller.source import EnqueueHandler, HasLister, Lists, Source
 from kcpctl.controller.worker import Worker
-from kcpctl.informers import Registration
+from kcpctl.informers import CLUSTER_INDEX, Registration
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
     SYSTEM_RANDOM,
@@ -109,6 +109,7 @@ class Controller:
         self._gate: Gate | None = None
         self._at_removal: list[Callable[[Belongs], object]] = []
         self._registrations: list[tuple[Source, Registration]] = []
+        self._own: list[Lists] = []
         self._lock = threading.Lock()
         # Guarded by _lock.
         self._threads: list[threading.Thread] = []
@@ -134,6 +135,8 @@ class Controller:
         self.reads(informer)
         registration = informer.add_handler(handler, resync_seconds=resync_seconds)
         self._registrations.append((informer, registration))
+        if map_to is None and isinstance(informer, HasLister):
+            self._own.append(informer.lister)
         return self
 
     def reads(self, informer: Source) -> Self:
@@ -167,10 +170,17 @@ class Controller:
         self._gate = Gate(admits)
 
     def resume(self, cluster: str) -> None:
-        """Reconcile what was kept waiting of a logical cluster. Any thread."""
-        if self._gate is not None:
-            for key in self._gate.release(cluster):
-                self.queue.add(key, LOW_PRIORITY)
+        """Reconcile what was kept waiting of a logical cluster, and all that it has. Any thread.
+
+        All, because after :meth:`remove` nothing else would bring up what has not changed.
+        """
+        if self._gate is None:
+            return
+        keys = set(self._gate.release(cluster))
+        for lister in self._own:
+            keys.update(obj.key for obj in lister.cached_by_index(CLUSTER_INDEX, cluster))
+        for key in keys:
+            self.queue.add(key, LOW_PRIORITY)
 
     def enqueue(self, key: str) -> None:
         """Reconcile ``key`` soon."""
