@@ -8,8 +8,10 @@ warning for one minor version first. Everything else of :mod:`kcpctl.reconcilers
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
@@ -18,14 +20,15 @@ from kcpctl.apis.quantity import parse
 from kcpctl.apis.resource import SECRETS
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS, ClusterRegistration
 from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
-from kcpctl.client import Client
+from kcpctl.client import AsyncClient, Client
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import commit
 from kcpctl.errors import NotConnected
-from kcpctl.informers import CLUSTER_INDEX, HandlerFuncs, Informer
+from kcpctl.informers import CLUSTER_INDEX, CachedObject, HandlerFuncs, Informer
 from kcpctl.logicalcluster import split_key
 from kcpctl.manager import Manager
-from kcpctl.reconcilers.credentials import CredentialSource, Unusable
+from kcpctl.reconcilers.credentials import CredentialSource
+from kcpctl.reconcilers.pool import connect
 from kcpctl.runtime import Clock, parse_time
 
 __all__ = ["SyncTargets", "free", "takes_workloads"]
@@ -41,6 +44,8 @@ class SyncTargets:
     ----------
     connections: whether :meth:`connection` will be called. It takes a watch of Secrets.
     credentials_namespace: where kubeconfig Secrets are that name no namespace.
+    allow_exec: credential plugins that kubeconfigs may run, as they write them. They run as this
+        process, with arguments and environment of whoever writes the Secret.
     """
 
     def __init__(
@@ -49,6 +54,7 @@ class SyncTargets:
         *,
         connections: bool = False,
         credentials_namespace: str = "kcpctl-system",
+        allow_exec: Collection[str] = (),
     ) -> None:
         self._client = manager.client
         self._clock = manager.clock
@@ -58,7 +64,8 @@ class SyncTargets:
         """For ``controller.watches(...)``, indexes and the lister."""
         self._connections: _Connections | None = None
         if connections:
-            self._connections = _Connections(manager, credentials_namespace)
+            self._connections = _Connections(manager, credentials_namespace, allow_exec)
+            self.informer.add_handler(HandlerFuncs(on_delete=self._connections.drop))
 
     def get(self, key: str) -> SyncTarget:
         """Return the SyncTarget of that key; raises NotFound."""
@@ -158,49 +165,60 @@ def takes_workloads(target: SyncTarget, now: float) -> bool:
         return False
     if not is_true(target.status.conditions, READY):
         return False
-    return spec.evict_after is None or parse_time(spec.evict_after) > now
+    try:
+        return spec.evict_after is None or parse_time(spec.evict_after) > now
+    except ValueError:
+        return False  # not Valid; the controller has only not said so yet
 
 
 def free(target: SyncTarget) -> dict[str, Decimal]:
     """Return what is left of each allocatable resource after ``status.allocated``; never below 0.
 
-    Where nothing is known of what is allocatable, ``status.capacity`` stands in.
+    Where nothing is known of what is allocatable, ``status.capacity`` stands in. A figure that is
+    beyond the range of quantities is left out: a workspace may write anything into its own status.
     """
     status = target.status
     whole = status.allocatable or status.capacity
-    taken = status.allocated
-    return {
-        name: max(parse(quantity) - parse(taken.get(name, 0)), Decimal(0))
-        for name, quantity in whole.items()
-    }
+    left = {}
+    for name, quantity in whole.items():
+        with suppress(ValueError):
+            left[name] = max(parse(quantity) - parse(status.allocated.get(name, 0)), Decimal(0))
+    return left
 
 
 class _Connections:
     """Clients of physical clusters, with credentials as the SyncTarget controller finds them."""
 
-    def __init__(self, manager: Manager, credentials_namespace: str) -> None:
+    def __init__(
+        self, manager: Manager, credentials_namespace: str, allow_exec: Collection[str]
+    ) -> None:
         informers = manager.shared_informers
         secrets = informers.informer(SECRETS)
-        registrations = manager.shared_informers.informer(
-            CLUSTER_REGISTRATIONS, ClusterRegistration
-        )
+        registrations = informers.informer(CLUSTER_REGISTRATIONS, ClusterRegistration)
         self._credentials = CredentialSource(
             secrets.lister, registrations.lister, namespace=credentials_namespace
         )
         self._clock: Clock = manager.clock
-        self._pool = ClusterPool(manager.io_loop, clock=manager.clock, metrics=manager.metrics)
+        self._pool = ClusterPool(
+            manager.io_loop,
+            clock=manager.clock,
+            metrics=manager.metrics,
+            allow_exec=allow_exec,
+            # A sibling that has lost the Lease writes no more to the clusters either.
+            new_client=partial(AsyncClient.plain, write_gate=manager.write_gate),
+        )
         manager.add_pool(self._pool)
 
     def client(self, key: str, target: SyncTarget) -> Client:
-        try:
-            found = self._credentials.find(target, split_key(key)[0])
-        except Unusable as error:
-            self._pool.remove(key)
-            raise NotConnected(
-                key, state="Disconnected", since=self._clock.time(), last_error=str(error)
-            ) from None
-        self._pool.ensure(key, found.data, source=found.source)
+        find = partial(self._credentials.find, target, split_key(key)[0])
+        access = connect(self._pool, key, find)
+        if access.problem is not None and access.connection is None:
+            why = access.problem.message
+            raise NotConnected(key, state="Disconnected", since=self._clock.time(), last_error=why)
         return self._pool.client(key)
+
+    def drop(self, obj: CachedObject) -> None:
+        self._pool.remove(obj.key)
 
     def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
         return self._pool.subscribe(callback)

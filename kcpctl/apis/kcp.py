@@ -137,8 +137,8 @@ class APIBinding(ApiObject):
     def is_ready(self) -> bool:
         """Whether the bound kinds are served in the consumer's workspace.
 
-        They still are while the binding is deleted: its objects go first, and whoever has a
-        finalizer on them has work to do until they are gone.
+        So they are while the binding is being deleted: kcp deletes the objects of these kinds first
+        and waits for their finalizers, which only we can take off.
         """
         return is_true(self.status.conditions, READY)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ CLUSTERS: Final = ("east", "west")
 # The order in which a SyncTarget usually gets there.
 _CONDITIONS: Final = ("Valid", "ClusterConnected", "SyncerDeployed", "HeartbeatHealthy", "Ready")
 _WORKSPACE_TIMEOUT_SECONDS = 20.0
+_FIELD_MANAGER: Final = "kcpctl-demo"
 
 Observation = tuple[str, str, Unstructured]
 """(kind, name, object): what an informer saw; kind is SyncTarget, Deployment or the cluster."""
@@ -68,7 +70,9 @@ def create_objects(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
     )
     for name, kubeconfig in kubeconfigs.items():
-        _create(demo.resource(SECRETS), _secret(namespace, name, kubeconfig))
+        # Also over an older one: after a restart the cluster may have another port.
+        secret = _secret(namespace, name, kubeconfig)
+        demo.resource(SECRETS).apply(secret, field_manager=_FIELD_MANAGER, force=True)
         _create(demo.resource(SYNCTARGETS), _sync_target(name))
         _create(demo.resource(DEPLOYMENTS), _deployment(name, sync_target_key(cluster, name)))
 
@@ -82,11 +86,12 @@ def _create(resource: Any, body: Unstructured) -> None:
 
 
 def _secret(namespace: str, name: str, kubeconfig: Mapping[str, Any]) -> Unstructured:
+    text = yaml.safe_dump(dict(kubeconfig))
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": f"{name}-kubeconfig", "namespace": namespace},
-        "stringData": {"kubeconfig": yaml.safe_dump(dict(kubeconfig))},
+        "data": {"kubeconfig": base64.b64encode(text.encode()).decode()},
     }
 
 

@@ -14,6 +14,7 @@ from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import Resource
 from kcpctl.client.following import Condition, follow, until
 from kcpctl.client.objects import (
+    UNREADABLE,
     ItemList,
     PatchType,
     RawEvent,
@@ -215,9 +216,11 @@ class AsyncResourceClient(Generic[T]):
             query["dryRun"] = "All"
         return await self._send("POST", path, query, data, noted=not dry_run)
 
-    async def update(self, obj: ObjectLike, *, field_manager: str | None = None) -> T:
+    async def update(
+        self, obj: ObjectLike, *, subresource: str = "", field_manager: str | None = None
+    ) -> T:
         """Replace an object; Conflict when its resourceVersion is not the newest."""
-        return await self._replace(obj, "", field_manager)
+        return await self._replace(obj, subresource, field_manager)
 
     async def update_status(self, obj: ObjectLike, *, field_manager: str | None = None) -> T:
         """Replace the status of an object and nothing else."""
@@ -281,7 +284,7 @@ class AsyncResourceClient(Generic[T]):
         self._note(response.body)
         return _decoded(response.body, dict)
 
-    async def watch(
+    def watch(
         self,
         *,
         namespace: str | None = None,
@@ -303,11 +306,9 @@ class AsyncResourceClient(Generic[T]):
             timeout_seconds=timeout_seconds,
             bookmarks=False,
         )
-        async with aclosing(raw):
-            async for event in raw:
-                yield WatchEvent(event.type, self._decoded(bytes(event.object)))
+        return self._decoding(raw)
 
-    async def watch_from(
+    def watch_from(
         self,
         resource_version: str,
         *,
@@ -331,10 +332,7 @@ class AsyncResourceClient(Generic[T]):
                 field_selector=field_selector,
             )
 
-        followed = follow(watch, resource_version, clock=self._client.clock)
-        async with aclosing(followed):
-            async for event in followed:
-                yield WatchEvent(event.type, self._decoded(bytes(event.object)))
+        return self._decoding(follow(watch, resource_version, clock=self._client.clock))
 
     async def wait_until(
         self,
@@ -371,6 +369,13 @@ class AsyncResourceClient(Generic[T]):
                 f"{self.resource.kind} {where} of {self._client.url} did not become what was "
                 f"waited for within {timeout_seconds:g}s"
             ) from error
+
+    async def _decoding(
+        self, raw: AsyncGenerator[RawEvent, None]
+    ) -> AsyncGenerator[WatchEvent[T], None]:
+        async with aclosing(raw):
+            async for event in raw:
+                yield WatchEvent(event.type, self._decoded(bytes(event.object)))
 
     def watch_raw(self, **options: Unpack[WatchOptions]) -> AsyncGenerator[RawEvent, None]:
         """Yield events with their objects left as bytes, bookmarks included.
@@ -509,6 +514,8 @@ class AsyncResourceClient(Generic[T]):
         """Decode an item of a list, which lacks apiVersion and kind for built-in types."""
         result = self._decoded(bytes(item))
         if isinstance(result, dict):
+            if not (result.get("metadata") or {}).get("name"):
+                raise TransportError(f"an item of the list has no name: {excerpt(bytes(item))}")
             result.setdefault("apiVersion", self.resource.api_version)
             result.setdefault("kind", self.resource.kind)
         return result
@@ -517,13 +524,33 @@ class AsyncResourceClient(Generic[T]):
         return _decoded(body, self._type)
 
 
+class _Metadata(msgspec.Struct, rename="camel"):
+    """The shape of what everybody reads of every object, whoever served it."""
+
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    finalizers: list[str] = []
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    deletion_timestamp: str = ""
+
+
+class _Object(msgspec.Struct):
+    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+
+
 def _decoded(body: bytes, type_: type[T]) -> T:
     try:
-        return decode(body, type_)
-    except msgspec.MsgspecError as error:
+        result = decode(body, type_)
+        if isinstance(result, dict):
+            decode(result, _Object)
+    except UNREADABLE as error:
         raise TransportError(
             f"the answer is not a {type_.__name__} ({error}): {excerpt(body)}"
         ) from error
+    return result
 
 
 def _selection(label_selector: str, field_selector: str) -> dict[str, str]:

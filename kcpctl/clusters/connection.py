@@ -86,6 +86,7 @@ class Connection:
         self._serving: Client | None = None
         self._retiring: set[AsyncClient] = set()
         self._failures = 0
+        self._source = self._rotation = ""
         self._slow = self._fresh = False
         self._healthy_since = 0.0
         # Where in the period the first probe falls: clusters that connect together at the start
@@ -143,10 +144,11 @@ class Connection:
 
     # On the I/O loop.
 
-    def use(self, client: AsyncClient, make: Callable[[], AsyncClient]) -> None:
+    def use(self, client: AsyncClient, make: Callable[[], AsyncClient], source: str) -> None:
         """Connect with new credentials; the ones in use go on until these have connected.
 
-        ``make`` makes another client like ``client``, for when the connection was lost.
+        ``make`` makes another client like ``client``, for when the connection was lost; ``source``
+        is where the credentials are from.
 
         Another server may be another cluster: there the old ones end at once.
         """
@@ -155,6 +157,7 @@ class Connection:
             self._drop_clients()
         self._discard(self._candidate)
         self._candidate, self._make_candidate = client, make
+        self._source, self._rotation = source, ""
         self._slow, self._fresh = False, True
         self._backoff.reset()
         if self._current is None or self._serving is None:
@@ -187,6 +190,7 @@ class Connection:
         self._next_attempt_at = None
 
     def _drop_clients(self) -> None:
+        self._rotation = ""
         self._stop_serving()
         self._discard(self._candidate)
         self._discard(self._current)
@@ -240,6 +244,7 @@ class Connection:
             failure = await self._connect(self._candidate)
             if failure is None:
                 return
+            self._rotation = "" if self._current is None else failure.message
         if self._current is None:
             self._failed(failure or Failure(ConnectionReason.CONNECTION_FAILED, "no credentials"))
             return
@@ -288,7 +293,7 @@ class Connection:
         if isinstance(result, Failure):
             return result
         old, self._current, self._candidate = self._current, candidate, None
-        self._make_current = self._make_candidate
+        self._make_current, self._rotation = self._make_candidate, ""
         self._discard(old, after_seconds=_RETIRE_SECONDS)
         self._serve(candidate, result)
         return None
@@ -353,7 +358,10 @@ class Connection:
     def _move(
         self, state: ConnectionState, reason: str, message: str, *, version: str | None = None
     ) -> None:
-        """Publish a status; a new state or reason is told to everybody, a new message is not."""
+        """Publish a status; a new state or reason is told to everybody, a new message is not.
+
+        So is that newer credentials do not work, and that they do.
+        """
         old = self._status
         client = self._current or self._candidate
         self._status = ConnectionStatus(
@@ -364,8 +372,11 @@ class Connection:
             message,
             version=old.version if version is None else version,
             server=old.server if client is None else client.server,
+            source=self._source,
+            rotation=self._rotation,
         )
-        if (old.state, old.reason) != (state, reason):
+        news = (state, reason, bool(self._rotation))
+        if (old.state, old.reason, bool(old.rotation)) != news:
             self._env.moved(old, self._status)
 
 

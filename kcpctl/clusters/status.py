@@ -46,7 +46,8 @@ class ConnectionStatus:
 
     ``since`` is wall-clock seconds of the last change of state; ``reason`` one of
     :class:`ConnectionReason` or what the caller gave to ``ClusterPool.fail``; ``message`` one line
-    without secrets; ``version`` the server's gitVersion, "" until it is known;
+    without secrets; ``version`` the server's gitVersion, "" until it is known; ``source`` where
+    the newest credentials are from; ``rotation`` why these do not work while those before them do;
     ``next_attempt_in_seconds`` None when no attempt is planned or one is under way;
     ``cached_objects`` how many objects its shared watches hold.
     """
@@ -60,6 +61,8 @@ class ConnectionStatus:
     server: str = ""
     next_attempt_in_seconds: float | None = None
     cached_objects: int = 0
+    source: str = ""
+    rotation: str = ""
 
     @property
     def connected(self) -> bool:

@@ -31,9 +31,11 @@ class ControlPlaneProcess:
     directory: holds the kubeconfig, the keys (so that a restart on the same port is trusted by the
         kubeconfigs of before) and the log. Created when absent.
     workspaces: logical clusters under ``/clusters/<name>``; otherwise one ordinary cluster.
+    bare: workspaces begin without kcpctl's CRDs, as on kcp.
     kubelet: run the Deployments (ordinary mode only).
     keeps_objects: ``directory`` holds the objects too, and a restart has them again; otherwise
         it is empty.
+    signing_seconds: longest life of certificates for CertificateSigningRequests; None: a year.
     port: the port, or 0 for a free one. A restart uses the port of the first start.
 
     ``start`` returns at once; ``wait_ready`` returns when it serves. ``close`` may be called
@@ -45,8 +47,10 @@ class ControlPlaneProcess:
         directory: Path,
         *,
         workspaces: bool = True,
+        bare: bool = False,
         kubelet: bool = False,
         keeps_objects: bool = False,
+        signing_seconds: float | None = None,
         port: int = 0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -54,11 +58,14 @@ class ControlPlaneProcess:
         self.kubeconfig = directory / "kubeconfig"
         self.log = directory / "log"
         self._workspaces = workspaces
+        self._bare = bare
         self._kubelet = kubelet
         self._keeps_objects = keeps_objects
+        self._signing_seconds = signing_seconds
         self._port = port
         self._clock = clock
         self._log_start = 0
+        self._kubeconfig_before = 0
         self._child: Child | None = None
 
     @property
@@ -80,8 +87,12 @@ class ControlPlaneProcess:
         arguments += [flag, str(self.directory / "state"), "--port", str(self._port)]
         if not self._workspaces:
             arguments.append("--plain")
+        if self._bare:
+            arguments.append("--bare")
         if self._kubelet:
             arguments.append("--kubelet")
+        if self._signing_seconds is not None:
+            arguments += ["--cluster-signing-duration", f"{self._signing_seconds}s"]
         return arguments
 
     def start(self) -> Self:
@@ -89,7 +100,8 @@ class ControlPlaneProcess:
         if self.running:
             raise RuntimeError("the control plane runs already")
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.kubeconfig.unlink(missing_ok=True)
+        # Not removed: it may be the one of a server that runs there, and this one will not.
+        self._kubeconfig_before = self._kubeconfig_written_at()
         with self.log.open("ab") as output:
             self._log_start = output.tell()
             self._child = Child(self._arguments(), env=os.environ, output=output)
@@ -98,7 +110,7 @@ class ControlPlaneProcess:
     def wait_ready(self, timeout_seconds: float = 30.0) -> Self:
         """Wait until it serves; raises ControlPlaneStartError when it does not."""
         deadline = self._clock.monotonic() + timeout_seconds
-        while not self.kubeconfig.exists():
+        while self._kubeconfig_written_at() == self._kubeconfig_before:
             if not self.running:
                 raise ControlPlaneStartError(
                     f"the control plane ended at its start: {self._tail()}"
@@ -111,6 +123,13 @@ class ControlPlaneProcess:
         if not self._port:
             self._port = self._served_port()
         return self
+
+    def _kubeconfig_written_at(self) -> int:
+        """The server writes it when it serves."""
+        try:
+            return self.kubeconfig.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def _served_port(self) -> int:
         for line in self.kubeconfig.read_text().splitlines():

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-from kcpctl.client import AsyncClient, Client, load_config
+from kcpctl.client import AsyncClient, Client, WriteGate, load_config
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import EventRecorder
 from kcpctl.errors import UsageError
@@ -206,6 +206,11 @@ class Manager:
         )
         made._at_close += [client.close, io_loop.close]
         return made
+
+    @property
+    def write_gate(self) -> WriteGate | None:
+        """What clients made for the manager's controllers pass their writes through, if any."""
+        return None if self._election is None else self._election.gate
 
     @property
     def informers(self) -> InformerFactory:

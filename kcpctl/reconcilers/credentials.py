@@ -309,7 +309,11 @@ def _decoded(text: str, where: str) -> bytes:
 def _user(data: Mapping[str, str], where: str) -> dict[str, str]:
     """Return the user of a kubeconfig from a Secret's token or certificate."""
     if data.get("token"):
-        return {"token": _decoded(data["token"], f'key "token" of {where}').decode().strip()}
+        what = f'key "token" of {where}'
+        try:
+            return {"token": _decoded(data["token"], what).decode().strip()}
+        except UnicodeDecodeError:
+            raise Unusable(Problem(INVALID_CONFIGURATION, f"{what} is not text")) from None
     if data.get("tls.crt") and data.get("tls.key"):
         return {"client-certificate-data": data["tls.crt"], "client-key-data": data["tls.key"]}
     raise Unusable(

@@ -9,9 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kcpctl.apis.resource import CONFIG_MAPS, SERVICES, WORKSPACES
 from kcpctl.apis.workload import SYNCTARGETS
+from kcpctl.cli.fleet import Fleet, FleetError
 from kcpctl.client import Client
 from kcpctl.errors import Expired, KcpctlError, NotFound
 from kcpctl.informers import InformerFactory
@@ -205,6 +207,17 @@ def test_a_directory_in_use_is_refused_in_one_sentence(in_use: Path, tmp_path: P
         f"Error: {in_use}/objects.db is in use by another process: end that, or name another "
         "data directory"
     )
+
+
+def test_a_second_fleet_leaves_the_files_of_the_one_that_runs_alone(tmp_path: Path) -> None:
+    first, second = Fleet(data_directory=tmp_path), Fleet(data_directory=tmp_path)
+    with closing(first), closing(second):
+        first.start()
+        kubeconfig = first.wait_ready("root")
+        second.start()
+        with pytest.raises(FleetError, match="is in use by another process"):
+            second.wait_ready("root")
+        assert yaml.safe_load(first.members["root"].kubeconfig.read_text()) == kubeconfig
 
 
 def test_a_foreign_file_is_refused_in_one_sentence(tmp_path: Path) -> None:

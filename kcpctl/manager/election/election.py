@@ -55,8 +55,8 @@ class Election:
         rng: random.Random = SYSTEM_RANDOM,
     ) -> None:
         self.options = options
+        self.gate = gate
         self._connect = connect
-        self._gate = gate
         self._clock = clock
         self._rng = rng
         self._metrics = ElectionMetrics(
@@ -81,7 +81,7 @@ class Election:
         self._elector = LeaderElector(
             ServerLease(self._client, self.options.namespace, self.options.name),
             self.options,
-            self._gate,
+            self.gate,
             clock=self._clock,
             rng=self._rng,
             metrics=self._metrics,

@@ -20,6 +20,7 @@ from kcpctl.reconcilers.clusterregistration.reconcile import (
 from kcpctl.reconcilers.credentials import CredentialSource, reference_of
 from kcpctl.reconcilers.ending import EndingController
 from kcpctl.reconcilers.indexes import REGISTRATION_INDEX, SECRET_INDEX, add_indexes
+from kcpctl.reconcilers.pool import disconnects
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, Metrics
 
@@ -92,6 +93,7 @@ def new_controller(
         secrets, map_to=_registrations_of_secret(registrations.lister), predicates=changed
     )
     controller.ends(pool.subscribe(moved))
+    controller.on_removal(disconnects(pool, _PREFIX)).on_removal(reconciler.remove)
     return controller
 
 

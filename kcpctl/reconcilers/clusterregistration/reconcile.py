@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -19,7 +20,6 @@ from kcpctl.clusters import ConnectionStatus
 from kcpctl.controller import ObjectReference, Request, Result
 from kcpctl.errors import (
     ApiError,
-    ConfigError,
     NotConnected,
     NotFound,
     TerminalError,
@@ -38,9 +38,10 @@ from kcpctl.reconcilers.clusterregistration.sync_target import (
     sync_target,
 )
 from kcpctl.reconcilers.committing import commit_unless_gone
-from kcpctl.reconcilers.credentials import Cache, CredentialSource, Unusable
-from kcpctl.reconcilers.pool import Pool
-from kcpctl.reconcilers.problem import INVALID_CONFIGURATION, Problem
+from kcpctl.reconcilers.connected import NEW_CREDENTIALS_FAILED
+from kcpctl.reconcilers.credentials import Cache, CredentialSource
+from kcpctl.reconcilers.pool import Pool, connect
+from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.recorder import Recorder, Transition
 from kcpctl.runtime import Clock, get_logger
 
@@ -126,6 +127,12 @@ class ClusterRegistrationReconciler:
             return None  # the event of that write brings the next pass
         return self._look_after(request, registration, found)
 
+    def remove(self, belongs: Callable[[str], bool]) -> None:
+        """Drop what is kept for the keys that belong, but for their connections."""
+        with self._lock:
+            for key in [key for key in self._looks if belongs(key)]:
+                del self._looks[key]
+
     def _forget(self, key: str) -> None:
         self._pool.remove(pool_key(key))
         with self._lock:
@@ -135,16 +142,16 @@ class ClusterRegistrationReconciler:
         self, request: Request, registration: ClusterRegistration, found: CachedObject
     ) -> Result:
         interval = self._interval_seconds(registration)
-        source, problem = self._connect(request, found)
-        connection = None if problem else self._pool.status(pool_key(request.key))
-        look = self._look(request.key, connection, interval)
+        find = partial(self._credentials.of_registration, found, request.cluster)
+        access = connect(self._pool, pool_key(request.key), find)
+        look = self._look(request.key, access.connection, interval)
         name, not_created = self._ensure_sync_target(request, registration)
         status = decide(
             Snapshot(
                 registration=registration,
-                credentials=problem,
-                connection=connection,
-                source=source,
+                credentials=access.problem,
+                connection=access.connection,
+                source=access.source,
                 facts=look.facts,
                 failure=look.failure,
                 sync_target=name,
@@ -159,21 +166,6 @@ class ClusterRegistrationReconciler:
         text = registration.spec.health_check_interval
         seconds = parse_duration(text) if text else 0.0
         return seconds or self._options.health_check_interval_seconds
-
-    def _connect(self, request: Request, found: CachedObject) -> tuple[str, Problem | None]:
-        """Give the pool the credentials; return where they are from, and what is wrong."""
-        key = pool_key(request.key)
-        try:
-            kubeconfig = self._credentials.of_registration(found, request.cluster)
-            self._pool.ensure(key, kubeconfig.data, source=kubeconfig.source)
-        except Unusable as error:
-            problem = error.problem
-        except ConfigError as error:
-            problem = Problem(INVALID_CONFIGURATION, f"{error}; correct the kubeconfig there")
-        else:
-            return kubeconfig.source, None
-        self._pool.fail(key, problem.reason, problem.message)
-        return "", problem
 
     def _look(self, key: str, connection: ConnectionStatus | None, interval: float) -> _Look:
         """Look at the cluster, if the last look is an interval old; else return that one."""
@@ -300,9 +292,9 @@ def _transitions(
     if after is not None and after.status == TRUE and (before is None or before.status != TRUE):
         yield Transition("Normal", "Ready", after.message)
     before, after = (get_condition(one.conditions, CONNECTED) for one in (old, new))
-    if after is None or after.status != FALSE:
+    if after is None or not (after.status == FALSE or after.reason == NEW_CREDENTIALS_FAILED):
         return
-    if before is None or (before.status, before.reason) != (FALSE, after.reason):
+    if before is None or (before.status, before.reason) != (after.status, after.reason):
         yield Transition("Warning", after.reason, after.message)
 
 

@@ -15,6 +15,7 @@ from kcpctl.logicalcluster import key_of
 from kcpctl.reconcilers.credentials import CredentialSource
 from kcpctl.reconcilers.ending import EndingController
 from kcpctl.reconcilers.indexes import REGISTRATION_INDEX, SECRET_INDEX, add_indexes
+from kcpctl.reconcilers.pool import disconnects
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
@@ -23,7 +24,34 @@ from kcpctl.reconcilers.synctarget.rollout_watch import RolloutWatch
 from kcpctl.reconcilers.workspaces import Workspaces
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, Metrics
 
-__all__ = ["new_controller"]
+__all__ = ["SyncTargetController", "new_controller"]
+
+
+class SyncTargetController(EndingController):
+    """The SyncTarget controller, which may be given other options while it runs."""
+
+    def __init__(
+        self,
+        reconciler: SyncTargetReconciler,
+        targets: Lister[SyncTarget],
+        *,
+        clock: Clock,
+        metrics: Metrics | None,
+    ) -> None:
+        workers = reconciler.options.workers
+        super().__init__("synctarget", reconciler, workers=workers, clock=clock, metrics=metrics)
+        self._sync_targets = reconciler
+        self._targets = targets
+
+    def go_on_with(self, options: SyncTargetOptions) -> None:
+        """Use ``options`` from now on, as far as :meth:`SyncTargetOptions.newer` goes. Any thread.
+
+        Reconciles under way end with the options before. Every SyncTarget is looked at once: what
+        it waited for may be earlier or later now.
+        """
+        self._sync_targets.options = self._sync_targets.options.newer(options)
+        for key in self._targets.keys():  # noqa: SIM118 - a lister, not a dict
+            self.enqueue(key)
 
 
 def new_controller(
@@ -35,7 +63,7 @@ def new_controller(
     options: SyncTargetOptions,
     clock: Clock = SYSTEM_CLOCK,
     metrics: Metrics | None = None,
-) -> EndingController:
+) -> SyncTargetController:
     """Return the SyncTarget controller, ready to be started when the factory has synced.
 
     ``client`` and ``factory`` are of the same server: one logical cluster or all of them. Events of
@@ -70,9 +98,7 @@ def new_controller(
         options=options,
         clock=clock,
     )
-    controller = EndingController(
-        "synctarget", reconciler, workers=options.workers, clock=clock, metrics=metrics
-    )
+    controller = SyncTargetController(reconciler, targets.lister, clock=clock, metrics=metrics)
     changed = (ResourceVersionChanged(),)
     controller.watches(targets, predicates=changed)
     of_registration = _targets_of_registration(targets.lister, workspaces)
@@ -83,7 +109,7 @@ def new_controller(
         predicates=changed,
     )
     controller.ends(pool.subscribe(enqueue), watch.close)
-    controller.on_removal(_disconnect_from(pool)).on_removal(watch.remove)
+    controller.on_removal(disconnects(pool)).on_removal(reconciler.remove)
     return controller
 
 
@@ -94,15 +120,6 @@ def _workspaces(client: Client, options: SyncTargetOptions, clock: Clock) -> Wor
         cache_seconds=options.reference_cache_seconds,
         clock=clock,
     )
-
-
-def _disconnect_from(pool: ClusterPool) -> Callable[[Callable[[str], bool]], None]:
-    def disconnect(belongs: Callable[[str], bool]) -> None:
-        for status in pool.statuses():
-            if belongs(status.key):
-                pool.remove(status.key)
-
-    return disconnect
 
 
 def _targets_of_registration(

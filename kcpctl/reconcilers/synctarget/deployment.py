@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -52,6 +52,9 @@ class Rollouts(Protocol):
 
     def stop(self, key: str) -> None:
         """Stop watching."""
+
+    def remove(self, belongs: Callable[[str], bool]) -> None:
+        """Stop watching all keys that belong, without waiting for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,8 @@ def _missing_secret(downstream: Client, inputs: SyncerInputs) -> str:
         secret = downstream.resource(SECRETS).get(inputs.id, namespace=inputs.namespace)
     except NotFound:
         return f"{where} does not exist; {todo} ({why})"
-    if (secret.get("data") or {}).get(KUBECONFIG_KEY):
+    data = secret.get("data")
+    if isinstance(data, Mapping) and data.get(KUBECONFIG_KEY):
         return ""
     return f"{where} has no key {KUBECONFIG_KEY!r}; {todo} ({why})"
 
@@ -183,10 +187,16 @@ class SyncerDeployer:
         self._tokens: dict[str, _Token] = {}  # guarded by _lock
 
     def ensure(
-        self, key: str, target: SyncTarget, cluster: str, upstream: Client, downstream: Client
+        self,
+        key: str,
+        target: SyncTarget,
+        cluster: str,
+        upstream: Client,
+        downstream: Client,
+        options: SyncTargetOptions,
     ) -> Deployed:
-        """Deploy the target's syncer if need be, and say how far it is."""
-        inputs = syncer_inputs(target, cluster, self._options, upstream)
+        """Deploy the target's syncer as ``options`` have it now, and say how far it is."""
+        inputs = syncer_inputs(target, cluster, options, upstream)
         found = self._rollouts.observe(key, downstream, inputs.namespace, inputs.id)
         current = found if found is not None and _is_current(found, inputs) else None
         ensure = self._with_their_secret if inputs.external_secret else self._with_our_token
@@ -233,6 +243,13 @@ class SyncerDeployer:
         self._rollouts.stop(key)
         with self._lock:
             self._tokens.pop(key, None)
+
+    def remove(self, belongs: Callable[[str], bool]) -> None:
+        """Do the same for all keys that belong, without waiting for the watches' ends."""
+        self._rollouts.remove(belongs)
+        with self._lock:
+            for key in [key for key in self._tokens if belongs(key)]:
+                del self._tokens[key]
 
     def _renew_after(self, key: str) -> float:
         return max(self._tokens[key].renew_at - self._clock.monotonic(), 0.0)

@@ -8,6 +8,7 @@ from kcpctl.apis.conditions import FALSE, READY, TRUE, Condition, get_condition
 from kcpctl.apis.synctarget_status import SyncTargetStatus
 from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.controller import ObjectReference
+from kcpctl.reconcilers.connected import NEW_CREDENTIALS_FAILED
 from kcpctl.reconcilers.recorder import Transition
 from kcpctl.reconcilers.synctarget.conditions import (
     CLUSTER_CONNECTED,
@@ -74,7 +75,9 @@ def _valid(before: Condition | None, after: Condition) -> Iterator[Transition]:
 
 
 def _connected(before: Condition | None, after: Condition) -> Iterator[Transition]:
-    if _became(before, after, FALSE):
+    was_failing = before is not None and before.reason == NEW_CREDENTIALS_FAILED
+    failing = after.reason == NEW_CREDENTIALS_FAILED
+    if _became(before, after, FALSE) or (failing and not was_failing):
         yield Transition("Warning", after.reason, after.message)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from kcpctl.apis.synctarget_status import SyncTargetStatus
@@ -104,6 +104,12 @@ class Observer:
         """Drop everything about an object that is gone."""
         with self._lock:
             self._seen.pop(key, None)
+
+    def remove(self, belongs: Callable[[str], bool]) -> None:
+        """Drop everything about the objects whose keys belong."""
+        with self._lock:
+            for key in [key for key in self._seen if belongs(key)]:
+                del self._seen[key]
 
     def __len__(self) -> int:
         return len(self._seen)

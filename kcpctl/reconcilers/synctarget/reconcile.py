@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -27,15 +29,14 @@ from kcpctl.clusters import ConnectionStatus
 from kcpctl.controller import Request, Result
 from kcpctl.errors import (
     ApiError,
-    ConfigError,
     NotConnected,
     TerminalError,
     TransportError,
 )
 from kcpctl.reconcilers.committing import commit_unless_gone
-from kcpctl.reconcilers.credentials import Cache, CredentialSource, Unusable
-from kcpctl.reconcilers.pool import Pool
-from kcpctl.reconcilers.problem import BUSY, INVALID_CONFIGURATION, Problem
+from kcpctl.reconcilers.credentials import Cache, CredentialSource
+from kcpctl.reconcilers.pool import Access, Pool, connect
+from kcpctl.reconcilers.problem import BUSY, Problem
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
 from kcpctl.reconcilers.synctarget.deletion import Cleaner
@@ -88,6 +89,8 @@ class SyncTargetReconciler:
 
     A deployment that a server refuses or delays is written into the status and then raised, so
     that the queue backs off. An invalid spec is no error: its next change brings it back.
+
+    ``options`` may be replaced at any time: a pass reads them once.
     """
 
     def __init__(
@@ -108,7 +111,7 @@ class SyncTargetReconciler:
         self._pool = pool
         self._deployer = deployer
         self._recorder = recorder
-        self._options = options
+        self.options = options
         self._clock = clock
         self._observer = Observer(clock)
 
@@ -126,13 +129,19 @@ class SyncTargetReconciler:
             target = found.decode(SyncTarget)
         except msgspec.ValidationError as error:
             raise TerminalError(f"SyncTarget {request.key!r} cannot be read: {error}") from None
+        options = self.options
         if target.metadata.deletion_timestamp is not None:
-            return self._delete(request, target)
+            return self._delete(request, target, options)
         marked = _with_marks(target, request.cluster)
         if marked is not target:
             self._commit(request, target, marked)
             return None  # the event of that write brings the next pass
-        return self._sync(request, target)
+        return self._sync(request, target, options)
+
+    def remove(self, belongs: Callable[[str], bool]) -> None:
+        """Drop what is kept for the keys that belong, but for their connections."""
+        self._deployer.remove(belongs)
+        self._observer.remove(belongs)
 
     def _forget(self, key: str) -> None:
         self._deployer.forget(key)
@@ -145,10 +154,12 @@ class SyncTargetReconciler:
 
     # The four phases.
 
-    def _sync(self, request: Request, target: SyncTarget) -> Result | None:
-        findings = self._validate(request, target)
+    def _sync(
+        self, request: Request, target: SyncTarget, options: SyncTargetOptions
+    ) -> Result | None:
+        findings = self._validate(request, target, options)
         if findings.invalid is None:
-            self._deploy(request, target, findings)
+            self._deploy(request, target, findings, options)
         heartbeat = self._check_health(request.key, target)
         now = self._clock.time()  # one for both: evictAfter may pass between two looks
         if findings.invalid is None:
@@ -162,7 +173,7 @@ class SyncTargetReconciler:
                 source=findings.source,
                 rollout=findings.rollout,
                 heartbeat=heartbeat,
-                thresholds=self._options.thresholds,
+                thresholds=options.thresholds,
                 assigned=findings.assigned,
                 now=now,
             )
@@ -179,39 +190,40 @@ class SyncTargetReconciler:
             findings.recheck_after_seconds,
         )
 
-    def _validate(self, request: Request, target: SyncTarget) -> _Findings:
+    def _validate(
+        self, request: Request, target: SyncTarget, options: SyncTargetOptions
+    ) -> _Findings:
         """Check the spec, then find the credentials that it names."""
-        invalid = validate(target, default_image=self._options.syncer_image)
+        invalid = validate(target, default_image=options.syncer_image)
         if invalid is not None:
             return _Findings(invalid=invalid)
         if deployment_mode(target.spec) != MANAGED:
             self._deployer.forget(request.key)
             self._pool.remove(request.key)
             return _Findings()
-        findings = self._connect(request, target)
-        findings.recheck_after_seconds = self._credentials.recheck_seconds(target, request.cluster)
-        return findings
+        access = self._connect(request, target)
+        if access.connection is None:
+            self._deployer.forget(request.key)
+        return _Findings(
+            invalid=access.problem if access.invalid else None,
+            credentials=None if access.invalid else access.problem,
+            connection=access.connection,
+            source=access.source,
+            recheck_after_seconds=self._credentials.recheck_seconds(target, request.cluster),
+        )
 
-    def _connect(self, request: Request, target: SyncTarget) -> _Findings:
+    def _connect(self, request: Request, target: SyncTarget) -> Access:
         """Give the pool the credentials that the spec names, or nothing."""
-        try:
-            found = self._credentials.find(target, request.cluster)
-            self._pool.ensure(request.key, found.data, source=found.source)
-        except Unusable as error:
-            problem = error.problem
-            if error.invalid:
-                self._deployer.forget(request.key)
-                self._pool.remove(request.key)
-                return _Findings(invalid=problem)
-        except ConfigError as error:
-            problem = Problem(INVALID_CONFIGURATION, f"{error}; correct the kubeconfig there")
-        else:
-            return _Findings(connection=self._pool.status(request.key), source=found.source)
-        self._deployer.forget(request.key)
-        self._pool.fail(request.key, problem.reason, problem.message)
-        return _Findings(credentials=problem)
+        find = partial(self._credentials.find, target, request.cluster)
+        return connect(self._pool, request.key, find)
 
-    def _deploy(self, request: Request, target: SyncTarget, findings: _Findings) -> None:
+    def _deploy(
+        self,
+        request: Request,
+        target: SyncTarget,
+        findings: _Findings,
+        options: SyncTargetOptions,
+    ) -> None:
         """Ensure the syncer's deployment where there is a connection."""
         if findings.connection is None:
             return
@@ -222,7 +234,7 @@ class SyncTargetReconciler:
         try:
             downstream = self._pool.client(request.key)
             deployed = self._deployer.ensure(
-                request.key, target, request.cluster, upstream, downstream
+                request.key, target, request.cluster, upstream, downstream, options
             )
         except NotConnected:
             findings.connection = self._pool.status(request.key)
@@ -287,7 +299,9 @@ class SyncTargetReconciler:
 
     # Deletion.
 
-    def _delete(self, request: Request, target: SyncTarget) -> Result | None:
+    def _delete(
+        self, request: Request, target: SyncTarget, options: SyncTargetOptions
+    ) -> Result | None:
         """Clean up as far as possible; the finalizer goes last."""
         ours = {SYNCTARGET_FINALIZER, LEGACY_SYNCTARGET_FINALIZER}
         if not ours & set(target.metadata.finalizers):
@@ -296,9 +310,9 @@ class SyncTargetReconciler:
         waited = self._waited(request.key, target)
         downstream, why_not = self._reach(request, target)
         cleaner = Cleaner(
-            target, request.cluster, credentials_namespace=self._options.credentials_namespace
+            target, request.cluster, credentials_namespace=options.credentials_namespace
         )
-        force_after = self._options.force_delete_after_seconds
+        force_after = options.force_delete_after_seconds
         progress = cleaner.run(
             self._client.cluster(request.cluster),
             downstream,
@@ -331,12 +345,11 @@ class SyncTargetReconciler:
 
     def _reach(self, request: Request, target: SyncTarget) -> tuple[Client | None, str]:
         """Return a client of the physical cluster, or None and why there is none."""
+        access = self._connect(request, target)
+        if access.connection is None:
+            return None, access.problem.message if access.problem else "not connected"
         try:
-            found = self._credentials.find(target, request.cluster)
-            self._pool.ensure(request.key, found.data, source=found.source)
             return self._pool.client(request.key), ""
-        except (Unusable, ConfigError) as error:
-            return None, str(error)
         except NotConnected:
             status = self._pool.status(request.key)
             return (

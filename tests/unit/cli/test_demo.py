@@ -1,8 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
+import base64
+from typing import Any, cast
 
-from kcpctl.cli.demo import DemoTracker
+import yaml
+
+from kcpctl.apis.resource import Resource
+from kcpctl.cli.demo import DemoTracker, create_objects
+from kcpctl.errors import AlreadyExists
 
 
 def target(
@@ -78,3 +83,27 @@ def test_nothing_is_missing_when_all_was_seen() -> None:
     tracker.observe(("east", "web-east", {"metadata": {"namespace": "kcp-abc"}}))
     tracker.observe(deployment("web-east", 2))
     assert tracker.missing() == []
+
+
+class Workspace:
+    """A workspace that has all of the demo's objects already, and keeps what is applied."""
+
+    def __init__(self) -> None:
+        self.applied: list[dict[str, Any]] = []
+
+    def resource(self, resource: Resource) -> Workspace:
+        return self
+
+    def create(self, obj: dict[str, Any]) -> None:
+        raise AlreadyExists(obj["metadata"]["name"])
+
+    def apply(self, obj: dict[str, Any], *, field_manager: str, force: bool) -> None:
+        self.applied.append(obj)
+
+
+def test_a_second_demo_brings_the_kubeconfigs_up_to_date() -> None:
+    workspace = Workspace()
+    create_objects(cast(Any, workspace), {"east": {"server": "https://other:1"}}, "abc")
+    (secret,) = workspace.applied
+    text = base64.b64decode(secret["data"]["kubeconfig"])
+    assert yaml.safe_load(text) == {"server": "https://other:1"}

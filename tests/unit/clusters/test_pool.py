@@ -24,7 +24,7 @@ from kcpctl.errors import (
     TransportError,
     Unauthorized,
 )
-from tests.unit.clusters.conftest import InlineLoop
+from tests.unit.clusters.conftest import InlineLoop, kubeconfig
 
 if TYPE_CHECKING:
     from kcpctl.runtime import IOLoop
@@ -43,6 +43,24 @@ async def test_a_kubeconfig_that_is_garbage_raises_and_names_its_source(
     with pytest.raises(ConfigError, match="Secret of east"):
         world.pool.ensure("east", garbage, source="Secret of east")
     assert world.pool.status("east") is None
+
+
+async def test_a_kubeconfig_that_was_refused_is_not_read_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="Secret of east"):
+            world.pool.ensure("east", b"garbage", source="Secret of east")
+        monkeypatch.setattr("kcpctl.clusters.pool.config_from_kubeconfig", None)
+    world.pool.remove("east")
+    with pytest.raises(TypeError):
+        world.pool.ensure("east", b"garbage", source="Secret of east")
+
+
+async def test_a_kubeconfig_of_all_logical_clusters_is_of_none(world: World) -> None:
+    url = "https://east:6443/clusters/*"
+    with pytest.raises(ConfigError, match="Secret of east: the server URL names all"):
+        world.pool.ensure("east", kubeconfig(url), source="Secret of east")
 
 
 async def test_garbage_leaves_a_live_connection_alone(world: World) -> None:
@@ -349,6 +367,45 @@ async def test_new_credentials_that_fail_leave_the_old_ones_serving(world: World
     )
     assert "the old ones still work" in status.message
     assert world.pool.client("east") is old
+
+
+async def test_that_new_credentials_fail_is_told_and_that_they_work_too(world: World) -> None:
+    await world.ensure()
+    world.breaks(Unauthorized("who?"), on="second")
+    told = len(world.notified)
+    await world.ensure(token="second")
+    assert "who?" in world.status().rotation
+    assert len(world.notified) == told + 1
+    await world.step(10)
+    assert len(world.notified) == told + 1
+    world.heals()
+    await world.step(40)
+    assert world.status().rotation == ""
+    assert len(world.notified) == told + 2
+
+
+async def test_that_new_credentials_fail_is_news_of_a_connection_that_is_degraded_already(
+    world: World,
+) -> None:
+    await world.ensure()
+    world.breaks(TransportError("refused"))
+    while world.status().state is not ConnectionState.DEGRADED:
+        await world.step(1)
+    told, reason = len(world.notified), world.status().reason
+    await world.ensure(token="second")
+    status = world.status()
+    assert (status.state, status.reason) == (ConnectionState.DEGRADED, reason)
+    assert status.rotation
+    assert len(world.notified) == told + 1
+
+
+async def test_the_status_names_where_the_newest_credentials_are_from(world: World) -> None:
+    world.pool.ensure("east", world.config(), source="Secret a")
+    await world.settle()
+    assert world.status().source == "Secret a"
+    with pytest.raises(ConfigError):
+        world.pool.ensure("east", b"garbage", source="Secret b")
+    assert world.status().source == "Secret a"
 
 
 async def test_new_credentials_end_the_back_off_of_the_old_ones(world: World) -> None:

@@ -6,7 +6,7 @@ import base64
 import copy
 import itertools
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import unquote
@@ -240,19 +240,37 @@ class Pool:
     def __init__(self) -> None:
         self.statuses: dict[str, ConnectionStatus] = {}
         self.kubeconfigs: dict[str, bytes] = {}
+        self.sources: dict[str, str] = {}
         self.removed: list[str] = []
         self.down: Client | None = None
 
     def ensure(self, key: str, kubeconfig: bytes, *, source: str) -> None:
         if b"garbage" in kubeconfig:
             raise ConfigError(f"{source} is not a kubeconfig")
+        self.sources[key] = source
         if self.kubeconfigs.get(key) != kubeconfig:
             self.kubeconfigs[key] = kubeconfig
             self.set(key, ConnectionState.CONNECTING, "NotChecked")
 
-    def set(self, key: str, state: ConnectionState, reason: str, message: str = "") -> None:
+    def set(
+        self,
+        key: str,
+        state: ConnectionState,
+        reason: str,
+        message: str = "",
+        *,
+        rotation: str = "",
+    ) -> None:
         self.statuses[key] = ConnectionStatus(
-            key, state, 0.0, reason, message, version="v1.36.0", server="https://east"
+            key,
+            state,
+            0.0,
+            reason,
+            message,
+            version="v1.36.0",
+            server="https://east",
+            source=self.sources.get(key, ""),
+            rotation=rotation,
         )
 
     def fail(self, key: str, reason: str, message: str) -> None:
@@ -290,6 +308,9 @@ class Rollouts:
 
     def stop(self, key: str) -> None:
         self.stopped.append(key)
+
+    def remove(self, belongs: Callable[[str], bool]) -> None:
+        raise AssertionError("no cluster was expected to be removed")
 
 
 @dataclass

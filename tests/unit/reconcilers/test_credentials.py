@@ -119,6 +119,16 @@ def test_data_that_is_not_base64_is_said_without_quoting_it(world: World) -> Non
     assert "s3cret" not in found.message
 
 
+def test_a_token_that_is_not_text_is_said(world: World) -> None:
+    data = {"token": base64.b64encode(b"\xff\xfe").decode()}
+    world.add(SECRETS, "t", "kcpctl-system", data=data)
+    endpoint = {"serverURL": "https://east:6443", "credentialsSecret": {"name": "t"}}
+    add_registration(world, clusterEndpoint=endpoint)
+    found = problem(world, {"clusterRef": {"name": "reg"}}).problem
+    assert found.reason == "InvalidConfiguration"
+    assert found.message == "key \"token\" of Secret kcpctl-system/t in cluster 'root' is not text"
+
+
 def test_an_endpoint_with_a_token_becomes_a_kubeconfig(world: World) -> None:
     add_secret(world, "cred", {"token": "TOKEN\n"})
     endpoint = {"serverURL": "https://c:6443", "credentialsSecret": {"name": "cred"}}

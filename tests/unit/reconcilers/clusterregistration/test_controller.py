@@ -8,10 +8,20 @@ import msgspec
 import pytest
 
 from kcpctl.apis.workload import SYNCTARGETS
-from kcpctl.informers import CachedObject, IndexFunction
+from kcpctl.client import AsyncClient, Client
+from kcpctl.clusters import ClusterPool
+from kcpctl.informers import CachedObject, IndexFunction, InformerFactory
 from kcpctl.informers.objects import ObjectDecoder
-from kcpctl.reconcilers.clusterregistration.controller import _named_by_target, _Targets
+from kcpctl.reconcilers.clusterregistration.controller import (
+    _named_by_target,
+    _Targets,
+    new_controller,
+)
+from kcpctl.reconcilers.clusterregistration.options import ClusterRegistrationOptions
+from kcpctl.reconcilers.clusterregistration.reconcile import pool_key
 from kcpctl.reconcilers.indexes import REGISTRATION_INDEX, add_indexes
+from kcpctl.runtime import IOLoop
+from kcpctl.testing.clock import FakeClock
 
 
 class Targets:
@@ -73,3 +83,26 @@ def test_a_sync_target_brings_up_its_own_workspace_s_registration_alone(
 ) -> None:
     found = targets.add("t", "a", **spec)
     assert list(_named_by_target(found)) == keys
+
+
+class NoNetwork:
+    server = "https://upstream"
+
+
+def test_a_cluster_that_is_removed_takes_its_connections_along(io_loop: IOLoop) -> None:
+    """MCR-02; and none of the other controllers', whose keys have another form."""
+    aio = AsyncClient(cast(Any, NoNetwork()), cluster_name="root")
+    clock = FakeClock()
+    pool = ClusterPool(io_loop, clock=clock)
+    controller = new_controller(
+        client=Client(aio, io_loop),
+        factory=InformerFactory(aio, io_loop, clock=clock),
+        pool=pool,
+        recorder=cast(Any, None),
+        options=ClusterRegistrationOptions(),
+        clock=clock,
+    )
+    for key in (pool_key("gone|east"), pool_key("stays|east"), "gone|east"):
+        pool.fail(key, "NoSecret", "there is none")
+    controller.remove("gone")
+    assert [status.key for status in pool.statuses()] == [pool_key("stays|east"), "gone|east"]

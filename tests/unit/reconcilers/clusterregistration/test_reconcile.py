@@ -321,3 +321,37 @@ def test_a_duration_that_is_none_is_quoted(text: str) -> None:
 
     with pytest.raises(ValueError, match="is not a duration"):
         parse_duration(text)
+
+
+def test_credentials_that_fail_while_those_before_them_work_are_told_once(
+    registry: Registry,
+) -> None:
+    registry.world.add_secret()
+    registry.add_node("one")
+    registry.add()
+    for _ in range(2):
+        registry.reconcile()
+    registry.connect()
+    registry.reconcile()
+    registry.world.recorder.take()
+    registry.world.add_secret(b"garbage")
+    for _ in range(2):
+        registry.reconcile()
+    assert registry.condition("Connected") == ("True", "NewCredentialsFailed")
+    assert registry.condition("Ready") == ("True", "Ready")
+    assert registry.world.recorder.take() == ["Warning NewCredentialsFailed"]
+
+
+def test_what_is_kept_of_a_logical_cluster_is_dropped_with_it(registry: Registry) -> None:
+    registry.world.add_secret()
+    registry.add_node("one")
+    registry.add()
+    for _ in range(2):
+        registry.reconcile()
+    registry.connect()
+    registry.reconcile()
+    assert list(registry.reconciler._looks) == [registry.key]
+    registry.reconciler.remove(lambda key: key.startswith("other|"))
+    assert list(registry.reconciler._looks) == [registry.key]
+    registry.reconciler.remove(lambda key: key.startswith("root|"))
+    assert not registry.reconciler._looks

@@ -13,6 +13,7 @@ from kcpctl.apis.naming import sync_target_key
 from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, PODS, SECRETS, SERVICE_ACCOUNTS
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS
+from kcpctl.clusters import ConnectionState
 from kcpctl.controller import Request
 from kcpctl.errors import (
     Conflict,
@@ -464,6 +465,83 @@ def test_a_secret_that_is_missing_empty_or_garbage_is_named(
     assert world.up.calls == []
 
 
+def test_a_kubeconfig_that_is_no_use_leaves_the_one_before_it_in_use(world: World) -> None:
+    world.make_ready()
+    world.add_secret(b"garbage")
+    for _ in range(2):
+        world.reconcile()
+    assert world.condition("ClusterConnected") == "True NewCredentialsFailed"
+    message = world.message("ClusterConnected")
+    assert message.startswith("Connected to https://east with the credentials of before; the new")
+    assert "kcpctl-system/east-kubeconfig" in message
+    assert message.endswith("; correct the kubeconfig there")
+    assert world.condition("Ready") == "True Ready"
+    assert world.recorder.take() == ["Warning NewCredentialsFailed"]
+    assert not world.down.calls
+    world.add_secret()
+    world.reconcile()
+    assert world.condition("ClusterConnected") == "True Connected"
+    assert world.recorder.take() == []
+
+
+def test_credentials_that_are_refused_while_those_before_them_work_are_told_once(
+    world: World,
+) -> None:
+    world.make_ready()
+    since = world.since("ClusterConnected")
+    refused = (ConnectionState.DEGRADED, "Unauthorized", "degraded")
+    world.pool.set("root|east", *refused, rotation="401 from https://east")
+    for _ in range(2):
+        world.clock.step(20)
+        world.beat()
+        world.reconcile()
+    assert world.condition("ClusterConnected") == "True NewCredentialsFailed"
+    assert world.since("ClusterConnected") == since
+    told = "the new ones fail: 401 from https://east; put valid credentials into key"
+    assert told in world.message("ClusterConnected")
+    assert world.recorder.take() == ["Warning NewCredentialsFailed"]
+
+
+def test_a_connection_that_is_lost_meanwhile_is_not_kept_for_a_kubeconfig_that_is_no_use(
+    world: World,
+) -> None:
+    world.make_ready()
+    world.add_secret(b"garbage")
+    world.disconnect()
+    world.reconcile()
+    assert world.condition("ClusterConnected") == "False InvalidConfiguration"
+    assert "root|east" not in world.pool.kubeconfigs
+
+
+def test_a_connection_is_not_kept_for_a_kubeconfig_from_elsewhere(world: World) -> None:
+    """It may be of another cluster."""
+    spec: dict[str, Any] = {"cells": {"location": "east"}}
+    for number, content in enumerate((b"good", b"garbage")):
+        world.add_secret(content, name=f"secret-{number}")
+    world.add_target(**spec, connection={"kubeconfigSecretRef": {"name": "secret-0"}})
+    world.reconcile()
+    world.reconcile()
+    world.connect()
+    world.reconcile()
+    assert world.condition("ClusterConnected") == "True Connected"
+    world.change_spec(connection={"kubeconfigSecretRef": {"name": "secret-1"}})
+    world.reconcile()
+    assert world.condition("ClusterConnected") == "False InvalidConfiguration"
+
+
+def test_what_is_kept_of_a_logical_cluster_is_dropped_with_it(workspaces: World) -> None:
+    stopped: list[bool] = []
+    workspaces.rollouts.remove = (  # type: ignore[method-assign]
+        lambda belongs: stopped.append(belongs("one|east"))
+    )
+    for cluster in ("one", "two"):
+        workspaces.make_ready(cluster=cluster)
+    workspaces.reconciler.remove(lambda key: key.startswith("one|"))
+    assert stopped == [True]
+    assert len(workspaces.reconciler._observer) == 1
+    assert list(workspaces.reconciler._deployer._tokens) == ["two|east"]
+
+
 def test_a_secret_that_is_mended_connects(world: World) -> None:
     world.add_secret(b"garbage")
     world.add_target()
@@ -794,3 +872,22 @@ def test_a_target_that_goes_while_its_status_is_written_is_no_error(world: World
     world.up.errors[STATUS] = NotFound("gone")
     world.reconcile()
     assert world.recorder.take() == []
+
+
+def test_other_options_count_from_the_next_pass_on(world: World) -> None:
+    world.make_ready()
+    world.clock.step(20)
+    assert world.reconcile() == pytest.approx(40)
+    shorter = replace(world.options, heartbeat_threshold_seconds=15, unhealthy_threshold_seconds=30)
+    world.reconciler.options = shorter
+    assert world.reconcile() == pytest.approx(10)
+    assert world.condition("HeartbeatHealthy") == "False ErrorHeartbeat"
+
+
+def test_another_image_by_default_rolls_the_syncers_out_that_name_none(world: World) -> None:
+    world.make_ready()
+    world.reconciler.options = replace(world.options, syncer_image="kcpctl-syncer:2")
+    world.reconcile()
+    (deployment,) = (obj for path, obj in world.down.objects.items() if "/deployments/" in path)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "kcpctl-syncer:2"
