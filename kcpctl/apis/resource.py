@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 __all__ = [
     "API_SERVICES",
+    "CERTIFICATE_SIGNING_REQUESTS",
     "CLUSTER_ROLES",
     "CLUSTER_ROLE_BINDINGS",
     "CONFIG_MAPS",
@@ -100,6 +101,13 @@ ROLE_BINDINGS: Final = Resource(_RBAC, "v1", "rolebindings", "RoleBinding")
 CLUSTER_ROLES: Final = Resource(_RBAC, "v1", "clusterroles", "ClusterRole", namespaced=False)
 CLUSTER_ROLE_BINDINGS: Final = Resource(
     _RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False
+)
+CERTIFICATE_SIGNING_REQUESTS: Final = Resource(
+    "certificates.k8s.io",
+    "v1",
+    "certificatesigningrequests",
+    "CertificateSigningRequest",
+    namespaced=False,
 )
 CRDS: Final = Resource(
     "apiextensions.k8s.io",

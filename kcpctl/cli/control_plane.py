@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kcpctl.cli.connect import logging_flags
-from kcpctl.cli.options import DIRECTORY, FILE, GroupedCommand, flag
+from kcpctl.cli.options import DIRECTORY, DURATION, FILE, GroupedCommand, flag
 from kcpctl.errors import KcpctlError, UsageError
 
 if TYPE_CHECKING:
@@ -58,11 +58,24 @@ __all__ = ["command"]
     help="One ordinary cluster, without workspaces and /clusters/ in URLs.",
 )
 @flag(
+    "--bare",
+    group="Server",
+    is_flag=True,
+    help="Begin workspaces without kcpctl's CRDs, as kcp does: they get its APIs by an APIBinding.",
+)
+@flag(
     "--kubelet",
     group="Server",
     is_flag=True,
     help="With --plain: one node, on which Deployments run. Containers are not started, except "
     "those of the syncer, which are processes on this machine.",
+)
+@flag(
+    "--cluster-signing-duration",
+    group="Server",
+    type=DURATION,
+    default="8760h",
+    help="Longest life of a certificate that is signed for a CertificateSigningRequest.",
 )
 @logging_flags
 def command(
@@ -71,7 +84,9 @@ def command(
     data_dir: Path | None,
     state_dir: Path | None,
     plain: bool,
+    bare: bool,
     kubelet: bool,
+    cluster_signing_duration: float,
 ) -> int:
     """Run an API server, for a first look and for tests: in memory, or with --data-dir.
 
@@ -81,15 +96,19 @@ def command(
         raise UsageError(
             "--kubelet needs --plain: Pods run in ordinary clusters, not in workspaces"
         )
+    if bare and plain:
+        raise UsageError("--bare is about workspaces, and with --plain there are none")
     from kcpctl.embedded.database import DataDirError
     from kcpctl.embedded.server import ServerOptions
 
     options = ServerOptions(
         port=port,
         workspaces=not plain,
+        system_crds=not bare,
         kubelet=kubelet,
         state_dir=data_dir or state_dir,
         keeps_objects=data_dir is not None,
+        signing_seconds=cluster_signing_duration,
     )
     try:
         asyncio.run(_serve(options, write_kubeconfig))

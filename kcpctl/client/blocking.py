@@ -254,9 +254,13 @@ class ResourceClient(Generic[T]):
             )
         )
 
-    def update(self, obj: ObjectLike, *, field_manager: str | None = None) -> T:
+    def update(
+        self, obj: ObjectLike, *, subresource: str = "", field_manager: str | None = None
+    ) -> T:
         """Replace an object; Conflict when its resourceVersion is not the newest."""
-        return self._loop.run(self.aio.update(obj, field_manager=field_manager))
+        return self._loop.run(
+            self.aio.update(obj, subresource=subresource, field_manager=field_manager)
+        )
 
     def update_status(self, obj: ObjectLike, *, field_manager: str | None = None) -> T:
         """Replace the status of an object and nothing else."""

@@ -75,6 +75,7 @@ class HttpTransport:
         *,
         qps: float | None = None,
         burst: int | None = None,
+        limiter: TokenBucket | None = None,
         metrics: Metrics | None = None,
         clock: Clock = SYSTEM_CLOCK,
         request_timeout_seconds: float = 30.0,
@@ -85,9 +86,9 @@ class HttpTransport:
         self._clock = clock
         self._timeout_seconds = request_timeout_seconds
         self._on_warning = on_warning or WarningLog(config.host)
-        self._limiter = (
-            TokenBucket(qps, burst, host=config.host, clock=clock) if qps is not None else None
-        )
+        self._limiter = limiter
+        if qps is not None:
+            self._limiter = TokenBucket(qps, burst, host=config.host, clock=clock)
         self._metrics = ClientMetrics(metrics, config.host)
         self._credentials = credentials_of(config, clock)
         self._base = URL(config.server)
@@ -135,7 +136,7 @@ class HttpTransport:
             self._session = None
 
     async def _exchange(self, call: Call) -> Response:
-        if self._limiter is not None:
+        if self._limiter is not None and self._limiter.limits:
             # RC-04: the timeout starts after the wait.
             waited_seconds = await self._unless_closed(self._limiter.acquire())
             self._metrics.waited(call.method, waited_seconds)

@@ -215,9 +215,11 @@ class AsyncResourceClient(Generic[T]):
             query["dryRun"] = "All"
         return await self._send("POST", path, query, data, noted=not dry_run)
 
-    async def update(self, obj: ObjectLike, *, field_manager: str | None = None) -> T:
+    async def update(
+        self, obj: ObjectLike, *, subresource: str = "", field_manager: str | None = None
+    ) -> T:
         """Replace an object; Conflict when its resourceVersion is not the newest."""
-        return await self._replace(obj, "", field_manager)
+        return await self._replace(obj, subresource, field_manager)
 
     async def update_status(self, obj: ObjectLike, *, field_manager: str | None = None) -> T:
         """Replace the status of an object and nothing else."""

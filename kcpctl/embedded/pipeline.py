@@ -35,7 +35,8 @@ class WriteOptions:
     """How a write is to be made, and what there is to warn about afterwards.
 
     ``duplicates`` are the duplicate keys that decoding found. ``trusted`` writes are the
-    server's own. ``admission`` is asked about the object before it is stored, and may raise.
+    server's own. ``admission`` is asked about the object before it is stored,
+    with the subresource that writes it, and may change or refuse it.
     """
 
     user: str = "system:kcpctl"
@@ -46,7 +47,7 @@ class WriteOptions:
     duplicates: Sequence[str] = ()
     warnings: list[str] = field(default_factory=list)
     trusted: bool = True
-    admission: Callable[[Json], None] | None = None
+    admission: Callable[[Json, str], None] | None = None
 
 
 _ANYTHING: Final[Schema] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}

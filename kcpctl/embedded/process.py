@@ -31,9 +31,11 @@ class ControlPlaneProcess:
     directory: holds the kubeconfig, the keys (so that a restart on the same port is trusted by the
         kubeconfigs of before) and the log. Created when absent.
     workspaces: logical clusters under ``/clusters/<name>``; otherwise one ordinary cluster.
+    bare: workspaces begin without kcpctl's CRDs, as on kcp.
     kubelet: run the Deployments (ordinary mode only).
     keeps_objects: ``directory`` holds the objects too, and a restart has them again; otherwise
         it is empty.
+    signing_seconds: longest life of certificates for CertificateSigningRequests; None: a year.
     port: the port, or 0 for a free one. A restart uses the port of the first start.
 
     ``start`` returns at once; ``wait_ready`` returns when it serves. ``close`` may be called
@@ -45,8 +47,10 @@ class ControlPlaneProcess:
         directory: Path,
         *,
         workspaces: bool = True,
+        bare: bool = False,
         kubelet: bool = False,
         keeps_objects: bool = False,
+        signing_seconds: float | None = None,
         port: int = 0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -54,8 +58,10 @@ class ControlPlaneProcess:
         self.kubeconfig = directory / "kubeconfig"
         self.log = directory / "log"
         self._workspaces = workspaces
+        self._bare = bare
         self._kubelet = kubelet
         self._keeps_objects = keeps_objects
+        self._signing_seconds = signing_seconds
         self._port = port
         self._clock = clock
         self._log_start = 0
@@ -81,8 +87,12 @@ class ControlPlaneProcess:
         arguments += [flag, str(self.directory / "state"), "--port", str(self._port)]
         if not self._workspaces:
             arguments.append("--plain")
+        if self._bare:
+            arguments.append("--bare")
         if self._kubelet:
             arguments.append("--kubelet")
+        if self._signing_seconds is not None:
+            arguments += ["--cluster-signing-duration", f"{self._signing_seconds}s"]
         return arguments
 
     def start(self) -> Self:

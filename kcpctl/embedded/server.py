@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import functools
 import random
 import ssl
 from asyncio import sslproto
@@ -22,15 +21,16 @@ from kcpctl.embedded.controllers.event_writer import EventWriter
 from kcpctl.embedded.controllers.garbage import GarbageCollector
 from kcpctl.embedded.controllers.namespaces import NamespaceController
 from kcpctl.embedded.controllers.replicasets import ReplicaSetController
+from kcpctl.embedded.controllers.signing import DEFAULT_SIGNING_SECONDS, SigningController
 from kcpctl.embedded.database import Database, DataDirError
 from kcpctl.embedded.http.context import ServerContext
 from kcpctl.embedded.http.server import ApiServer
 from kcpctl.embedded.kubeconfig import Context, kubeconfig
 from kcpctl.embedded.registry import Registry
+from kcpctl.embedded.security.admission import Admission
 from kcpctl.embedded.security.authn import Authenticator
 from kcpctl.embedded.security.bootstrap import bootstrap_rbac
 from kcpctl.embedded.security.ca import CertificateAuthority, KeyPair, load_or_create_key
-from kcpctl.embedded.security.escalation import check_escalation
 from kcpctl.embedded.security.rbac import MASTERS, Authorizer
 from kcpctl.embedded.security.reviews import Reviews
 from kcpctl.embedded.security.tokens import ServiceAccountTokens
@@ -53,19 +53,23 @@ class ServerOptions:
 
     host: the loopback address to listen at. port: 0 is a free one, or where the kept objects were
     served last. workspaces: logical clusters
-    under ``/clusters/``; otherwise one ordinary cluster. kubelet: run Deployments (ordinary
+    under ``/clusters/``; otherwise one ordinary cluster. system_crds: every cluster has kcpctl's
+    CRDs; without them a workspace begins bare, as kcp's do. kubelet: run Deployments (ordinary
     cluster only). state_dir: keeps the CA and the token key, so that a server that is started
     again on the same port is trusted, and trusts. keeps_objects: the objects are in ``state_dir``
     too, and a request is answered when they are safe there from the end of the process;
-    otherwise they are in memory only.
+    otherwise they are in memory only. signing_seconds: longest life of a certificate that is signed
+    for a CertificateSigningRequest.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
     workspaces: bool = True
+    system_crds: bool = True
     kubelet: bool = False
     state_dir: Path | None = None
     keeps_objects: bool = False
+    signing_seconds: float = DEFAULT_SIGNING_SECONDS
 
     def __post_init__(self) -> None:
         if self.keeps_objects and self.state_dir is None:
@@ -171,7 +175,7 @@ async def _start(
     authority, token_key = _load_keys(options.state_dir, clock)
     registry = Registry(
         workspaces=options.workspaces,
-        system_crds=_system_crds,
+        system_crds=_system_crds if options.system_crds else list,
         database=database,
         clock=clock,
         rng=rng,
@@ -187,14 +191,14 @@ async def _start(
         authorizer,
         reviews,
         clock=clock,
-        admission=functools.partial(check_escalation, registry, authorizer),
+        admission=Admission(registry, authorizer),
     )
     api = ApiServer(context, rng=rng)
     port = await _listen(stack, options, authority, api, database)
     url = f"https://{options.host}:{port}"
     context.server_url = url
-    registry.logical_clusters.serve_at(url)
-    await _start_controllers(stack, options, registry, authority.pem, clock, rng)
+    registry.serve_at(url)
+    await _start_controllers(stack, options, registry, authority, clock, rng)
     if options.kubelet:
         await _start_kubelet(stack, options, context, reviews, url, authority.pem, clock, rng)
     if database is not None:
@@ -245,13 +249,16 @@ async def _start_controllers(
     stack: AsyncExitStack,
     options: ServerOptions,
     registry: Registry,
-    ca_pem: bytes,
+    authority: CertificateAuthority,
     clock: Clock,
     rng: random.Random,
 ) -> None:
     controllers: list[Any] = [
-        NamespaceController(registry, ca_pem=ca_pem, clock=clock),
+        NamespaceController(registry, ca_pem=authority.pem, clock=clock),
         GarbageCollector(registry, clock=clock),
+        SigningController(
+            registry, authority, longest_seconds=options.signing_seconds, clock=clock
+        ),
     ]
     if options.kubelet:
         deployments = EventWriter(registry, "deployment-controller", clock=clock, rng=rng)

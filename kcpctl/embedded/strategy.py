@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from kcpctl.embedded.crds import CRD_KEY, initial_status
+from kcpctl.embedded.exports.kinds import APIBINDING_FINALIZER, APIBINDINGS_KEY
 from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.status import Cause, invalid
 from kcpctl.embedded.validation import NameRule, dns_label, dns_subdomain, path_segment
 
 __all__ = ["Strategy", "strategy_of"]
@@ -21,6 +23,8 @@ __all__ = ["Strategy", "strategy_of"]
 Json = dict[str, Any]
 # Gets the new object and the one it replaces (None on create).
 _Prepare = Callable[[Json, Json | None], None]
+# Gets the new object, the one it replaces, and the time as objects carry it.
+_PrepareStatus = Callable[[Json, Json, str], None]
 
 
 def _nothing(_obj: Json, _old: Json | None) -> None:
@@ -41,7 +45,7 @@ class Strategy:
     fold: brings an object into the shape that is stored, before field owners are noted.
     prepare: what the server adds afterwards, before validation; gets the old object on update,
         None on create. (Both may replace top-level fields of the object.)
-    prepare_status: completes the status of a status update.
+    prepare_status, prepare_approval: complete what these endpoints write; may raise 422.
     initial_status: what status is on create; None leaves it out.
     keeps_status: status of the request is kept on create (Nodes register themselves with it).
     creates_on_update: a PUT of an object that does not exist creates it.
@@ -54,7 +58,8 @@ class Strategy:
     name_rule: NameRule = dns_subdomain
     fold: Callable[[Json], None] = _as_it_is
     prepare: _Prepare = _nothing
-    prepare_status: Callable[[Json, Json], None] | None = None
+    prepare_status: _PrepareStatus | None = None
+    prepare_approval: _PrepareStatus | None = None
     initial_status: Callable[[Json], Json] | None = None
     keeps_status: bool = False
     creates_on_update: bool = False
@@ -172,7 +177,7 @@ def _protected(finalizer: str) -> _Prepare:
     return prepare
 
 
-def _pod_status(obj: Json, old: Json) -> None:
+def _pod_status(obj: Json, old: Json, _now: str) -> None:
     status = dict(obj.get("status") or {})
     before = old.get("status") or {}
     if "qosClass" in before:
@@ -191,6 +196,56 @@ def _crd(obj: Json, old: Json | None) -> None:
     known = list(status.get("storedVersions") or ())
     if stored and stored not in known:
         obj["status"] = {**status, "storedVersions": [*known, stored]}
+
+
+def _signing_request(obj: Json, old: Json | None) -> None:
+    if old is not None:
+        obj["spec"] = old["spec"]  # immutable, and nobody is told
+
+
+def _stamped(obj: Json, old: Json, now: str) -> list[Json]:
+    """Return the conditions of a signing request with times."""
+    before = {
+        (one.get("type"), one.get("status")): one.get("lastTransitionTime")
+        for one in (old.get("status") or {}).get("conditions") or ()
+    }
+    stamped = []
+    for one in (obj.get("status") or {}).get("conditions") or ():
+        since = before.get((one.get("type"), one.get("status"))) or now
+        times = {
+            "lastUpdateTime": one.get("lastUpdateTime") or now,
+            "lastTransitionTime": one.get("lastTransitionTime") or since,
+        }
+        stamped.append({**one, **times})
+    return stamped
+
+
+def _judged(obj: Json, old: Json, now: str) -> None:
+    """Approval: of the status only the conditions are written."""
+    obj["status"] = {**(old.get("status") or {}), "conditions": _stamped(obj, old, now)}
+
+
+def _signed(obj: Json, old: Json, now: str) -> None:
+    """Status: who has approved or denied stays as it is; none can be added."""
+    conditions = _stamped(obj, old, now)
+    known = (old.get("status") or {}).get("conditions") or ()
+    causes = []
+    for type_ in ("Approved", "Denied"):
+        before = [one for one in known if one.get("type") == type_]
+        found = [one for one in conditions if one.get("type") == type_]
+        if len(found) > len(before):
+            detail = f'updates may not add a condition of type "{type_}"'
+            causes.append(Cause.forbidden("status.conditions", detail))
+        elif len(found) == len(before):
+            kept = iter(before)
+            conditions = [next(kept) if one.get("type") == type_ else one for one in conditions]
+    if causes:
+        kind, group = "CertificateSigningRequest", "certificates.k8s.io"
+        raise invalid(kind, group, obj["metadata"]["name"], causes)
+    status = {**(obj.get("status") or {})}
+    if conditions or "conditions" in status:
+        status["conditions"] = conditions
+    obj["status"] = status
 
 
 def _constant(**status: Any) -> Callable[[Json], Json]:
@@ -264,7 +319,13 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
     ),
     "ingresses.networking.k8s.io": Strategy(initial_status=_constant(loadBalancer={})),
     "storageclasses.storage.k8s.io": Strategy(returns_object=True),
-    "certificatesigningrequests.certificates.k8s.io": Strategy(initial_status=_constant()),
+    "certificatesigningrequests.certificates.k8s.io": Strategy(
+        name_rule=path_segment,
+        prepare=_signing_request,
+        initial_status=_constant(),
+        prepare_status=_signed,
+        prepare_approval=_judged,
+    ),
     "apiservices.apiregistration.k8s.io": Strategy(initial_status=_constant()),
     CRD_KEY: Strategy(prepare=_crd, initial_status=initial_status),
     f"roles.{_RBAC}": _rbac(),
@@ -280,8 +341,14 @@ _CUSTOM: Final = Strategy(
 )
 
 
+_CUSTOM_PATHS: Final = replace(_CUSTOM, name_rule=path_segment)
+_APIBINDING: Final = replace(_CUSTOM, prepare=_protected(APIBINDING_FINALIZER))
+
+
 def strategy_of(info: ResourceInfo) -> Strategy:
     """Return how a kind is written and deleted."""
+    if info.storage_key == APIBINDINGS_KEY:
+        return _APIBINDING
     if info.crd is not None:
-        return _CUSTOM
+        return _CUSTOM_PATHS if info.names_are_paths else _CUSTOM
     return _STRATEGIES.get(info.storage_key, _DEFAULT)

@@ -10,6 +10,7 @@ import msgspec
 from kcpctl.embedded.backend import Backend
 from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.deletion import is_finished
+from kcpctl.embedded.exports.kinds import APIBINDINGS_KEY
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.metadata import (
     bumps_generation,
@@ -42,6 +43,7 @@ from kcpctl.embedded.status import (
     not_found,
     unsupported_media_type,
 )
+from kcpctl.embedded.store import ObjectKey
 from kcpctl.embedded.strategy import strategy_of
 from kcpctl.embedded.validation import validate_metadata, validate_metadata_update
 
@@ -113,7 +115,7 @@ class Writer:
         if version:
             raise internal("resourceVersion should not be set on objects to be created")
         if options.dry_run:
-            self._backend.annotate(cluster, fresh)
+            self._backend.annotate(info, cluster, fresh)
             return fresh
         return self._backend.put(info, cluster, fresh)
 
@@ -133,7 +135,7 @@ class Writer:
         strategy.prepare(obj, None)
         causes = self._allocate(info, cluster, obj, None)
         if options.admission is not None:
-            options.admission(obj)
+            options.admission(obj, "")
         name_rule = strategy.name_rule
         causes = validate_metadata(info, obj["metadata"], name_rule) + causes
         causes += validate_object(info, obj, None)
@@ -142,15 +144,11 @@ class Writer:
 
     def _check_place(self, info: ResourceInfo, cluster: str, namespace: str, name: str) -> None:
         """Raise unless new objects of this kind may be made here."""
-        if info.crd is not None and info.crd.crd_name:
-            crds = self._backend.kinds.storage_info(cluster, CRD_KEY)
-            crd = crds and self._backend.find(crds, cluster, "", info.crd.crd_name)
-            if crd and crd["metadata"].get("deletionTimestamp"):
-                raise forbidden(
-                    info,
-                    name,
-                    "create not allowed while custom resource definition is terminating",
-                )
+        definition = self._definition(info, cluster)
+        if definition is not None and definition["metadata"].get("deletionTimestamp"):
+            raise forbidden(
+                info, name, "create not allowed while custom resource definition is terminating"
+            )
         if not info.namespaced:
             return
         namespaces = self._backend.kinds.storage_info(cluster, "namespaces")
@@ -172,6 +170,21 @@ class Writer:
             )
             error.details = {**(error.details or {}), "causes": [cause.to_dict()]}
             raise error
+
+    def _definition(self, info: ResourceInfo, cluster: str) -> Json | None:
+        """Return the CRD or APIBinding that a resource is there by; None for built-in ones."""
+        if info.identity:
+            bindings = self._backend.kinds.bound(cluster).items()
+            key = info.storage_key
+            name = next(
+                (n for n, infos in bindings if any(i.storage_key == key for i in infos)), ""
+            )
+            found = self._backend.store.get(APIBINDINGS_KEY, ObjectKey(cluster, "", name))
+        elif info.crd is not None and info.crd.crd_name:
+            found = self._backend.store.get(CRD_KEY, ObjectKey(cluster, "", info.crd.crd_name))
+        else:
+            return None
+        return None if found is None else found.obj
 
     # -- update ---------------------------------------------------------------------------
 
@@ -233,10 +246,8 @@ class Writer:
         new["metadata"]["uid"] = uid
         new = self._isolated(info, new, old, subresource)
         strategy_of(info).fold(new)
-        prepare_status = strategy_of(info).prepare_status
-        if prepare_status is not None and subresource == "status":
-            prepare_status(new, old)
-        self._backend.annotate(cluster, new)
+        self._prepare_status(info, new, old, subresource)
+        self._backend.annotate(info, cluster, new)
         if not tracked:
             new = self._track(info, old, new, subresource, options)
         if subresource in ("", "scale"):
@@ -244,13 +255,19 @@ class Writer:
         causes = self._allocate(info, cluster, new, old) if not subresource else []
         if subresource in ("", "scale") and bumps_generation(info, new, old):
             new["metadata"]["generation"] = meta.get("generation", 0) + 1
-        if options.admission is not None and not subresource:
-            options.admission(new)
+        if options.admission is not None:
+            options.admission(new, subresource)
         causes += validate_metadata(info, new["metadata"], strategy_of(info).name_rule)
         causes += validate_metadata_update(new["metadata"], meta)
         causes += validate_object(info, new, old)
         self._raise_invalid(info, new, causes)
         return self._commit(info, cluster, old, new, options)
+
+    def _prepare_status(self, info: ResourceInfo, new: Json, old: Json, subresource: str) -> None:
+        strategy = strategy_of(info)
+        prepare = {"status": strategy.prepare_status, "approval": strategy.prepare_approval}
+        if (prepared := prepare.get(subresource)) is not None:
+            prepared(new, old, self._backend.now())
 
     def _commit(
         self, info: ResourceInfo, cluster: str, old: Json, new: Json, options: WriteOptions
@@ -279,7 +296,7 @@ class Writer:
         isolated.pop(written, None)
         if written in new:
             isolated[written] = new[written]
-        if subresource in ("finalize", "approval"):
+        if subresource == "finalize":
             managed = new["metadata"].get("managedFields")
             isolated["metadata"] = dict(old["metadata"])
             if managed:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import ssl
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-__all__ = ["CertificateAuthority"]
+__all__ = ["CertificateAuthority", "signing_request"]
 
 _BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -64,11 +66,7 @@ class CertificateAuthority:
         certificate = builder.sign(self._key, hashes.SHA256())
         return (
             certificate.public_bytes(serialization.Encoding.PEM),
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ),
+            _key_pem(key),
         )
 
     def server_context(
@@ -92,6 +90,40 @@ class CertificateAuthority:
             context.verify_mode = ssl.CERT_REQUIRED
             context.load_verify_locations(cadata=self.pem.decode())
         return context
+
+
+def signing_request(
+    name: str, common_name: str, *organizations: str, **spec: Any
+) -> tuple[dict[str, Any], bytes]:
+    """Return a CertificateSigningRequest for a client certificate, and its key as PEM.
+
+    ``spec`` replaces fields of its spec; None takes one away.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateSigningRequestBuilder()
+    subject = _name(common_name, organizations)
+    request = builder.subject_name(subject).sign(key, hashes.SHA256())
+    content = {
+        "request": base64.b64encode(request.public_bytes(serialization.Encoding.PEM)).decode(),
+        "signerName": "kubernetes.io/kube-apiserver-client",
+        "usages": ["client auth"],
+        **spec,
+    }
+    made = {
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": {"name": name},
+        "spec": {field: value for field, value in content.items() if value is not None},
+    }
+    return made, _key_pem(key)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
 
 
 def _name(common_name: str, organizations: tuple[str, ...] = ()) -> x509.Name:

@@ -24,17 +24,29 @@ class ControlPlane:
     """An embedded control plane in a process of its own, with an admin's client.
 
     Use it as a context manager, or ``start`` and ``close`` it. With ``workspaces`` (the default)
-    ``workspace()`` makes a fresh logical cluster for each test that wants one; otherwise it is
-    one ordinary cluster, with ``kubelet`` one whose Deployments run. With ``keeps_objects`` it
-    writes them to disk, and has them after a ``restart``.
+    ``workspace()`` makes a fresh logical cluster for each test that wants one; with ``bare`` they
+    are without kcpctl's CRDs. Otherwise it is one ordinary cluster, with ``kubelet`` one whose
+    Deployments run. With ``keeps_objects`` it writes them to disk, and has them after a
+    ``restart``. No certificate that it signs lives longer than ``signing_seconds``.
     """
 
     def __init__(
-        self, *, workspaces: bool = True, kubelet: bool = False, keeps_objects: bool = False
+        self,
+        *,
+        workspaces: bool = True,
+        bare: bool = False,
+        kubelet: bool = False,
+        keeps_objects: bool = False,
+        signing_seconds: float | None = None,
     ) -> None:
         self._directory = Path(tempfile.mkdtemp(prefix="kcpctl-test-"))
         self.process = ControlPlaneProcess(
-            self._directory, workspaces=workspaces, kubelet=kubelet, keeps_objects=keeps_objects
+            self._directory,
+            workspaces=workspaces,
+            bare=bare,
+            kubelet=kubelet,
+            keeps_objects=keeps_objects,
+            signing_seconds=signing_seconds,
         )
         self.workspaces = workspaces
         self._loop: IOLoop | None = None

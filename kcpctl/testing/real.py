@@ -204,6 +204,8 @@ class RealCluster:
             "--use-service-account-credentials=false",
             f"--service-account-private-key-file={self._directory / 'sa.key'}",
             f"--root-ca-file={self._directory / 'ca.crt'}",
+            f"--cluster-signing-cert-file={self._directory / 'ca.crt'}",
+            f"--cluster-signing-key-file={self._directory / 'ca.key'}",
         )
         self._run("kube-scheduler", *shared, f"--secure-port={self._scheduler}")
         stages = Path(os.environ[ASSETS_VARIABLE], "stages.yaml")

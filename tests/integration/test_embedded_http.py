@@ -351,7 +351,7 @@ class TestErrors:
         assert "A request failed" in caplog.text
 
     async def test_admission_refuses(self, plain: Server) -> None:
-        def no(user: UserInfo, info: ResourceInfo, cluster: str, namespace: str, obj: Json) -> None:
+        def no(user: UserInfo, info: ResourceInfo, _cluster: str, namespace: str, *_: Any) -> None:
             raise StatusError(403, "Forbidden", f"{user.username} {info.plural} {namespace}")
 
         plain.context.admission = no

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kcpctl.embedded.process import ControlPlaneProcess
+from kcpctl.testing.certificates import signing_request
 
 KUBECTL = shutil.which("kubectl")
 pytestmark = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not installed")
@@ -133,3 +135,23 @@ def test_a_syncer_pod_is_a_process_whose_output_are_its_logs(kubectl: Kubectl) -
     assert kubectl("get", "pod", "s", "-o", code) == "2"
     assert "not valid for pod" in kubectl.fails("logs", "s", "-c", "other")
     kubectl("delete", "pod", "s", "--timeout=30s")
+
+
+def test_certificates_are_approved_and_denied(kubectl: Kubectl, tmp_path: Path) -> None:
+    for name in ("yes", "no"):
+        request, _ = signing_request(name, "jane", "dev", expirationSeconds=7200)
+        (tmp_path / "csr.json").write_text(json.dumps(request))
+        kubectl("create", "-f", str(tmp_path / "csr.json"))
+    assert kubectl("get", "csr", "yes", "--no-headers").split()[2:] == [
+        "kubernetes.io/kube-apiserver-client",
+        "admin",
+        "120m",
+        "Pending",
+    ]
+    approved = "certificatesigningrequest.certificates.k8s.io/yes approved"
+    assert kubectl("certificate", "approve", "yes") == approved
+    kubectl("wait", "--for=jsonpath={.status.certificate}", "csr/yes", "--timeout=10s")
+    assert kubectl("get", "csr", "yes", "--no-headers").split()[-1] == "Approved,Issued"
+    kubectl("certificate", "deny", "no")
+    assert kubectl("get", "csr", "no", "--no-headers").split()[-1] == "Denied"
+    assert kubectl.fails("certificate", "approve", "no").endswith("is already Denied")

@@ -70,9 +70,9 @@ class VirtualResources(Protocol):
         """Answer ``serviceaccounts/NAME/token``: the TokenRequest with its status."""
 
 
-AdmissionCheck = Callable[[UserInfo, ResourceInfo, str, str, Json], None]
-"""Gets the user, the resource, the cluster, the namespace and the object that is about to be
-stored; raises StatusError to refuse the write."""
+AdmissionCheck = Callable[[UserInfo, ResourceInfo, str, str, Json, str], None]
+"""Gets the user, the resource, the cluster, the namespace, the object that is about to be stored
+(whose top-level fields it may replace) and the subresource; raises StatusError to refuse it."""
 
 
 class ReadLog(Protocol):
@@ -95,7 +95,7 @@ class ServerContext:
     """Everything a handler needs.
 
     ``read_log`` answers ``pods/NAME/log``, empty without a kubelet. ``admission`` is asked before
-    each create, update and patch of the main resource.
+    each create, update and patch.
     """
 
     registry: Registry

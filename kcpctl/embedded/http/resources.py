@@ -186,12 +186,12 @@ class _Call:
             warnings=self.warnings,
         )
 
-    def _admission(self) -> Callable[[Json], None] | None:
+    def _admission(self) -> Callable[[Json, str], None] | None:
         check = self._context.admission
         if check is None:
             return None
         where = (self._user, self._info, self._cluster, self._namespace)
-        return lambda obj: check(*where, obj)
+        return lambda obj, subresource: check(*where, obj, subresource)
 
     def _object(
         self,

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from kcpctl.apis.quantity import parse
 from kcpctl.embedded.schema.crd_validation import validate_crd
+from kcpctl.embedded.schema.csr_validation import validate_signing_request
 from kcpctl.embedded.schema.pod_validation import port_error
 from kcpctl.embedded.schema.workload_validation import (
     WORKLOAD_CHECKS,
@@ -262,6 +263,7 @@ _CHECKS: Final[dict[tuple[str, str], Check]] = {
     ("", "Secret"): _secret,
     ("", "Service"): _service,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): _crd,
+    ("certificates.k8s.io", "CertificateSigningRequest"): validate_signing_request,
     ("coordination.k8s.io", "Lease"): _lease,
     ("events.k8s.io", "Event"): _event,
     ("networking.k8s.io", "Ingress"): _ingress,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from kcpctl.embedded.registry import Registry
@@ -32,10 +33,11 @@ _ACCOUNT_PREFIX: Final = "system:serviceaccount:"
 class Authenticator:
     """Tells who asks.
 
-    A client certificate names the user (CN) and groups (O). A ServiceAccount token is good while
-    the ServiceAccount, and the Pod it is bound to, exist with the uids in the token; outside its
-    own logical cluster its bearer is ``system:anonymous`` in the groups ``system:authenticated``
-    and ``system:cluster:<its cluster>``, and rules there may name it as the user
+    A client certificate names the user (CN) and groups (O); one that was signed in a logical
+    cluster names nobody in the others. A ServiceAccount token is good while the ServiceAccount,
+    and the Pod it is bound to, exist with the uids in the token; outside its own logical cluster
+    its bearer is ``system:anonymous`` in the groups ``system:authenticated`` and
+    ``system:cluster:<its cluster>``, and rules there may name it as the user
     ``system:kcp:serviceaccount:<cluster>:<namespace>:<name>``. Event loop's thread only.
     """
 
@@ -78,7 +80,7 @@ class Authenticator:
         self, peer_cert: bytes | None, authorization: str | None, cluster: str | None
     ) -> UserInfo:
         if peer_cert is not None:
-            return _certificate_user(peer_cert)
+            return self._of_certificate(peer_cert, cluster or ROOT)
         token = _bearer_token(authorization)
         if token is None:
             return ANONYMOUS
@@ -86,6 +88,17 @@ class Authenticator:
         if verified is None:
             raise unauthorized()
         return verified[0]
+
+    def _of_certificate(self, der: bytes, cluster: str) -> UserInfo:
+        found = _identity(der)
+        # A connection may last longer than what it was opened with.
+        if found.ends < self._registry.backend.clock.time():
+            raise unauthorized()
+        if found.cluster is not None and found.cluster != cluster:
+            return UserInfo(
+                ANONYMOUS.username, groups=(AUTHENTICATED, f"system:cluster:{found.cluster}")
+            )
+        return found.user
 
     def _alive(self, claims: Claims) -> bool:
         """Whether the ServiceAccount and what the token is bound to still exist."""
@@ -269,21 +282,38 @@ def _foreign_user(claims: Claims) -> UserInfo:
     )
 
 
+class _Identity(NamedTuple):
+    """Whom a certificate names, until when, and in which logical cluster (None: in all)."""
+
+    user: UserInfo
+    ends: float
+    cluster: str | None
+
+
 @lru_cache(maxsize=256)
-def _certificate_user(der: bytes) -> UserInfo:
-    """Return the user of a certificate that TLS has verified already."""
+def _identity(der: bytes) -> _Identity:
+    """Return what a certificate says that TLS has verified already."""
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 
-    subject = x509.load_der_x509_certificate(der).subject
+    from kcpctl.embedded.security.ca import CLUSTER_EXTENSION
+
+    certificate = x509.load_der_x509_certificate(der)
+    subject = certificate.subject
     names = [str(entry.value) for entry in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     organisations = subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     groups = dict.fromkeys(str(entry.value) for entry in organisations)
     if not names or not names[0]:
         raise unauthorized()
     fingerprint = hashlib.sha256(der).hexdigest()
-    return UserInfo(
+    user = UserInfo(
         names[0],
         groups=(*groups, AUTHENTICATED),
         extra={_CREDENTIAL_ID: (f"X509SHA256={fingerprint}",)},
     )
+    cluster = None
+    with contextlib.suppress(x509.ExtensionNotFound):
+        found = certificate.extensions.get_extension_for_oid(CLUSTER_EXTENSION).value
+        assert isinstance(found, x509.UnrecognizedExtension)
+        cluster = found.value.decode()
+    return _Identity(user, certificate.not_valid_after_utc.timestamp(), cluster)

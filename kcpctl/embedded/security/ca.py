@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import ssl
 import tempfile
@@ -19,11 +20,21 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from kcpctl.embedded.security.private_file import write_private
 from kcpctl.runtime import SYSTEM_CLOCK, Clock
 
-__all__ = ["CertificateAuthority", "KeyPair", "load_or_create_key", "private_key_pem"]
+__all__ = [
+    "CLUSTER_EXTENSION",
+    "CertificateAuthority",
+    "KeyPair",
+    "load_or_create_key",
+    "private_key_pem",
+]
+
+CLUSTER_EXTENSION: Final = x509.ObjectIdentifier("2.25.147691538690489511593428653962899987521")
+"""Holds the name of the one logical cluster that a certificate is good in (a UUID's arc: X.667)."""
 
 _CA_LIFETIME: Final = timedelta(days=3650)
 _LEAF_LIFETIME: Final = timedelta(days=365)
 _BACKDATED: Final = timedelta(minutes=5)  # for clients whose clock is a little behind
+_SHORT: Final = timedelta(hours=8)  # kube-controller-manager takes the five minutes off others
 _CURVE: Final = ec.SECP256R1()
 
 
@@ -113,6 +124,49 @@ class CertificateAuthority:
         attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, username))
         return self._issue(x509.Name(attributes), ExtendedKeyUsageOID.CLIENT_AUTH)
 
+    def sign_client(
+        self,
+        request: x509.CertificateSigningRequest,
+        usages: Sequence[str],
+        seconds: float,
+        *,
+        cluster: str | None = None,
+    ) -> bytes:
+        """Return a client certificate (PEM) for a request: its subject, key and names as asked.
+
+        With ``cluster`` it is good in that logical cluster only.
+        """
+        now, life = self._now(), timedelta(seconds=seconds)
+        ends = now + life if life < _SHORT else now + life - _BACKDATED
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(request.subject)
+            .public_key(request.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _BACKDATED)
+            .not_valid_after(min(ends, self._certificate.not_valid_after_utc))
+            .issuer_name(self._certificate.subject)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+            .add_extension(authority, critical=False)
+        )
+        if set(usages) & {"digital signature", "key encipherment"}:
+            usage = _key_usage(
+                authority=False,
+                digital_signature="digital signature" in usages,
+                key_encipherment="key encipherment" in usages,
+            )
+            builder = builder.add_extension(usage, critical=True)
+        with contextlib.suppress(x509.ExtensionNotFound):
+            names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+            builder = builder.add_extension(names.value, critical=False)
+        if cluster is not None:
+            here = x509.UnrecognizedExtension(CLUSTER_EXTENSION, cluster.encode())
+            builder = builder.add_extension(here, critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
+        return certificate.public_bytes(serialization.Encoding.PEM)
+
     def server_context(self, hosts: Sequence[str]) -> ssl.SSLContext:
         """Return a TLS context that serves ``hosts`` and verifies client certificates, if any.
 
@@ -192,13 +246,15 @@ def _general_name(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _key_usage(*, authority: bool) -> x509.KeyUsage:
+def _key_usage(
+    *, authority: bool, digital_signature: bool = True, key_encipherment: bool = False
+) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=True,
+        digital_signature=digital_signature,
         key_cert_sign=authority,
         crl_sign=authority,
         content_commitment=False,
-        key_encipherment=False,
+        key_encipherment=key_encipherment,
         data_encipherment=False,
         key_agreement=False,
         encipher_only=False,

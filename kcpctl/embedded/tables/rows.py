@@ -166,7 +166,8 @@ def _binding(obj: Json, now: float) -> list[Any]:
 def _signing_request(obj: Json, now: float) -> list[Any]:
     spec = part(obj, "spec")
     conditions = [c.get("type") for c in part(obj, "status").get("conditions") or ()]
-    shown = [kind for kind in ("Approved", "Denied", "Failed") if kind in conditions]
+    verdicts = (one for one in ("Denied", "Approved") if one in conditions)
+    shown = [next(verdicts, "Pending"), *(["Failed"] if "Failed" in conditions else [])]
     if part(obj, "status").get("certificate"):
         shown.append("Issued")
     seconds = spec.get("expirationSeconds")
@@ -175,7 +176,7 @@ def _signing_request(obj: Json, now: float) -> list[Any]:
         spec.get("signerName") or "<none>",
         spec.get("username", ""),
         human(seconds) if seconds is not None else "<none>",
-        ",".join(shown) or "Pending",
+        ",".join(shown),
     ]
 
 

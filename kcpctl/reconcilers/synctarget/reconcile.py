@@ -91,6 +91,8 @@ class SyncTargetReconciler:
 
     A deployment that a server refuses or delays is written into the status and then raised, so
     that the queue backs off. An invalid spec is no error: its next change brings it back.
+
+    ``options`` may be replaced at any time: a pass reads them once.
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class SyncTargetReconciler:
         self._pool = pool
         self._deployer = deployer
         self._recorder = recorder
-        self._options = options
+        self.options = options
         self._clock = clock
         self._hint = hint
         self._observer = Observer(clock)
@@ -131,13 +133,14 @@ class SyncTargetReconciler:
             target = found.decode(SyncTarget)
         except msgspec.ValidationError as error:
             raise TerminalError(f"SyncTarget {request.key!r} cannot be read: {error}") from None
+        options = self.options
         if target.metadata.deletion_timestamp is not None:
-            return self._delete(request, target)
+            return self._delete(request, target, options)
         marked = _with_marks(target, request.cluster)
         if marked is not target:
             self._commit(request, target, marked)
             return None  # the event of that write brings the next pass
-        return self._sync(request, target)
+        return self._sync(request, target, options)
 
     def remove(self, belongs: Callable[[str], bool]) -> None:
         """Drop what is kept for the keys that belong, but for their connections."""
@@ -155,10 +158,12 @@ class SyncTargetReconciler:
 
     # The four phases.
 
-    def _sync(self, request: Request, target: SyncTarget) -> Result | None:
-        findings = self._validate(request, target)
+    def _sync(
+        self, request: Request, target: SyncTarget, options: SyncTargetOptions
+    ) -> Result | None:
+        findings = self._validate(request, target, options)
         if findings.invalid is None:
-            self._deploy(request, target, findings)
+            self._deploy(request, target, findings, options)
         heartbeat = self._check_health(request.key, target)
         now = self._clock.time()  # one for both: evictAfter may pass between two looks
         if findings.invalid is None:
@@ -172,7 +177,7 @@ class SyncTargetReconciler:
                 source=findings.source,
                 rollout=findings.rollout,
                 heartbeat=heartbeat,
-                thresholds=self._options.thresholds,
+                thresholds=options.thresholds,
                 assigned=findings.assigned,
                 now=now,
             )
@@ -189,9 +194,11 @@ class SyncTargetReconciler:
             findings.recheck_after_seconds,
         )
 
-    def _validate(self, request: Request, target: SyncTarget) -> _Findings:
+    def _validate(
+        self, request: Request, target: SyncTarget, options: SyncTargetOptions
+    ) -> _Findings:
         """Check the spec, then find the credentials that it names."""
-        invalid = validate(target, default_image=self._options.syncer_image)
+        invalid = validate(target, default_image=options.syncer_image)
         if invalid is not None:
             return _Findings(invalid=invalid)
         if deployment_mode(target.spec) != MANAGED:
@@ -214,7 +221,13 @@ class SyncTargetReconciler:
         find = partial(self._credentials.find, target, request.cluster)
         return connect(self._pool, request.key, find)
 
-    def _deploy(self, request: Request, target: SyncTarget, findings: _Findings) -> None:
+    def _deploy(
+        self,
+        request: Request,
+        target: SyncTarget,
+        findings: _Findings,
+        options: SyncTargetOptions,
+    ) -> None:
         """Ensure the syncer's deployment where there is a connection."""
         if findings.connection is None:
             return
@@ -225,7 +238,7 @@ class SyncTargetReconciler:
         try:
             downstream = self._pool.client(request.key)
             deployed = self._deployer.ensure(
-                request.key, target, request.cluster, upstream, downstream
+                request.key, target, request.cluster, upstream, downstream, options
             )
         except NotConnected:
             findings.connection = self._pool.status(request.key)
@@ -291,7 +304,9 @@ class SyncTargetReconciler:
 
     # Deletion.
 
-    def _delete(self, request: Request, target: SyncTarget) -> Result | None:
+    def _delete(
+        self, request: Request, target: SyncTarget, options: SyncTargetOptions
+    ) -> Result | None:
         """Clean up as far as possible; the finalizer goes last."""
         ours = {SYNCTARGET_FINALIZER, LEGACY_SYNCTARGET_FINALIZER}
         if not ours & set(target.metadata.finalizers):
@@ -300,9 +315,9 @@ class SyncTargetReconciler:
         waited = self._waited(request.key, target)
         downstream, why_not = self._reach(request, target)
         cleaner = Cleaner(
-            target, request.cluster, credentials_namespace=self._options.credentials_namespace
+            target, request.cluster, credentials_namespace=options.credentials_namespace
         )
-        force_after = self._options.force_delete_after_seconds
+        force_after = options.force_delete_after_seconds
         try:
             progress = cleaner.run(
                 self._client.cluster(request.cluster),

@@ -172,7 +172,7 @@ class TestCreate:
         assert options.warnings == ['unknown field "bogus"']
 
     def test_admission_can_refuse(self, maps: Kind) -> None:
-        def no(obj: Json) -> None:
+        def no(obj: Json, subresource: str) -> None:
             raise StatusError(403, "Forbidden", obj["metadata"]["name"])
 
         with refused(403, "a"):

@@ -11,7 +11,9 @@ from kcpctl.embedded.controllers.event_writer import EventWriter
 from kcpctl.embedded.controllers.garbage import GarbageCollector
 from kcpctl.embedded.controllers.namespaces import NamespaceController
 from kcpctl.embedded.controllers.replicasets import ReplicaSetController
+from kcpctl.embedded.controllers.signing import SigningController
 from kcpctl.embedded.registry import Registry
+from kcpctl.embedded.security.ca import CertificateAuthority
 from kcpctl.testing.clock import FakeClock
 
 Json = dict[str, Any]
@@ -24,9 +26,11 @@ class World:
         self.clock = FakeClock()
         self.registry = Registry(workspaces=workspaces, clock=self.clock)
         events = EventWriter(self.registry, "test", clock=self.clock)
+        authority = CertificateAuthority(clock=self.clock)
         self._controllers: list[Any] = [
             NamespaceController(self.registry, ca_pem=b"the CA", clock=self.clock),
             GarbageCollector(self.registry, clock=self.clock),
+            SigningController(self.registry, authority, longest_seconds=86_400, clock=self.clock),
             DeploymentController(self.registry, events, clock=self.clock),
             ReplicaSetController(self.registry, events, clock=self.clock),
         ]

@@ -889,3 +889,22 @@ def test_a_target_that_goes_while_its_status_is_written_is_no_error(world: World
     world.up.errors[STATUS] = NotFound("gone")
     world.reconcile()
     assert world.recorder.take() == []
+
+
+def test_other_options_count_from_the_next_pass_on(world: World) -> None:
+    world.make_ready()
+    world.clock.step(20)
+    assert world.reconcile() == pytest.approx(40)
+    shorter = replace(world.options, heartbeat_threshold_seconds=15, unhealthy_threshold_seconds=30)
+    world.reconciler.options = shorter
+    assert world.reconcile() == pytest.approx(10)
+    assert world.condition("HeartbeatHealthy") == "False ErrorHeartbeat"
+
+
+def test_another_image_by_default_rolls_the_syncers_out_that_name_none(world: World) -> None:
+    world.make_ready()
+    world.reconciler.options = replace(world.options, syncer_image="kcpctl-syncer:2")
+    world.reconcile()
+    (deployment,) = (obj for path, obj in world.down.objects.items() if "/deployments/" in path)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "kcpctl-syncer:2"
