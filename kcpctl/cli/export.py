@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from kcpctl.apis.export import provider_objects
-from kcpctl.apis.kcp import API_EXPORT_ENDPOINT_SLICES, API_EXPORTS, API_RESOURCE_SCHEMAS
+from kcpctl.apis.kcp import API_EXPORTS, API_RESOURCE_SCHEMAS
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
-    LOGICAL_CLUSTERS,
     NAMESPACES,
     ROLE_BINDINGS,
     ROLES,
@@ -18,8 +17,7 @@ from kcpctl.apis.resource import (
     Resource,
 )
 from kcpctl.client import Client
-from kcpctl.errors import ApiError, Conflict, Forbidden, Invalid, KcpctlError, NotFound
-from kcpctl.logicalcluster import PATH_ANNOTATION
+from kcpctl.errors import ApiError, Conflict, Forbidden, Invalid, KcpctlError
 
 __all__ = ["install_export"]
 
@@ -29,7 +27,6 @@ _BY_KIND: Final[dict[str, Resource]] = {
     for resource in (
         API_RESOURCE_SCHEMAS,
         API_EXPORTS,
-        API_EXPORT_ENDPOINT_SLICES,
         NAMESPACES,
         SERVICE_ACCOUNTS,
         CLUSTER_ROLES,
@@ -44,9 +41,11 @@ def install_export(client: Client, name: str) -> None:
     """Apply what ``config/kcp`` has, for the export ``name``, in the workspace of ``client``.
 
     Schemas of earlier versions stay: the export is pointed to the new ones, and kcp moves those
-    that bind it. Raises KcpctlError with the object, the workspace and the way out.
+    that bind it. Its endpoint slice is made by kcp. Raises KcpctlError with the object, the
+    workspace and the way out.
     """
-    for obj in provider_objects(_path_of(client), name):
+    _check(client)
+    for obj in provider_objects(name):
         try:
             client.resource(_BY_KIND[obj["kind"]]).apply(
                 obj, field_manager=_FIELD_MANAGER, force=True
@@ -55,22 +54,20 @@ def install_export(client: Client, name: str) -> None:
             raise _explained(error, obj, client) from error
 
 
-def _path_of(client: Client) -> str:
-    """Return the canonical path, whatever the URL calls the workspace."""
+def _check(client: Client) -> None:
     try:
-        if client.has_resource(API_EXPORTS):
-            cluster = client.resource(LOGICAL_CLUSTERS).get("cluster")
-            metadata = cluster["metadata"]
-            return (metadata.get("annotations") or {}).get(PATH_ANNOTATION) or client.cluster_name
-    except (Forbidden, NotFound) as error:
+        is_kcp = client.has_resource(API_EXPORTS)
+    except Forbidden as error:
         raise KcpctlError(
-            f"the workspace at {client.url} cannot be entered: {error}; create it, or use an "
-            "account that may"
+            f"{client.url} cannot be entered: {error}; create the workspace, or use an account "
+            "that may"
         ) from error
-    raise KcpctlError(
-        f"{client.url} is no workspace of a kcp: it does not serve {API_EXPORTS.group_resource}; "
-        "create the workspace, or leave --apiexport out to install CRDs"
-    )
+    if not is_kcp:
+        raise KcpctlError(
+            f"{client.url} is no workspace of a kcp: it does not serve "
+            f"{API_EXPORTS.group_resource}; create the workspace, or leave --apiexport out to "
+            "install CRDs"
+        )
 
 
 def _explained(error: ApiError, obj: Unstructured, client: Client) -> KcpctlError:
