@@ -68,7 +68,8 @@ class Backend:
     ``hooks`` (the server's own followers, which may commit) run before the subscribers, and both
     run after the commit, in commit order: a commit made by a hook is told after the one that
     caused it. A follower that raises is logged and stops nobody else. With a ``database`` it
-    starts with what is in there.
+    starts with what is in there. ``labels`` puts the server's own labels on each object that is
+    about to be stored.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Backend:
             self._load(database)
         self.hooks: list[Callable[[Event], None]] = []
         self.subscribers: list[Callable[[Event], None]] = []
+        self.labels: Callable[[ResourceInfo, str, Json], None] | None = None
         self._events: deque[Event] = deque()
         self._telling = False
 
@@ -134,7 +136,7 @@ class Backend:
         return obj if convert is None else convert(obj)
 
     def annotate(self, info: ResourceInfo, cluster: str, obj: Json) -> None:
-        """Put the cluster's name, and where it matters its path, on an object to be stored."""
+        """Put the cluster's name, where it matters its path, and our labels on an object."""
         if not self.workspaces:
             return
         meta = obj["metadata"]
@@ -145,6 +147,8 @@ class Backend:
             wanted[PATH_ANNOTATION] = self.path_of(cluster)
         if any(annotations.get(key) != value for key, value in wanted.items()):
             meta["annotations"] = {**annotations, **wanted}
+        if self.labels is not None:
+            self.labels(info, cluster, obj)
 
     def path_of(self, cluster: str) -> str:
         """Return a logical cluster's path, its name as long as it has none."""

@@ -10,6 +10,7 @@ from kcpctl.embedded.backend import Backend, Event
 from kcpctl.embedded.crd_lifecycle import CrdLifecycle
 from kcpctl.embedded.database import Database
 from kcpctl.embedded.deletion import Deleted, Deleter, DeletionOptions
+from kcpctl.embedded.exports.claim_labels import ClaimLabels
 from kcpctl.embedded.exports.directory import Exports
 from kcpctl.embedded.exports.lifecycle import ExportLifecycle
 from kcpctl.embedded.kinds import ResourceInfo
@@ -65,14 +66,23 @@ class Registry:
         self.logical_clusters = Workspaces(self.backend, self.writer, self.deleter, crds)
         self.exports = Exports(self.backend, self._resolve)
         self._export_lifecycle = ExportLifecycle(
-            self.backend, self.writer, self.deleter, self.exports, self.logical_clusters
+            self.backend,
+            self.writer,
+            self.deleter,
+            self._crds,
+            self.exports,
+            self.logical_clusters,
         )
+        labels = ClaimLabels(self.backend, self.exports)
+        self.backend.labels = labels.put_on
         self.backend.hooks += [
             self._crds.on_event,
             self._export_lifecycle.on_event,
+            labels.on_event,
             self.logical_clusters.on_event,
         ]
         self._export_lifecycle.load()
+        labels.load()
         self.logical_clusters.start()
 
     def _resolve(self, name_or_path: str) -> str | None:

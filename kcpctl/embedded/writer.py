@@ -90,6 +90,8 @@ class Writer:
         *,
         tracked: bool,
     ) -> Json:
+        if options.mutate is not None:
+            options.mutate(obj)
         meta = obj["metadata"]
         self._check_place(info, cluster, meta.get("namespace", ""), meta.get("name", ""))
         version = meta.pop("resourceVersion", "")
@@ -231,6 +233,8 @@ class Writer:
         is_patch: bool = False,
     ) -> Json:
         """Commit the step from ``old`` to ``new`` (admitted, tidy); returns what is stored."""
+        if options.mutate is not None:
+            options.mutate(new)
         meta = old["metadata"]
         namespace, name = meta.get("namespace", ""), meta["name"]
         path = "/".join(
