@@ -17,7 +17,7 @@ from kcpctl.embedded.http.export_access import ExportAccess
 from kcpctl.embedded.http.export_paths import ExportPath, parse_export_path
 from kcpctl.embedded.http.export_views import ExportViews
 from kcpctl.embedded.http.lists import Selection
-from kcpctl.embedded.http.negotiation import Representation, negotiate_stream
+from kcpctl.embedded.http.negotiation import Representation, negotiate, negotiate_stream
 from kcpctl.embedded.http.paths import PathHandler
 from kcpctl.embedded.http.render import encode
 from kcpctl.embedded.http.request import ApiRequest, denied, parse_path, split_cluster
@@ -110,7 +110,7 @@ class ApiServer:
             return _response(answer)
         if cluster == WILDCARD and request.verb not in ("list", "watch"):
             raise method_not_allowed()
-        info = self._info(request, cluster)
+        info = self._info(request, cluster, http.headers.get("Accept", ""))
         if request.verb == "watch":
             return await self._watch(http, request, info, Selection.of(request, info, cluster))
         return _response(await self._resources.handle(http, request, info, cluster, user))
@@ -161,12 +161,18 @@ class ApiServer:
             raise self._registry.logical_clusters.unknown(wanted or "", masters=masters)
         return cluster, user
 
-    def _info(self, request: ApiRequest, cluster: str) -> ResourceInfo:
+    def _info(self, request: ApiRequest, cluster: str, accept: str) -> ResourceInfo:
         """Return the resource; raises 404."""
         kinds = self._registry.backend.kinds
         if request.malformed:
             raise not_served() if request.group in kinds.built_in_groups else page_not_found()
-        return self._registry.info(cluster, request.group, request.version, request.plural)
+        wanted = (request.group, request.version, request.plural)
+        if cluster == WILDCARD and kinds.find(cluster, *wanted) is None:
+            # All clusters' objects are asked for by identity, but for their metadata alone.
+            family = kinds.find_family(*wanted)
+            if family is not None and _wants_metadata(accept):
+                return family
+        return self._registry.info(cluster, *wanted)
 
     async def _watch(
         self,
@@ -207,6 +213,11 @@ class ApiServer:
         finally:
             await lines.aclose()
         return response
+
+
+def _wants_metadata(accept: str) -> bool:
+    wanted = negotiate(accept, transforms=_WATCH_TRANSFORMS).transform
+    return wanted in ("PartialObjectMetadata", "PartialObjectMetadataList")
 
 
 def _quote(text: str) -> str:
