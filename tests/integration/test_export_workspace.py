@@ -25,6 +25,7 @@ CLUSTER = "kcp.io/cluster"
 PROVIDER = "provider"
 SHERIFFS = "/apis/wild.west/v1/sheriffs"
 SECRETS = "/api/v1/secrets"
+RESOURCE = {"group": "wild.west", "name": "sheriffs", "schema": "today.sheriffs.wild.west"}
 CLAIMS = [
     {"group": "", "resource": "secrets", "verbs": ["*"]},
     {"group": "", "resource": "configmaps", "verbs": ["get", "list", "watch"]},
@@ -250,10 +251,9 @@ def provider(server: Server) -> Workspace:
         },
     }
     workspace.ok("POST", f"{APIS}/v1alpha1/apiresourceschemas", schema)
-    resource = {"group": "wild.west", "name": "sheriffs", "schema": "today.sheriffs.wild.west"}
     export = {
         "metadata": {"name": "wild.west"},
-        "spec": {"resources": [resource], "permissionClaims": CLAIMS},
+        "spec": {"resources": [RESOURCE], "permissionClaims": CLAIMS},
     }
     workspace.ok("POST", f"{APIS}/v1alpha2/apiexports", export)
     workspace.grant(PROVIDER, ["*"])
@@ -546,6 +546,24 @@ def test_an_export_that_is_not_there_is_an_error_of_the_server(
     assert server.call("GET", "/services/apiexport/x", user=PROVIDER).status == 403
 
 
+def test_what_nobody_has_bound_is_a_list_without_a_version(
+    server: Server, provider: Workspace, export: Export
+) -> None:
+    """And a watch that is not answered: what begins too early on a kcp has to begin again."""
+    body = {"metadata": {"name": "early"}, "spec": {"resources": [RESOURCE]}}
+    provider.ok("POST", f"{APIS}/v1alpha2/apiexports", body)
+    url = export.url(SHERIFFS, export="early")
+    assert server.call("GET", url).json == {
+        "apiVersion": "wild.west/v1",
+        "kind": "SheriffList",
+        "items": [],
+    }
+    with closing(server.connect()) as connection:
+        connection.timeout = 0.3
+        with pytest.raises(TimeoutError):
+            server.send(connection, "GET", f"{url}?watch=1&sendInitialEvents=1")
+
+
 def test_watches_end_when_the_export_serves_something_else(
     export: Export, provider: Workspace
 ) -> None:
@@ -556,7 +574,8 @@ def test_watches_end_when_the_export_serves_something_else(
             pass
         left = [one for one in CLAIMS if one["resource"] != "secrets"]
         provider.ok("PATCH", path, {"spec": {"permissionClaims": left}}, kind=merge)
-        while not secrets.ends():
+        while secrets.next()[0] != "ERROR":
             pass
+        assert secrets.ends()
         assert export.call("GET", SECRETS).status == 404
     provider.ok("PATCH", path, {"spec": {"permissionClaims": CLAIMS}}, kind=merge)

@@ -156,6 +156,12 @@ class ExportViews:
             return self._claimable.get(resource.normal, ())
         return self._exports.identified(*resource, identity) if identity else ()
 
+    def is_unknown(self, info: ResourceInfo) -> bool:
+        """Whether a resource of an export is one that nobody has bound."""
+        name = f"{info.plural}:{info.identity}"
+        find = self._registry.backend.kinds.find
+        return bool(info.identity) and find(WILDCARD, info.group, info.version, name) is None
+
     def find(self, key: Place, request: ApiRequest) -> Served | None:
         """Return the resource that a request is about, None when it is not served."""
         wanted = (request.group, request.version, request.plural)
