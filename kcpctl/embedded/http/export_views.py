@@ -87,8 +87,8 @@ class Served:
     def scope(self, selector: Json | None = None) -> Scope:
         """Return the objects that are shown; ``selector`` is the accepted claim's."""
         if not self.values:
-            return Scope()
-        return Scope(lambda labels: labels.get(self.label) in self.values, selector)
+            return Scope(forwarded=True)
+        return Scope(lambda labels: labels.get(self.label) in self.values, selector, forwarded=True)
 
 
 @lru_cache(maxsize=1024)
