@@ -12,6 +12,7 @@ from kcpctl.cli.connect import logging_flags, reloads_logging, server_flags
 from kcpctl.cli.controllers import ALL_CONTROLLERS, ControllersType
 from kcpctl.cli.election import election_flags
 from kcpctl.cli.options import COMMANDS, DIRECTORY, DURATION, FILE, GroupedCommand, flag
+from kcpctl.cli.tracing import tracing_flag
 from kcpctl.errors import UsageError
 from kcpctl.runtime.clock import SYSTEM_CLOCK
 
@@ -219,6 +220,7 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     default="30s",
     help="How long a stop waits for queued and running reconciles.",
 )
+@tracing_flag("Manager")
 @config_flag
 @election_flags
 @logging_flags

@@ -66,7 +66,12 @@ class Registry:
         self.logical_clusters = Workspaces(self.backend, self.writer, self.deleter, crds)
         self.exports = Exports(self.backend, self._resolve)
         self._export_lifecycle = ExportLifecycle(
-            self.backend, self.writer, self.deleter, self.exports, self.logical_clusters
+            self.backend,
+            self.writer,
+            self.deleter,
+            self._crds,
+            self.exports,
+            self.logical_clusters,
         )
         labels = ClaimLabels(self.backend, self.exports)
         self.backend.labels = labels.put_on

@@ -1,10 +1,9 @@
-"""Who may write exports, bindings and CRDs, and which of them are refused."""
+"""Who may write exports and bindings, and which of them are refused."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.exports.kinds import (
     APIBINDINGS_KEY,
     APIEXPORTS_KEY,
@@ -44,29 +43,16 @@ def check_exports(
     Binding to an export needs the verb ``bind`` on it, in its workspace. That a workspace exists
     is not given away: without the right the answer is the same whether it does or not.
     """
-    if info.group != GROUP and info.storage_key != CRD_KEY:
+    if info.group != GROUP:
         return
     name = obj["metadata"].get("name", "")
     old = registry.find(info, cluster, namespace, name)
-    if info.storage_key == CRD_KEY:
-        if old is None:
-            _check_free(registry, info, cluster, obj)
-        return
     causes = _causes(registry, info, obj, old)
     if causes:
         raise forbidden(info, name, _shown(causes, info))
     reference = _reference(info, obj)
     if reference is not None and (old is None or _reference(info, old) != reference):
         _check_bind(registry, authorizer, user, info, cluster, name, reference, old)
-
-
-def _check_free(registry: Registry, info: ResourceInfo, cluster: str, crd: Json) -> None:
-    """Refuse a CRD of a resource that is bound."""
-    names = (crd["spec"]["group"], crd["spec"]["names"].get("plural"))
-    for binding, infos in registry.backend.kinds.bound(cluster).items():
-        if any((one.group, one.plural) == names for one in infos):
-            message = f'cannot create because resource is bound by APIBinding "{binding}"'
-            raise forbidden(info, crd["metadata"].get("name", ""), message)
 
 
 def _causes(registry: Registry, info: ResourceInfo, obj: Json, old: Json | None) -> list[Cause]:
@@ -82,7 +68,7 @@ def _causes(registry: Registry, info: ResourceInfo, obj: Json, old: Json | None)
 
 def _shown(causes: list[Cause], info: ResourceInfo) -> str:
     """Return problems as kcp prints them: a list, but a single one for exports."""
-    text = ", ".join(str(cause) for cause in causes)
+    text = " ".join(str(cause) for cause in causes)
     return text if info.storage_key == APIEXPORTS_KEY else f"[{text}]"
 
 

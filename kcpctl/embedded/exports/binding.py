@@ -205,8 +205,10 @@ class Binder:
                 names += names_of_infos(stored.obj, infos)
                 holders |= {info.group_resource: f"{{{key.name} false}}" for info in infos}
         for key, stored in self._backend.store.list(CRD_KEY, cluster):
-            names.append(names_of_crd(stored.obj))
-            holders[key.name] = "{ true}"
+            accepted = names_of_crd(stored.obj)
+            names.append(accepted)
+            if accepted.plural:
+                holders[key.name] = "{ true}"
         return holders, names
 
     # -- deletion -------------------------------------------------------------------------

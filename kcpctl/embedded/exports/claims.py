@@ -73,7 +73,9 @@ def apply_claims(
         mark_true(status, "PermissionClaimsValid", now)
     unknown = [key for key in expected if not is_known(key)]
     applied = [accepted[key] for key in expected if key not in unknown]
-    status["appliedPermissionClaims"] = applied
+    status.pop("appliedPermissionClaims", None)
+    if applied:
+        status["appliedPermissionClaims"] = applied
     if unknown:
         errors = [_unknown(key) for key in unknown[:_SHOWN_INVALID]]
         message = f"Permission claims have not been fully applied: {_aggregate(errors)}"

@@ -103,7 +103,7 @@ _EXPORT_CLAIM: Final = _object("resource verbs", **_CLAIM, identityHash=_EMPTY)
 _SCOPED: Final[dict[str, Schema]] = {
     **_CLAIM,
     "identityHash": _EMPTY,
-    "selector": _rule(_SELECTOR, "self == oldSelf", "Permission claim selector is immutable"),
+    "selector": _SELECTOR,
 }
 _STATE: Final[Schema] = {"type": "string", "enum": ["Accepted", "Rejected"]}
 _CLAIM_KEYS: Final = "group resource identityHash"

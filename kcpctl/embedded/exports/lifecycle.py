@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from kcpctl.embedded.backend import Backend, Event
+from kcpctl.embedded.crd_lifecycle import CrdLifecycle
 from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.deletion import Deleter
 from kcpctl.embedded.exports.binding import Binder
@@ -40,10 +41,12 @@ class ExportLifecycle:
         backend: Backend,
         writer: Writer,
         deleter: Deleter,
+        crds: CrdLifecycle,
         exports: Exports,
         workspaces: Workspaces,
     ) -> None:
         self._backend = backend
+        self._crds = crds
         self._exports = exports
         self._workspaces = workspaces
         self._offering = Offering(backend, writer, exports)
@@ -110,6 +113,7 @@ class ExportLifecycle:
         if event.type == "DELETED":
             self._binder.forget(cluster, name)
             self._reconcile_bindings(self._without(_UP_TO_DATE, cluster))
+            self._crds.recheck(cluster)
         else:
             self._binder.reconcile(cluster, name)
         if event.type != "MODIFIED":

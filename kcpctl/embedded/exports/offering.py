@@ -174,7 +174,7 @@ class Offering:
         partition = endpoint_slice["spec"].get("partition")
         if partition:
             status.pop("endpoints", None)
-            message = f'partitions.topology.kcp.io "{partition}" not found'
+            message = f'partition.topology.kcp.io "{partition}" not found'
             mark_false(status, "PartitionValid", "PartitionInvalidReference", message, now)
             return
         mark_true(status, "PartitionValid", now)

@@ -152,6 +152,27 @@ def test_a_kind_that_a_crd_has_is_a_naming_conflict(world: World) -> None:
     assert world.condition(world.bound(), "BindingUpToDate") == conflict
 
 
+def test_a_crd_that_comes_later_waits_for_the_names(world: World) -> None:
+    world.bound()
+    crd(world, "widgets.example.com", "Widget")
+    info = world.registry.info(
+        world.tenant, "apiextensions.k8s.io", "v1", "customresourcedefinitions"
+    )
+    found = world.registry.get(info, world.tenant, "", "widgets.example.com")
+    assert world.condition(found, "NamesAccepted") == (
+        "False",
+        "ListKindConflict",
+        '"WidgetList" is already in use',
+    )
+    world.patch(world.tenant, "apibindings", "widgets", {"metadata": {"labels": {"a": "b"}}})
+    binding = world.get(world.tenant, "apibindings", "widgets")
+    assert world.condition(binding, "BindingUpToDate")[0] == "True"
+    world.delete(world.tenant, "apibindings", "widgets")
+    found = world.registry.get(info, world.tenant, "", "widgets.example.com")
+    assert world.condition(found, "Established")[0] == "True"
+    assert not world.widgets().identity
+
+
 def test_the_second_binding_of_a_resource_waits_for_the_first_to_go(world: World) -> None:
     world.bound()
     world.export(name="more")
