@@ -11,6 +11,7 @@ from typing import Any, Final, Self, TypedDict
 
 from kcpctl.apis.kcp import API_EXPORT_ENDPOINT_SLICES, ExportReference
 from kcpctl.cli.election import new_election
+from kcpctl.cli.export import install_export
 from kcpctl.cli.reloading import Reloader
 from kcpctl.client import (
     AsyncClient,
@@ -28,6 +29,7 @@ from kcpctl.logicalcluster import ClusterName
 from kcpctl.manager import Endpoint, Manager
 from kcpctl.manager.fleet import Fleet, explain
 from kcpctl.reconcilers import clusterregistration, synctarget
+from kcpctl.reconcilers.claims import Hint, hint_from, no_hint
 from kcpctl.reconcilers.clusterregistration import ClusterRegistrationOptions
 from kcpctl.reconcilers.synctarget import SyncTargetController, SyncTargetOptions
 from kcpctl.runtime import IOLoop, Metrics
@@ -52,6 +54,7 @@ class _Parts(TypedDict):
     pool: ClusterPool
     recorder: EventRecorder
     metrics: Metrics
+    hint: Hint
 
 
 class Assembly:
@@ -87,11 +90,16 @@ class Assembly:
     def fleet(self, config: ClientConfig) -> Fleet:
         """Return the consumers of the APIExport of ``--apiexport``.
 
-        Raises KcpctlError when the endpoints may not be read; where there are none yet it does not.
+        With ``--install-crds`` the export is there then, with all that it needs. Raises KcpctlError
+        when that, or the endpoints, may not be read; endpoints that are not there are no error.
         """
         export: ExportReference = self._flags["apiexport"]
         options = self._client_options()
-        home = self._client(AsyncClient.plain(in_workspace(config, export.path), **options))
+        # Whoever comes first installs, leader or not.
+        ungated = self._client_options(gated=False)
+        home = self._client(AsyncClient.plain(in_workspace(config, export.path), **ungated))
+        if self._flags["install_crds"]:
+            install_export(home, export.name)
         try:
             home.resource(API_EXPORT_ENDPOINT_SLICES).get(export.name)
         except NotFound:
@@ -142,6 +150,7 @@ class Assembly:
                 "pool": pool,
                 "recorder": manager.recorder(f"kcpctl-{name}"),
                 "metrics": self.metrics,
+                "hint": no_hint if fleet is None else hint_from(fleet),
             }
             if name == "synctarget":
                 targets = synctarget.new_controller(options=_options(flags, config), **parts)

@@ -142,6 +142,15 @@ class Fleet:
             reason="NotFound",
         )
 
+    def binding(self, cluster: str) -> APIBinding | None:
+        """Return the APIBinding that a logical cluster is served by, as it was last seen."""
+        found = self._membership.find(cluster)
+        unit = None if found is None else self._units.get(found[0])
+        if unit is None:
+            return None
+        bindings = unit.bindings.lister.cluster(cluster).list()
+        return max(bindings, key=lambda one: one.is_ready, default=None)
+
     def tell(
         self, *, on_engaged: Callable[[str], object], on_gone: Callable[[str], object]
     ) -> None:
