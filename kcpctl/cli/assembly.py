@@ -102,8 +102,10 @@ class Assembly:
             install_export(home, export.name)
         try:
             home.resource(API_EXPORT_ENDPOINT_SLICES).get(export.name)
-        except NotFound:
-            pass  # it is waited for
+        except NotFound as error:
+            # The slice itself is waited for; without the workspace, or the kind, that is no use.
+            if error.details.get("kind") != API_EXPORT_ENDPOINT_SLICES.plural:
+                raise KcpctlError(explain(error, export)) from error
         except Forbidden as error:
             raise KcpctlError(explain(error, export)) from error
         return Fleet(

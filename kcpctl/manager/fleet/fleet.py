@@ -88,7 +88,12 @@ class Fleet:
         self._rng = rng
         self._metrics = metrics or Metrics()
         self.informers = AggregateFactory(
-            io_loop, name="upstream", clock=clock, rng=rng, metrics=metrics
+            io_loop,
+            name="upstream",
+            members=f"endpoints of {self.description}",
+            clock=clock,
+            rng=rng,
+            metrics=metrics,
         )
         self.client = Client(
             RoutingClient(self, description=f"the {self.description}", clock=clock), io_loop
