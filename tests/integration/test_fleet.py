@@ -162,17 +162,27 @@ def grant(site: Site, group: str) -> None:
         {"apiGroups": ["tmc.kcp.io"], "resources": ["clusterregistrations"], "verbs": ["use"]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
     ]
-    role = {"apiGroup": rbac, "kind": "ClusterRole", "name": "use-shared"}
-    subject = {"apiGroup": rbac, "kind": "Group", "name": group}
-    for resource, fields in (
-        (CLUSTER_ROLES, {"rules": rules}),
-        (CLUSTER_ROLE_BINDINGS, {"roleRef": role, "subjects": [subject]}),
+    role: dict[str, Any] = {"apiGroup": rbac, "kind": "ClusterRole"}
+    subjects = [{"apiGroup": rbac, "kind": "Group", "name": group}]
+    access = "system:kcp:workspace:access"
+    for resource, name, fields in (
+        (CLUSTER_ROLES, "use-shared", {"rules": rules}),
+        (
+            CLUSTER_ROLE_BINDINGS,
+            "use-shared",
+            {"roleRef": {**role, "name": "use-shared"}, "subjects": subjects},
+        ),
+        (
+            CLUSTER_ROLE_BINDINGS,
+            "enter",
+            {"roleRef": {**role, "name": access}, "subjects": subjects},
+        ),
     ):
         site.upstream.resource(resource).create(
             {
                 "apiVersion": resource.api_version,
                 "kind": resource.kind,
-                "metadata": {"name": "use-shared"},
+                "metadata": {"name": name},
                 **fields,
             }
         )
