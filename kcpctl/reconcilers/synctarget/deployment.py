@@ -143,7 +143,8 @@ def _missing_secret(downstream: Client, inputs: SyncerInputs) -> str:
         secret = downstream.resource(SECRETS).get(inputs.id, namespace=inputs.namespace)
     except NotFound:
         return f"{where} does not exist; {todo} ({why})"
-    if (secret.get("data") or {}).get(KUBECONFIG_KEY):
+    data = secret.get("data")
+    if isinstance(data, Mapping) and data.get(KUBECONFIG_KEY):
         return ""
     return f"{where} has no key {KUBECONFIG_KEY!r}; {todo} ({why})"
 

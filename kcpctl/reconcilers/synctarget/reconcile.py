@@ -29,17 +29,19 @@ from kcpctl.clusters import ConnectionStatus
 from kcpctl.controller import Request, Result
 from kcpctl.errors import (
     ApiError,
+    Forbidden,
     NotConnected,
     TerminalError,
     TransportError,
 )
+from kcpctl.reconcilers.claims import Hint, explained, no_hint
 from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.credentials import Cache, CredentialSource
 from kcpctl.reconcilers.pool import Access, Pool, connect
 from kcpctl.reconcilers.problem import BUSY, Problem
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
-from kcpctl.reconcilers.synctarget.deletion import Cleaner
+from kcpctl.reconcilers.synctarget.deletion import Cleaner, Progress
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.events import reference_to, transitions
 from kcpctl.reconcilers.synctarget.eviction import evict
@@ -104,6 +106,7 @@ class SyncTargetReconciler:
         recorder: Recorder,
         options: SyncTargetOptions,
         clock: Clock,
+        hint: Hint = no_hint,
     ) -> None:
         self._client = client
         self._targets = targets
@@ -113,6 +116,7 @@ class SyncTargetReconciler:
         self._recorder = recorder
         self.options = options
         self._clock = clock
+        self._hint = hint
         self._observer = Observer(clock)
 
     def reconcile(self, request: Request) -> Result | None:
@@ -244,7 +248,8 @@ class SyncTargetReconciler:
             findings.rollout = Rollout(delay=f"The syncer could not be deployed yet: {error}")
         except ApiError as error:
             findings.failure = error
-            findings.rollout = Rollout(error=f"The syncer could not be deployed: {error.message}")
+            why = explained(error, request.cluster, self._hint)
+            findings.rollout = Rollout(error=f"The syncer could not be deployed: {why}")
         else:
             findings.rollout = deployed.rollout
             findings.again_in_seconds = deployed.again_in_seconds
@@ -313,13 +318,20 @@ class SyncTargetReconciler:
             target, request.cluster, credentials_namespace=options.credentials_namespace
         )
         force_after = options.force_delete_after_seconds
-        progress = cleaner.run(
-            self._client.cluster(request.cluster),
-            downstream,
-            why_not=why_not,
-            # Where somebody else brought the syncer, there is nothing to wait for.
-            force=waited >= force_after or not names_a_cluster(target.spec),
-        )
+        try:
+            progress = cleaner.run(
+                self._client.cluster(request.cluster),
+                downstream,
+                why_not=why_not,
+                # Where somebody else brought the syncer, there is nothing to wait for.
+                force=waited >= force_after or not names_a_cluster(target.spec),
+            )
+        except Forbidden as error:
+            why = explained(error, request.cluster, self._hint)
+            if waited < force_after:
+                self._report_remaining(request, target, (f"what the workspace has: {why}",))
+                raise
+            progress = Progress(orphaned=f"could not be looked for: {why}")
         if progress.remaining:
             self._report_remaining(request, target, progress.remaining)
             if downstream is None:
