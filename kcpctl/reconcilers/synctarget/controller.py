@@ -10,7 +10,7 @@ from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.client import Client
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import ResourceVersionChanged
-from kcpctl.informers import CachedObject, InformerFactory, Lister
+from kcpctl.informers import CachedObject, Informers, Lister
 from kcpctl.logicalcluster import key_of
 from kcpctl.reconcilers.claims import Hint, no_hint
 from kcpctl.reconcilers.credentials import CredentialSource
@@ -58,7 +58,7 @@ class SyncTargetController(EndingController):
 def new_controller(
     *,
     client: Client,
-    factory: InformerFactory,
+    factory: Informers,
     pool: ClusterPool,
     recorder: Recorder,
     options: SyncTargetOptions,
