@@ -28,6 +28,7 @@ from kcpctl.logicalcluster import ClusterName
 from kcpctl.manager import Endpoint, Manager
 from kcpctl.manager.fleet import Fleet, explain
 from kcpctl.reconcilers import clusterregistration, synctarget
+from kcpctl.reconcilers.claims import Hint, hint_from, no_hint
 from kcpctl.reconcilers.clusterregistration import ClusterRegistrationOptions
 from kcpctl.reconcilers.synctarget import SyncTargetController, SyncTargetOptions
 from kcpctl.runtime import IOLoop, Metrics
@@ -51,6 +52,7 @@ class _Parts(TypedDict):
     factory: Informers
     pool: ClusterPool
     recorder: EventRecorder
+    hint: Hint
     metrics: Metrics
 
 
@@ -141,6 +143,7 @@ class Assembly:
                 "factory": factory,
                 "pool": pool,
                 "recorder": manager.recorder(f"kcpctl-{name}"),
+                "hint": no_hint if fleet is None else hint_from(fleet),
                 "metrics": self.metrics,
             }
             if name == "synctarget":

@@ -56,7 +56,12 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     help="Serve every workspace of a kcp that binds the APIExport NAME of the workspace PATH, "
     "through the export's virtual workspaces.",
 )
-@flag("--install-crds", group="Server", is_flag=True, help="Apply the CRDs before starting.")
+@flag(
+    "--install-crds",
+    group="Server",
+    is_flag=True,
+    help="Apply the CRDs before starting; with --apiexport what config/kcp has, in PATH.",
+)
 @flag(
     "--crd-timeout",
     group="Server",
@@ -303,4 +308,9 @@ def _check_fleet(flags: dict[str, Any]) -> None:
         raise UsageError(
             "--cluster-name is for a server that is one cluster; with --apiexport each workspace "
             "has the name that kcp gave it: leave it out"
+        )
+    if flags["syncer_auth"] == "certificate":
+        raise UsageError(
+            "--syncer-auth certificate is not for --apiexport: nobody can approve certificates "
+            "through an export, and kcp signs none; use token or external"
         )
