@@ -13,7 +13,7 @@ from yarl import URL
 
 from kcpctl.client.config import ClientConfig
 from kcpctl.client.connections import Connector, hang_up, prepare_stream
-from kcpctl.client.credentials import Credential, credentials_of
+from kcpctl.client.credentials import Credential, Credentials, credentials_of
 from kcpctl.client.failures import (
     ClientCertificateRefused,
     ClientClosed,
@@ -65,6 +65,8 @@ class HttpTransport:
     connections are not used again, and streams end with ConnectionRenewed, which a watch takes for
     an orderly end (AU-07).
 
+    ``credentials`` are used in place of the configuration's.
+
     Redirects are errors: credentials go to the configured server only. Proxies are used when the
     configuration names one; the environment is not looked at here.
     """
@@ -80,6 +82,7 @@ class HttpTransport:
         request_timeout_seconds: float = 30.0,
         write_gate: WriteGate | None = None,
         on_warning: WarningHandler | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -89,7 +92,9 @@ class HttpTransport:
             TokenBucket(qps, burst, host=config.host, clock=clock) if qps is not None else None
         )
         self._metrics = ClientMetrics(metrics, config.host)
-        self._credentials = credentials_of(config, clock)
+        # Those that are given may bring certificates as well, like a plugin.
+        self._brings_certificates = credentials is not None or config.exec_plugin is not None
+        self._credentials = credentials or credentials_of(config, clock)
         self._base = URL(config.server)
         self._headers = _constant_headers(config)
         self._files = TlsFiles(config, self._metrics)
@@ -272,7 +277,7 @@ class HttpTransport:
                 trust_env=False,
             )
             if self._base.scheme == "https" and (
-                self._files.are_named or self._config.exec_plugin is not None
+                self._files.are_named or self._brings_certificates
             ):
                 self._tasks.spawn(self._keep_renewed(), name="certificates")
         return self._session
