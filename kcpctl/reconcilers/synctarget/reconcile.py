@@ -15,7 +15,9 @@ from kcpctl.apis.naming import (
     LEGACY_SYNCTARGET_FINALIZER,
     SYNCTARGET_FINALIZER,
     sync_target_key,
+    syncer_id,
 )
+from kcpctl.apis.signing import RequestState
 from kcpctl.apis.synctarget_status import SyncTargetStatus
 from kcpctl.apis.workload import (
     MANAGED,
@@ -38,6 +40,7 @@ from kcpctl.reconcilers.credentials import Cache, CredentialSource
 from kcpctl.reconcilers.pool import Access, Pool, connect
 from kcpctl.reconcilers.problem import BUSY, Problem
 from kcpctl.reconcilers.recorder import Recorder
+from kcpctl.reconcilers.synctarget.approval import Approver, Signing
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
 from kcpctl.reconcilers.synctarget.deletion import Cleaner
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
@@ -72,6 +75,7 @@ class _Findings:
     connection: ConnectionStatus | None = None
     source: str = ""
     rollout: Rollout | None = None
+    signing: Signing | None = None
     again_in_seconds: float | None = None
     recheck_after_seconds: float | None = None
     updated: bool = False
@@ -99,6 +103,7 @@ class SyncTargetReconciler:
         credentials: CredentialSource,
         pool: Pool,
         deployer: SyncerDeployer,
+        approver: Approver | None = None,
         recorder: Recorder,
         options: SyncTargetOptions,
         clock: Clock,
@@ -108,6 +113,7 @@ class SyncTargetReconciler:
         self._credentials = credentials
         self._pool = pool
         self._deployer = deployer
+        self._approver = approver
         self._recorder = recorder
         self._options = options
         self._clock = clock
@@ -142,6 +148,8 @@ class SyncTargetReconciler:
 
     def _forget(self, key: str) -> None:
         self._deployer.forget(key)
+        if self._approver is not None:
+            self._approver.forget(key)
         self._pool.remove(key)
         self._observer.forget(key)
 
@@ -155,6 +163,7 @@ class SyncTargetReconciler:
         findings = self._validate(request, target)
         if findings.invalid is None:
             self._deploy(request, target, findings)
+            self._certify(request, target, findings)
         heartbeat = self._check_health(request.key, target)
         now = self._clock.time()  # one for both: evictAfter may pass between two looks
         if findings.invalid is None:
@@ -167,6 +176,7 @@ class SyncTargetReconciler:
                 connection=findings.connection,
                 source=findings.source,
                 rollout=findings.rollout,
+                signing=findings.signing,
                 heartbeat=heartbeat,
                 thresholds=self._options.thresholds,
                 assigned=findings.assigned,
@@ -183,6 +193,7 @@ class SyncTargetReconciler:
             decision.requeue_after_seconds,
             findings.again_in_seconds,
             findings.recheck_after_seconds,
+            None if findings.signing is None else findings.signing.again_in_seconds,
         )
 
     def _validate(self, request: Request, target: SyncTarget) -> _Findings:
@@ -236,6 +247,18 @@ class SyncTargetReconciler:
             findings.rollout = deployed.rollout
             findings.again_in_seconds = deployed.again_in_seconds
             findings.updated = deployed.updated
+
+    def _certify(self, request: Request, target: SyncTarget, findings: _Findings) -> None:
+        """Have the syncer get its certificates, whoever has deployed it."""
+        if self._approver is None:
+            return
+        upstream = self._client.cluster(request.cluster)
+        try:
+            findings.signing = self._approver.look(request.key, target, request.cluster, upstream)
+        except ApiError as error:
+            name = syncer_id(target.metadata.name, target.metadata.uid)
+            findings.signing = Signing(name, RequestState.PENDING)  # nobody knows
+            findings.failure = findings.failure or error
 
     def _evict(self, request: Request, target: SyncTarget, findings: _Findings, now: float) -> None:
         """Once evictAfter has passed, ask what is assigned to leave, until nothing is.
