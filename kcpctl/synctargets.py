@@ -9,6 +9,7 @@ warning for one minor version first. Everything else of :mod:`kcpctl.reconcilers
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 
@@ -164,21 +165,25 @@ def takes_workloads(target: SyncTarget, now: float) -> bool:
         return False
     if not is_true(target.status.conditions, READY):
         return False
-    return spec.evict_after is None or parse_time(spec.evict_after) > now
+    try:
+        return spec.evict_after is None or parse_time(spec.evict_after) > now
+    except ValueError:
+        return False  # not Valid; the controller has only not said so yet
 
 
 def free(target: SyncTarget) -> dict[str, Decimal]:
     """Return what is left of each allocatable resource after ``status.allocated``; never below 0.
 
-    Where nothing is known of what is allocatable, ``status.capacity`` stands in.
+    Where nothing is known of what is allocatable, ``status.capacity`` stands in. A figure that is
+    beyond the range of quantities is left out: a workspace may write anything into its own status.
     """
     status = target.status
     whole = status.allocatable or status.capacity
-    taken = status.allocated
-    return {
-        name: max(parse(quantity) - parse(taken.get(name, 0)), Decimal(0))
-        for name, quantity in whole.items()
-    }
+    left = {}
+    for name, quantity in whole.items():
+        with suppress(ValueError):
+            left[name] = max(parse(quantity) - parse(status.allocated.get(name, 0)), Decimal(0))
+    return left
 
 
 class _Connections:

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from kcpctl.apis.conditions import READY, Condition, is_true
-from kcpctl.apis.meta import ApiObject, ApiStruct
+from kcpctl.apis.meta import ApiObject, ApiStruct, Unstructured
 from kcpctl.apis.resource import Resource
 from kcpctl.logicalcluster import PATH_ANNOTATION, ClusterName, cluster_of
 
@@ -60,9 +60,10 @@ class PermissionClaim(ApiStruct):
 
 
 class AcceptableClaim(PermissionClaim):
-    """A claim with the consumer's answer to it."""
+    """A claim with the consumer's answer to it, and for which objects that holds."""
 
     state: str = ""
+    selector: Unstructured = {}
 
     @property
     def is_accepted(self) -> bool:
@@ -135,8 +136,12 @@ class APIBinding(ApiObject):
 
     @property
     def is_ready(self) -> bool:
-        """Whether the bound kinds are served in the consumer's workspace and all is well."""
-        return not self.metadata.deletion_timestamp and is_true(self.status.conditions, READY)
+        """Whether the bound kinds are served in the consumer's workspace.
+
+        So they are while the binding is being deleted: kcp deletes the objects of these kinds first
+        and waits for their finalizers, which only we can take off.
+        """
+        return is_true(self.status.conditions, READY)
 
     @property
     def accepted_claims(self) -> list[AcceptableClaim]:

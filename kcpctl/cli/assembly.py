@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypedDict
+from typing import Any, Final, Self, TypedDict
 
 from kcpctl.cli.election import new_election
 from kcpctl.cli.reloading import Reloader
-from kcpctl.client import AsyncClient, Client, ClientConfig, ClientOptions, WriteGate
+from kcpctl.client import (
+    AsyncClient,
+    Client,
+    ClientConfig,
+    ClientOptions,
+    TokenBucket,
+    WriteGate,
+)
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import EventRecorder
 from kcpctl.informers import InformerFactory
 from kcpctl.manager import Endpoint, Manager
 from kcpctl.reconcilers import clusterregistration, synctarget
 from kcpctl.reconcilers.clusterregistration import ClusterRegistrationOptions
-from kcpctl.reconcilers.synctarget import SyncTargetOptions
+from kcpctl.reconcilers.synctarget import SyncTargetController, SyncTargetOptions
 from kcpctl.runtime import IOLoop, Metrics
 
 __all__ = ["Assembly"]
+
+# What may change while the SyncTarget controller runs; see SyncTargetOptions.newer.
+_LIVE_OPTIONS: Final = (
+    "sync_target_heartbeat_threshold",
+    "sync_target_unhealthy_threshold",
+    "sync_target_startup_grace",
+    "force_delete_after",
+    "syncer_image",
+)
 
 
 class _Parts(TypedDict):
@@ -42,6 +58,7 @@ class Assembly:
         self.metrics = Metrics()
         self.io_loop = self._stack.enter_context(IOLoop())
         self._gate = WriteGate() if flags["leader_elect"] else None
+        self._limiter = TokenBucket(flags["kube_api_qps"], flags["kube_api_burst"])
 
     def connect(self, config: ClientConfig, *, gated: bool = True) -> Client:
         """Return a client of the server's one cluster.
@@ -82,10 +99,9 @@ class Assembly:
             new_client=partial(AsyncClient.plain, write_gate=self._gate),
         )
         manager.add_pool(pool)
-        if flags["config"] is not None:
-            reloader = Reloader(flags["config"], self.io_loop, flags["reload"])
-            manager.add_runnable(reloader.start, reloader.close, name="configuration file")
         manager.add_factory(factory)
+        takes: dict[str, Callable[[Mapping[str, Any]], object]] = dict(flags["reload"])
+        takes |= dict.fromkeys(("kube_api_qps", "kube_api_burst"), self._limit)
         for name in flags["controllers"]:
             parts: _Parts = {
                 "client": client,
@@ -95,13 +111,21 @@ class Assembly:
                 "metrics": self.metrics,
             }
             if name == "synctarget":
-                manager.add(synctarget.new_controller(options=self._options(config), **parts))
+                targets = synctarget.new_controller(options=_options(flags, config), **parts)
+                manager.add(targets)
+                takes |= dict.fromkeys(_LIVE_OPTIONS, partial(_go_on, targets, config))
             else:
                 options = ClusterRegistrationOptions(
                     credentials_namespace=flags["credentials_namespace"]
                 )
                 manager.add(clusterregistration.new_controller(options=options, **parts))
+        if (file := flags["config"]) is not None:
+            follower = Reloader(file, self.io_loop, flags, check=flags["check"], take=takes)
+            manager.add_runnable(follower.start, follower.close, name="configuration file")
         return manager
+
+    def _limit(self, flags: Mapping[str, Any]) -> None:
+        self._limiter.change(flags["kube_api_qps"], flags["kube_api_burst"])
 
     def _client(self, made: AsyncClient) -> Client:
         client = Client(made, self.io_loop)
@@ -111,27 +135,9 @@ class Assembly:
     def _client_options(self, *, gated: bool = True) -> ClientOptions:
         return {
             "write_gate": self._gate if gated else None,
-            "qps": self._flags["kube_api_qps"],
-            "burst": self._flags["kube_api_burst"],
+            "limiter": self._limiter,
             "metrics": self.metrics,
         }
-
-    def _options(self, config: ClientConfig) -> SyncTargetOptions:
-        flags = self._flags
-        return SyncTargetOptions(
-            heartbeat_threshold_seconds=flags["sync_target_heartbeat_threshold"],
-            unhealthy_threshold_seconds=flags["sync_target_unhealthy_threshold"],
-            startup_grace_seconds=flags["sync_target_startup_grace"],
-            force_delete_after_seconds=flags["force_delete_after"],
-            credentials_namespace=flags["credentials_namespace"],
-            syncer_image=flags["syncer_image"] or "",
-            upstream_server_url=flags["upstream_server_url"] or config.server,
-            upstream_ca_data=config.ca,
-            upstream_insecure=config.insecure,
-            upstream_server_name=config.server_name,
-            syncer_auth=flags["syncer_auth"],
-            workers=flags["workers"],
-        )
 
     def _endpoint(self, flag: str, default: str) -> Endpoint:
         """An address that was asked for must be free; with --embedded the default need not be.
@@ -157,3 +163,26 @@ class Assembly:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+
+def _go_on(
+    controller: SyncTargetController, config: ClientConfig, flags: Mapping[str, Any]
+) -> None:
+    controller.go_on_with(_options(flags, config))
+
+
+def _options(flags: Mapping[str, Any], config: ClientConfig) -> SyncTargetOptions:
+    return SyncTargetOptions(
+        heartbeat_threshold_seconds=flags["sync_target_heartbeat_threshold"],
+        unhealthy_threshold_seconds=flags["sync_target_unhealthy_threshold"],
+        startup_grace_seconds=flags["sync_target_startup_grace"],
+        force_delete_after_seconds=flags["force_delete_after"],
+        credentials_namespace=flags["credentials_namespace"],
+        syncer_image=flags["syncer_image"] or "",
+        upstream_server_url=flags["upstream_server_url"] or config.server,
+        upstream_ca_data=config.ca,
+        upstream_insecure=config.insecure,
+        upstream_server_name=config.server_name,
+        syncer_auth=flags["syncer_auth"],
+        workers=flags["workers"],
+    )

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 import yaml
@@ -31,7 +31,9 @@ def config_flag(command: F) -> F:
         is_eager=True,
         callback=_take,
         help="YAML file of flags by their long names, as in `workers: 8`. A flag or environment "
-        "variable that is given wins. Changes of verbose and logging-format are followed.",
+        "variable that is given wins. Changes of verbose, logging-format, kube-api-qps, "
+        "kube-api-burst, syncer-image, force-delete-after and of what begins with sync-target- "
+        "are followed within 10 s; the rest needs a restart.",
     )(command)
 
 
@@ -42,11 +44,20 @@ def _take(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Con
     return ConfigFile(path, ctx)
 
 
+class _Content(NamedTuple):
+    """What a file says: values as they are written and their lines, by parameter."""
+
+    text: str
+    values: Mapping[str, str]
+    lines: Mapping[str, int]
+
+
 class ConfigFile:
     """A file of flags, and what it said when it was last taken.
 
     Raises UsageError for a file that cannot be read, and with file, line and key for each thing in
-    it that is no flag or no value for it.
+    it that is no flag or no value for it. Whether the values go together is the command's matter:
+    :meth:`located` adds file and line to what it finds.
 
     Values are read as they are written, not as YAML types them: ``no`` may be a name, and ``1:30``
     is not 90.
@@ -62,12 +73,16 @@ class ConfigFile:
             for option in param.opts
             if option.startswith("--")
         }
-        self.text = self._read()
-        self.values: Mapping[str, str] = {}
-        self._take(self._parse(self.text))
+        self._take(self._parse(self._read()))
 
-    def _take(self, values: Mapping[str, str]) -> None:
-        self.values = self._ctx.default_map = dict(values)
+    @property
+    def values(self) -> Mapping[str, str]:
+        """What the file sets, as it is written, by the name of the parameter."""
+        return self._content.values
+
+    def _take(self, content: _Content) -> None:
+        self._content = content
+        self._ctx.default_map = dict(content.values)
 
     def _read(self) -> str:
         try:
@@ -78,17 +93,31 @@ class ConfigFile:
                 f"--config {self.path} cannot be read: {why}; correct it or leave the flag out"
             ) from error
 
-    def reread(self) -> bool:
+    def reread(self, check: Callable[[], object]) -> bool:
         """Read the file again; return whether it says something else than before.
 
-        Raises UsageError as the constructor does; what was taken last stays.
+        Raises UsageError as the constructor does, and when ``check``, which is called with the new
+        values in force, raises it; what was taken last stays.
         """
-        text, before = self._read(), self.values
-        if text == self.text:
+        text, before = self._read(), self._content
+        if text == before.text:
             return False
         self._take(self._parse(text))
-        self.text = text
-        return self.values != before
+        try:
+            check()
+        except UsageError as error:
+            located = self.located(error)
+            self._take(before)
+            raise located from error
+        return self.values != before.values
+
+    def located(self, error: UsageError) -> UsageError:
+        """Return the error with the line of the first flag in it that the file decides."""
+        for key in re.findall(r"--([a-z][a-z-]+)", str(error)):
+            name = self._params[key].name if key in self._params else None
+            if name and name in self._content.lines and self.decides(name):
+                return UsageError(f"{self.path}:{self._content.lines[name]}: {error}")
+        return error
 
     def decides(self, name: str) -> bool:
         """Whether neither the command line nor the environment has this parameter."""
@@ -107,8 +136,7 @@ class ConfigFile:
         """Return what the file calls a parameter."""
         return next(key for key, param in self._params.items() if param.name == name)
 
-    def _parse(self, text: str) -> dict[str, str]:
-        """Return the values as they are written, by the name of the parameter."""
+    def _parse(self, text: str) -> _Content:
         try:
             root = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
@@ -118,24 +146,25 @@ class ConfigFile:
         except yaml.YAMLError as error:
             raise UsageError(f"{self.path}: {error}") from error
         if root is None:
-            return {}
+            return _Content(text, {}, {})
         if not isinstance(root, yaml.MappingNode):
             raise UsageError(f"{self.path}:1: write one flag a line, as in `workers: 8`")
         values: dict[str, str] = {}
+        lines: dict[str, int] = {}
         problems = []
         for key_node, value_node in root.value:
+            line = key_node.start_mark.line + 1
             try:
                 name, value = self._item(key_node, value_node)
                 if name in values:
                     raise ValueError("is there twice")
-                values[name] = value
+                values[name], lines[name] = value, line
             except ValueError as error:
-                line = key_node.start_mark.line + 1
                 key = getattr(key_node, "value", "") if _is_scalar(key_node) else "the key"
                 problems.append(f"{self.path}:{line}: {key} {error}")
         if problems:
             raise UsageError("; ".join(problems))
-        return values
+        return _Content(text, values, lines)
 
     def _item(self, key_node: yaml.Node, value_node: yaml.Node) -> tuple[str, str]:
         """Return the parameter's name and its value; raises ValueError with what is wrong."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -72,10 +72,14 @@ def _set_up_logging(ctx: click.Context, param: click.Parameter, value: Any) -> A
     return value
 
 
-def reloads_logging(ctx: click.Context) -> dict[str, Callable[[Any], None]]:
+def reloads_logging(ctx: click.Context) -> dict[str, Callable[[Mapping[str, Any]], None]]:
     """Return how the two flags take effect while the command runs, by parameter."""
+
+    def take(name: str, param: click.Parameter, flags: Mapping[str, Any]) -> None:
+        _set_up_logging(ctx, param, flags[name])
+
     return {
-        param.name: partial(_set_up_logging, ctx, param)
+        param.name: partial(take, param.name, param)
         for param in ctx.command.params
         if param.name in {"verbose", "logging_format"}
     }

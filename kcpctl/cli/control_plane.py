@@ -58,6 +58,12 @@ __all__ = ["command"]
     help="One ordinary cluster, without workspaces and /clusters/ in URLs.",
 )
 @flag(
+    "--bare",
+    group="Server",
+    is_flag=True,
+    help="Begin workspaces without kcpctl's CRDs, as kcp does: they get its APIs by an APIBinding.",
+)
+@flag(
     "--kubelet",
     group="Server",
     is_flag=True,
@@ -78,6 +84,7 @@ def command(
     data_dir: Path | None,
     state_dir: Path | None,
     plain: bool,
+    bare: bool,
     kubelet: bool,
     cluster_signing_duration: float,
 ) -> int:
@@ -89,12 +96,15 @@ def command(
         raise UsageError(
             "--kubelet needs --plain: Pods run in ordinary clusters, not in workspaces"
         )
+    if bare and plain:
+        raise UsageError("--bare is about workspaces, and with --plain there are none")
     from kcpctl.embedded.database import DataDirError
     from kcpctl.embedded.server import ServerOptions
 
     options = ServerOptions(
         port=port,
         workspaces=not plain,
+        system_crds=not bare,
         kubelet=kubelet,
         state_dir=data_dir or state_dir,
         keeps_objects=data_dir is not None,

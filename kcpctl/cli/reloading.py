@@ -21,23 +21,35 @@ _INTERVAL_SECONDS: Final = 10.0
 class Reloader:
     """Looks at the file every 10 seconds and takes what can change while everything runs.
 
-    ``take`` has the parameters that can, each with what is called with its new value. Of the others
-    one log line says that they need a restart, and again when they change again. What the command
-    line or the environment decides stays. A file with an error is told once, and changes nothing.
+    What changes together is taken together or, where ``check`` finds that it does not go with the
+    rest, not at all. Of what cannot change one log line says that it needs a restart, and again
+    when it changes again. What the command line or the environment decides stays. A file with an
+    error is told once, and changes nothing.
 
     ``start`` and ``close`` block and belong on any thread but the I/O thread.
+
+    Parameters
+    ----------
+    flags: the command's parameters as they are in force.
+    check: raises UsageError for parameters that do not go together; may complete them.
+    take: the parameters that can change, each with what is called with all of them, on the I/O
+        thread, when it did. What several of them name is called once.
     """
 
     def __init__(
         self,
         file: ConfigFile,
         io_loop: IOLoop,
-        take: Mapping[str, Callable[[Any], None]],
+        flags: Mapping[str, Any],
         *,
+        check: Callable[[dict[str, Any]], object],
+        take: Mapping[str, Callable[[Mapping[str, Any]], object]],
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._file = file
         self._io_loop = io_loop
+        self._flags = self._candidate = dict(flags)
+        self._check = check
         self._take = take
         self._clock = clock
         self._started_with = file.values
@@ -62,13 +74,19 @@ class Reloader:
             await self._clock.asleep(_INTERVAL_SECONDS)
             before, problem = self._file.values, ""
             try:
-                if await self._threads.run(self._file.reread):
+                if await self._threads.run(self._file.reread, self._check_candidate):
                     self._changed(before)
             except UsageError as error:
                 problem = str(error)
             if problem and problem != told:
                 _log.error("Configuration not taken", error=problem)
             told = problem
+
+    def _check_candidate(self) -> None:
+        file = self._file
+        news = {name: file.value(name) for name in self._take if file.decides(name)}
+        self._candidate = {**self._flags, **news}
+        self._check(self._candidate)
 
     def _changed(self, before: Mapping[str, str]) -> None:
         file, after = self._file, self._file.values
@@ -77,9 +95,9 @@ class Reloader:
             for name in {*before, *after}
             if before.get(name) != after.get(name) and file.decides(name)
         )
-        for name in names:
-            if name in self._take:
-                self._take[name](file.value(name))
+        self._flags = self._candidate
+        for call in dict.fromkeys(self._take[name] for name in names if name in self._take):
+            call(self._flags)
         taken = [name for name in names if name in self._take]
         left = [
             name

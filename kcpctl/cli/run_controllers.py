@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from kcpctl.cli.config_file import config_flag
+from kcpctl.cli.config_file import ConfigFile, config_flag
 from kcpctl.cli.connect import logging_flags, reloads_logging, server_flags
 from kcpctl.cli.controllers import ALL_CONTROLLERS, ControllersType
 from kcpctl.cli.election import election_flags
 from kcpctl.cli.options import COMMANDS, DIRECTORY, DURATION, FILE, GroupedCommand, flag
+from kcpctl.cli.tracing import tracing_flag
 from kcpctl.errors import UsageError
 from kcpctl.runtime.clock import SYSTEM_CLOCK
 
@@ -221,6 +222,7 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     default="30s",
     help="How long a stop waits for queued and running reconciles.",
 )
+@tracing_flag("Manager")
 @config_flag
 @election_flags
 @logging_flags
@@ -233,10 +235,14 @@ def command(ctx: click.Context, /, **flags: Any) -> int:
     Without one: kcpctl run-controllers --embedded --demo
     """
     started_at = SYSTEM_CLOCK.monotonic()
-    _check(flags)
+    config: ConfigFile | None = flags["config"]
+    try:
+        _check(flags)
+    except UsageError as error:
+        raise (config.located(error) if config is not None else error) from None
     from kcpctl.cli.session import run
 
-    flags["reload"] = reloads_logging(ctx)
+    flags |= {"check": _check, "reload": reloads_logging(ctx)}
     return run(flags, started_at=started_at)
 
 
@@ -258,10 +264,11 @@ def _check(flags: dict[str, Any]) -> None:
         raise UsageError("--exit-when-ready needs --embedded")
     if flags["kube_api_burst"] is not None and flags["kube_api_qps"] is None:
         raise UsageError("--kube-api-burst needs --kube-api-qps")
-    if flags["sync_target_unhealthy_threshold"] < flags["sync_target_heartbeat_threshold"]:
+    heartbeat = flags["sync_target_heartbeat_threshold"]
+    if not 0 < heartbeat <= flags["sync_target_unhealthy_threshold"]:
         raise UsageError(
-            "--sync-target-unhealthy-threshold must not be shorter than "
-            "--sync-target-heartbeat-threshold"
+            "--sync-target-heartbeat-threshold must be above zero and not above "
+            "--sync-target-unhealthy-threshold"
         )
     if embedded and flags["syncer_image"] is None:
         flags["syncer_image"] = "kcpctl-syncer:local"

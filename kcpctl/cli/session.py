@@ -12,6 +12,7 @@ import yaml
 from kcpctl import __version__
 from kcpctl.cli.fleet import Fleet, merge_kubeconfigs, write_kubeconfig
 from kcpctl.cli.progress import Progress
+from kcpctl.cli.tracing import traced
 from kcpctl.errors import (
     CertificateInvalid,
     Forbidden,
@@ -35,10 +36,11 @@ Kubeconfig = dict[str, Any]
 def run(flags: Mapping[str, Any], *, started_at: float) -> int:
     """Run until a signal, or as ``--exit-when-ready`` says; return the exit code."""
     stop = install()
-    if flags["embedded"]:
-        with ExitStack() as stack:
-            return _Embedded(flags, stop, stack, Progress(started_at=started_at)).run()
-    return _run_on_server(flags, stop)
+    with traced(flags["tracing"], "kcpctl-controllers"):
+        if flags["embedded"]:
+            with ExitStack() as stack:
+                return _Embedded(flags, stop, stack, Progress(started_at=started_at)).run()
+        return _run_on_server(flags, stop)
 
 
 def _run_on_server(flags: Mapping[str, Any], stop: threading.Event) -> int:

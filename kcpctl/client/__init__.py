@@ -7,6 +7,7 @@ from kcpctl.client.confinement import check_reach, confine, reaching
 from kcpctl.client.conflicts import retry_on_conflict, retry_on_conflict_async
 from kcpctl.client.gate import WriteGate
 from kcpctl.client.kubeconfig import config_from_kubeconfig, load_config
+from kcpctl.client.limiter import TokenBucket
 from kcpctl.client.objects import ItemList, PatchType, RawEvent, RawPage, WatchEvent
 from kcpctl.client.resource import AsyncResourceClient
 from kcpctl.client.transport import Call, Response, Transport
@@ -27,6 +28,7 @@ __all__ = [
     "RawPage",
     "ResourceClient",
     "Response",
+    "TokenBucket",
     "Transport",
     "WatchEvent",
     "Write",

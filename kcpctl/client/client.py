@@ -13,6 +13,7 @@ from kcpctl.client.confinement import check_reach
 from kcpctl.client.discovery import parse_version, serves
 from kcpctl.client.gate import WriteGate
 from kcpctl.client.http import HttpTransport
+from kcpctl.client.limiter import TokenBucket
 from kcpctl.client.resource import AsyncResourceClient
 from kcpctl.client.server_warnings import WarningHandler
 from kcpctl.client.transport import Call, Response, Transport
@@ -33,6 +34,7 @@ class ClientOptions(TypedDict, total=False):
     """Keyword arguments of the constructors; each may be left out.
 
     qps, burst: a token bucket for everything but watches; without qps there is none (RC-22).
+    limiter: the same, shared with other clients or changed later; instead of the two.
     metrics: where to count requests. clock: the time. request_timeout_seconds: of one try
     (default 30). write_gate: what every request that writes must pass. on_warning: is called with
     the text of each Warning header of the server; without it each text is logged once (RC-19).
@@ -40,6 +42,7 @@ class ClientOptions(TypedDict, total=False):
 
     qps: float | None
     burst: int | None
+    limiter: TokenBucket | None
     metrics: Metrics | None
     clock: Clock
     request_timeout_seconds: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import ssl
 from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import aiohttp
@@ -28,6 +29,7 @@ from kcpctl.client.metrics import ClientMetrics
 from kcpctl.client.retries import with_retries
 from kcpctl.client.rotation import CHECK_SECONDS, TlsFiles, TlsMaterial
 from kcpctl.client.server_warnings import WarningHandler, WarningLog, warning_texts
+from kcpctl.client.spans import STATUS, request_span
 from kcpctl.client.tls import shrink_read_buffers, tls_context
 from kcpctl.client.transport import Call, Response
 from kcpctl.errors import CertificateInvalid, KcpctlError, TransportError, Unauthorized
@@ -35,6 +37,7 @@ from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock
 from kcpctl.runtime.logging import get_logger
 from kcpctl.runtime.metrics import Metrics
 from kcpctl.runtime.tasks import TaskSet
+from kcpctl.runtime.tracing import inject, is_tracing
 
 __all__ = ["HttpTransport"]
 
@@ -77,6 +80,7 @@ class HttpTransport:
         *,
         qps: float | None = None,
         burst: int | None = None,
+        limiter: TokenBucket | None = None,
         metrics: Metrics | None = None,
         clock: Clock = SYSTEM_CLOCK,
         request_timeout_seconds: float = 30.0,
@@ -88,9 +92,9 @@ class HttpTransport:
         self._clock = clock
         self._timeout_seconds = request_timeout_seconds
         self._on_warning = on_warning or WarningLog(config.host)
-        self._limiter = (
-            TokenBucket(qps, burst, host=config.host, clock=clock) if qps is not None else None
-        )
+        self._limiter = limiter
+        if qps is not None:
+            self._limiter = TokenBucket(qps, burst, host=config.host, clock=clock)
         self._metrics = ClientMetrics(metrics, config.host)
         # Those that are given may bring certificates as well, like a plugin.
         self._brings_certificates = credentials is not None or config.exec_plugin is not None
@@ -112,11 +116,17 @@ class HttpTransport:
 
     async def request(self, call: Call) -> Response:
         """Send ``call`` and return the whole answer."""
-        return await with_retries(call, self._exchange, self._pause, self._metrics)
+        if not is_tracing():
+            return await with_retries(call, self._exchange, self._pause, self._metrics)
+        with request_span(call, self._config.server) as span:
+            response = await with_retries(call, self._exchange, self._pause, self._metrics)
+            span.set(STATUS, response.status)
+            return response
 
     async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
         """Send ``call`` and yield the body's bytes as they come; not limited (RC-03)."""
-        response = await with_retries(call, self._open, self._pause, self._metrics)
+        with request_span(call, self._config.server) if is_tracing() else nullcontext():
+            response = await with_retries(call, self._open, self._pause, self._metrics)
         try:
             prepare_stream(response)
             with self._in_flight.streaming(response):
@@ -140,7 +150,7 @@ class HttpTransport:
             self._session = None
 
     async def _exchange(self, call: Call) -> Response:
-        if self._limiter is not None:
+        if self._limiter is not None and self._limiter.limits:
             # RC-04: the timeout starts after the wait.
             waited_seconds = await self._unless_closed(self._limiter.acquire())
             self._metrics.waited(call.method, waited_seconds)
@@ -221,7 +231,7 @@ class HttpTransport:
                 if code < 300:
                     return response
                 body = await _error_body(response)
-        except _FAILURES as error:
+        except (*_FAILURES, ValueError) as error:
             raise self._failure(error, call, self._opening_seconds(call)) from error
         finally:
             self._metrics.answered(call.method, code, self._clock.monotonic() - started)
@@ -236,6 +246,8 @@ class HttpTransport:
             headers["Content-Type"] = call.content_type
         if credential.authorization:
             headers["Authorization"] = credential.authorization
+        if is_tracing():
+            inject(headers)
         return await self._live_session().request(
             call.method,
             self._url(call),

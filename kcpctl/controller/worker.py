@@ -20,6 +20,7 @@ from kcpctl.errors import (
     TooManyRequests,
 )
 from kcpctl.runtime import Clock, Deadline, get_logger, new_uid, set_log_fields
+from kcpctl.runtime.tracing import Span, is_tracing, span
 from kcpctl.workqueue import RateLimitingQueue, ShutDown
 
 __all__ = ["Worker"]
@@ -98,15 +99,18 @@ class Worker:
             )
             self._metrics.ended("error", 0.0)
             return
-        set_log_fields(_Fields(self._controller, request, self._rng))
+        fields = _Fields(self._controller, request, self._rng)
+        set_log_fields(fields)
         confine(request.cluster)
         writes = WriteLog()
         writes.start()
-        outcome: Outcome
         try:
-            outcome = self._succeed(key, self._reconcile(request))
-        except BaseException as error:  # noqa: BLE001 - a worker outlives any reconcile
-            outcome = self._fail(key, error)
+            if is_tracing():
+                with span(f"reconcile {self._controller}", _attributes(fields)) as made:
+                    outcome = self._handle(key, request, made)
+                    made.set("outcome", outcome)
+            else:
+                outcome = self._handle(key, request)
         finally:
             confine("")
         if written := writes.close():
@@ -115,6 +119,15 @@ class Worker:
             self._pending.forget(key)
             self._clean_up(key)
         self._metrics.ended(outcome, self._clock.monotonic() - began)
+
+    def _handle(self, key: str, request: Request, made: Span | None = None) -> Outcome:
+        try:
+            return self._succeed(key, self._reconcile(request))
+        except BaseException as error:  # noqa: BLE001 - a worker outlives any reconcile
+            outcome = self._fail(key, error)
+            if made is not None and outcome == "error":
+                made.fail(error)
+            return outcome
 
     def _reconcile(self, request: Request) -> Result | None:
         if self._timeout_seconds is None:
@@ -212,6 +225,10 @@ class _Fields(Mapping[str, object]):
 
     def __len__(self) -> int:
         return len(self._fields())
+
+
+def _attributes(fields: _Fields) -> dict[str, str]:
+    return {name: str(value) for name, value in fields.items()}
 
 
 def _is_apply_conflict(error: Conflict) -> bool:

@@ -6,15 +6,16 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from kcpctl.embedded.conversion import from_storage, to_storage
 from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.database import Database
-from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.exports.kinds import APIBINDINGS_KEY, APIEXPORTS_KEY
+from kcpctl.embedded.kinds import LOGICAL_CLUSTERS_KEY, ResourceInfo
 from kcpctl.embedded.kindset import KindSet
 from kcpctl.embedded.store import Change, ObjectKey, Store, Stored
-from kcpctl.logicalcluster import CLUSTER_ANNOTATION
+from kcpctl.logicalcluster import CLUSTER_ANNOTATION, PATH_ANNOTATION
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
     SYSTEM_RANDOM,
@@ -28,6 +29,7 @@ __all__ = ["Backend", "Event"]
 
 Json = dict[str, Any]
 _log = get_logger(__name__)
+_WITH_PATH: Final = frozenset({APIBINDINGS_KEY, APIEXPORTS_KEY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class Backend:
     ``hooks`` (the server's own followers, which may commit) run before the subscribers, and both
     run after the commit, in commit order: a commit made by a hook is told after the one that
     caused it. A follower that raises is logged and stops nobody else. With a ``database`` it
-    starts with what is in there.
+    starts with what is in there. ``labels`` puts the server's own labels on each object that is
+    about to be stored.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Backend:
             self._load(database)
         self.hooks: list[Callable[[Event], None]] = []
         self.subscribers: list[Callable[[Event], None]] = []
+        self.labels: Callable[[ResourceInfo, str, Json], None] | None = None
         self._events: deque[Event] = deque()
         self._telling = False
 
@@ -131,18 +135,31 @@ class Backend:
         convert = from_storage(info)
         return obj if convert is None else convert(obj)
 
-    def annotate(self, cluster: str, obj: Json) -> None:
-        """Put the cluster's name on an object that is about to be stored."""
-        if self.workspaces:
-            meta = obj["metadata"]
-            annotations = meta.get("annotations") or {}
-            if annotations.get(CLUSTER_ANNOTATION) != cluster:
-                meta["annotations"] = {**annotations, CLUSTER_ANNOTATION: cluster}
+    def annotate(self, info: ResourceInfo, cluster: str, obj: Json) -> None:
+        """Put the cluster's name, where it matters its path, and our labels on an object."""
+        if not self.workspaces:
+            return
+        meta = obj["metadata"]
+        annotations = meta.get("annotations") or {}
+        wanted = {CLUSTER_ANNOTATION: cluster}
+        has_path = info.storage_key in _WITH_PATH or PATH_ANNOTATION in annotations
+        if has_path and info.storage_key != LOGICAL_CLUSTERS_KEY:
+            wanted[PATH_ANNOTATION] = self.path_of(cluster)
+        if any(annotations.get(key) != value for key, value in wanted.items()):
+            meta["annotations"] = {**annotations, **wanted}
+        if self.labels is not None:
+            self.labels(info, cluster, obj)
+
+    def path_of(self, cluster: str) -> str:
+        """Return a logical cluster's path, its name as long as it has none."""
+        found = self.store.get(LOGICAL_CLUSTERS_KEY, ObjectKey(cluster, "", "cluster"))
+        annotations = found.obj["metadata"].get("annotations") if found else None
+        return str((annotations or {}).get(PATH_ANNOTATION) or cluster)
 
     def put(self, info: ResourceInfo, cluster: str, obj: Json) -> Json:
         """Commit ``obj`` (private to the caller until now); returns it in ``info``'s version."""
         meta = obj["metadata"]
-        self.annotate(cluster, obj)
+        self.annotate(info, cluster, obj)
         key = ObjectKey(cluster, meta.get("namespace", ""), meta["name"])
         stored = to_storage(info, obj)
         change = self.store.put(info.storage_key, key, stored, is_custom=info.crd is not None)

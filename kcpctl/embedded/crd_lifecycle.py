@@ -8,6 +8,7 @@ from kcpctl.embedded.backend import Backend, Event
 from kcpctl.embedded.crds import (
     CLEANUP_FINALIZER,
     CRD_KEY,
+    as_crd,
     condition_status,
     established_status,
     infos_of,
@@ -53,11 +54,14 @@ class CrdLifecycle:
         return info
 
     def _others(self, cluster: str, name: str) -> list[Json]:
-        return [
+        """Return the other CRDs of a cluster, and what is bound in it as if it were CRDs too."""
+        crds = [
             stored.obj
             for key, stored in self._backend.store.list(CRD_KEY, cluster)
             if key.name != name
         ]
+        bound = self._backend.kinds.bound(cluster).values()
+        return crds + [as_crd(info) for infos in bound for info in infos]
 
     def _follow(self, event: Event) -> None:
         current = self._backend.store.get(CRD_KEY, ObjectKey(event.cluster, "", event.name))
@@ -143,9 +147,14 @@ class CrdLifecycle:
         self._backend.kinds.remove(event.cluster, event.name)
         storage_key = f"{crd['spec']['names']['plural']}.{crd['spec']['group']}"
         self._backend.store.end_watches(storage_key, event.cluster)
-        for other in self._others(event.cluster, event.name):
-            if condition_status(other, "NamesAccepted") == "False":
-                rest = self._others(event.cluster, other["metadata"]["name"])
-                status = established_status(other, rest, self._backend.now())
-                if status != other.get("status"):
-                    self._write_status(event.cluster, other, status)
+        self.recheck(event.cluster)
+
+    def recheck(self, cluster: str) -> None:
+        """Give names that have become free to the CRDs that wait for them."""
+        for key, stored in list(self._backend.store.list(CRD_KEY, cluster)):
+            crd = stored.obj
+            if condition_status(crd, "NamesAccepted") == "False":
+                others = self._others(cluster, key.name)
+                status = established_status(crd, others, self._backend.now())
+                if status != crd.get("status"):
+                    self._write_status(cluster, crd, status)

@@ -10,6 +10,7 @@ from kcpctl.embedded.kinds import CrdVersion, ResourceInfo
 __all__ = [
     "CLEANUP_FINALIZER",
     "CRD_KEY",
+    "as_crd",
     "condition_status",
     "established_status",
     "infos_of",
@@ -81,6 +82,18 @@ def infos_of(crd: Json) -> list[ResourceInfo]:
             )
         )
     return infos
+
+
+def as_crd(info: ResourceInfo) -> Json:
+    """Return as much of a CRD as tells which names a resource has that did not come by one."""
+    names = {
+        "plural": info.plural,
+        "singular": info.singular,
+        "shortNames": list(info.short_names),
+        "kind": info.kind,
+        "listKind": info.list_kind,
+    }
+    return {"spec": {"group": info.group}, "status": {"acceptedNames": names}}
 
 
 def condition_status(crd: Json, kind: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 __all__ = [
     "ALL_VERBS",
     "BUILT_IN",
+    "LOGICAL_CLUSTERS_KEY",
     "WORKSPACE_KINDS",
     "CrdVersion",
     "ResourceInfo",
@@ -27,6 +28,7 @@ ALL_VERBS: Final = (
 )
 _NO_COLLECTION: Final = tuple(verb for verb in ALL_VERBS if verb != "deletecollection")
 _CREATE_ONLY: Final = ("create",)
+LOGICAL_CLUSTERS_KEY: Final = "logicalclusters.core.kcp.io"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +54,9 @@ class ResourceInfo:
 
     Compared by identity; every version of a resource has the same ``storage_key`` (the group
     resource) and its objects are stored as ``storage_version``. ``virtual`` resources can only be
-    created and are never stored. ``crd`` is None for built-in kinds.
+    created and are never stored. ``crd`` is None for built-in kinds. Resources that come through
+    an APIBinding carry the ``identity`` of their APIExport, also in the storage key: what two
+    exports call the same is kept apart. ``names_are_paths``: names need only fit into a path.
     """
 
     group: str
@@ -71,7 +75,8 @@ class ResourceInfo:
     storage_version: str = ""
     virtual: bool = False
     has_generation: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
+    identity: str = ""
+    names_are_paths: bool = False
 
     @property
     def api_version(self) -> str:

@@ -35,8 +35,9 @@ class WriteOptions:
     """How a write is to be made, and what there is to warn about afterwards.
 
     ``duplicates`` are the duplicate keys that decoding found. ``trusted`` writes are the
-    server's own. ``admission`` is asked about the object before it is stored,
-    with the subresource that writes it, and may change or refuse it.
+    server's own. ``mutate`` may change metadata of an object that came in (and refuse it);
+    ``admission`` is asked about the object before it is stored, with the subresource that writes
+    it, and may change or refuse it.
     """
 
     user: str = "system:kcpctl"
@@ -47,6 +48,7 @@ class WriteOptions:
     duplicates: Sequence[str] = ()
     warnings: list[str] = field(default_factory=list)
     trusted: bool = True
+    mutate: Callable[[Json], None] | None = None
     admission: Callable[[Json, str], None] | None = None
 
 

@@ -31,6 +31,7 @@ class ControlPlaneProcess:
     directory: holds the kubeconfig, the keys (so that a restart on the same port is trusted by the
         kubeconfigs of before) and the log. Created when absent.
     workspaces: logical clusters under ``/clusters/<name>``; otherwise one ordinary cluster.
+    bare: workspaces begin without kcpctl's CRDs, as on kcp.
     kubelet: run the Deployments (ordinary mode only).
     keeps_objects: ``directory`` holds the objects too, and a restart has them again; otherwise
         it is empty.
@@ -46,6 +47,7 @@ class ControlPlaneProcess:
         directory: Path,
         *,
         workspaces: bool = True,
+        bare: bool = False,
         kubelet: bool = False,
         keeps_objects: bool = False,
         signing_seconds: float | None = None,
@@ -56,6 +58,7 @@ class ControlPlaneProcess:
         self.kubeconfig = directory / "kubeconfig"
         self.log = directory / "log"
         self._workspaces = workspaces
+        self._bare = bare
         self._kubelet = kubelet
         self._keeps_objects = keeps_objects
         self._signing_seconds = signing_seconds
@@ -84,6 +87,8 @@ class ControlPlaneProcess:
         arguments += [flag, str(self.directory / "state"), "--port", str(self._port)]
         if not self._workspaces:
             arguments.append("--plain")
+        if self._bare:
+            arguments.append("--bare")
         if self._kubelet:
             arguments.append("--kubelet")
         if self._signing_seconds is not None:

@@ -10,6 +10,9 @@ from kcpctl.embedded.backend import Backend, Event
 from kcpctl.embedded.crd_lifecycle import CrdLifecycle
 from kcpctl.embedded.database import Database
 from kcpctl.embedded.deletion import Deleted, Deleter, DeletionOptions
+from kcpctl.embedded.exports.claim_labels import ClaimLabels
+from kcpctl.embedded.exports.directory import Exports
+from kcpctl.embedded.exports.lifecycle import ExportLifecycle
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.objects import copy_json
 from kcpctl.embedded.pipeline import WriteOptions
@@ -61,8 +64,35 @@ class Registry:
         self._crds = CrdLifecycle(self.backend, self.deleter)
         crds = _memoized(system_crds)
         self.logical_clusters = Workspaces(self.backend, self.writer, self.deleter, crds)
-        self.backend.hooks += [self._crds.on_event, self.logical_clusters.on_event]
+        self.exports = Exports(self.backend, self._resolve)
+        self._export_lifecycle = ExportLifecycle(
+            self.backend,
+            self.writer,
+            self.deleter,
+            self._crds,
+            self.exports,
+            self.logical_clusters,
+        )
+        labels = ClaimLabels(self.backend, self.exports)
+        self.backend.labels = labels.put_on
+        self.backend.hooks += [
+            self._crds.on_event,
+            self._export_lifecycle.on_event,
+            labels.on_event,
+            self.logical_clusters.on_event,
+        ]
+        self._export_lifecycle.load()
+        labels.load()
         self.logical_clusters.start()
+
+    def _resolve(self, name_or_path: str) -> str | None:
+        found = self.logical_clusters.find(name_or_path)
+        return None if found is None else found.name
+
+    def serve_at(self, server_url: str) -> None:
+        """Take over the server's address, also into the objects that name it."""
+        self.logical_clusters.serve_at(server_url)
+        self._export_lifecycle.serve_at(server_url)
 
     @property
     def store(self) -> Store:

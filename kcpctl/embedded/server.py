@@ -53,7 +53,8 @@ class ServerOptions:
 
     host: the loopback address to listen at. port: 0 is a free one, or where the kept objects were
     served last. workspaces: logical clusters
-    under ``/clusters/``; otherwise one ordinary cluster. kubelet: run Deployments (ordinary
+    under ``/clusters/``; otherwise one ordinary cluster. system_crds: every cluster has kcpctl's
+    CRDs; without them a workspace begins bare, as kcp's do. kubelet: run Deployments (ordinary
     cluster only). state_dir: keeps the CA and the token key, so that a server that is started
     again on the same port is trusted, and trusts. keeps_objects: the objects are in ``state_dir``
     too, and a request is answered when they are safe there from the end of the process;
@@ -64,6 +65,7 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = 0
     workspaces: bool = True
+    system_crds: bool = True
     kubelet: bool = False
     state_dir: Path | None = None
     keeps_objects: bool = False
@@ -173,7 +175,7 @@ async def _start(
     authority, token_key = _load_keys(options.state_dir, clock)
     registry = Registry(
         workspaces=options.workspaces,
-        system_crds=_system_crds,
+        system_crds=_system_crds if options.system_crds else list,
         database=database,
         clock=clock,
         rng=rng,
@@ -195,7 +197,7 @@ async def _start(
     port = await _listen(stack, options, authority, api, database)
     url = f"https://{options.host}:{port}"
     context.server_url = url
-    registry.logical_clusters.serve_at(url)
+    registry.serve_at(url)
     await _start_controllers(stack, options, registry, authority, clock, rng)
     if options.kubelet:
         await _start_kubelet(stack, options, context, reviews, url, authority.pem, clock, rng)

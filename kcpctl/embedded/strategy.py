@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from kcpctl.embedded.crds import CRD_KEY, initial_status
+from kcpctl.embedded.exports.kinds import APIBINDING_FINALIZER, APIBINDINGS_KEY
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.status import Cause, invalid
 from kcpctl.embedded.validation import NameRule, dns_label, dns_subdomain, path_segment
@@ -340,8 +341,14 @@ _CUSTOM: Final = Strategy(
 )
 
 
+_CUSTOM_PATHS: Final = replace(_CUSTOM, name_rule=path_segment)
+_APIBINDING: Final = replace(_CUSTOM, prepare=_protected(APIBINDING_FINALIZER))
+
+
 def strategy_of(info: ResourceInfo) -> Strategy:
     """Return how a kind is written and deleted."""
+    if info.storage_key == APIBINDINGS_KEY:
+        return _APIBINDING
     if info.crd is not None:
-        return _CUSTOM
+        return _CUSTOM_PATHS if info.names_are_paths else _CUSTOM
     return _STRATEGIES.get(info.storage_key, _DEFAULT)

@@ -10,7 +10,7 @@ from typing import Any, Final
 from kcpctl.embedded.backend import Backend, Event
 from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.deletion import Deleter, DeletionOptions
-from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.kinds import LOGICAL_CLUSTERS_KEY, ResourceInfo
 from kcpctl.embedded.objects import copy_json, without
 from kcpctl.embedded.pipeline import WriteOptions
 from kcpctl.embedded.status import StatusError
@@ -21,7 +21,6 @@ __all__ = ["LogicalClusterRecord", "Workspaces"]
 
 Json = dict[str, Any]
 WORKSPACES_KEY: Final = "workspaces.tenancy.kcp.io"
-LOGICAL_CLUSTERS_KEY: Final = "logicalclusters.core.kcp.io"
 _FINALIZER: Final = "core.kcp.io/logicalcluster"
 _BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _NAME_LENGTH: Final = 16

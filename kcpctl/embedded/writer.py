@@ -10,6 +10,7 @@ import msgspec
 from kcpctl.embedded.backend import Backend
 from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.deletion import is_finished
+from kcpctl.embedded.exports.kinds import APIBINDINGS_KEY
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.metadata import (
     bumps_generation,
@@ -42,6 +43,7 @@ from kcpctl.embedded.status import (
     not_found,
     unsupported_media_type,
 )
+from kcpctl.embedded.store import ObjectKey
 from kcpctl.embedded.strategy import strategy_of
 from kcpctl.embedded.validation import validate_metadata, validate_metadata_update
 
@@ -88,6 +90,8 @@ class Writer:
         *,
         tracked: bool,
     ) -> Json:
+        if options.mutate is not None:
+            options.mutate(obj)
         meta = obj["metadata"]
         self._check_place(info, cluster, meta.get("namespace", ""), meta.get("name", ""))
         version = meta.pop("resourceVersion", "")
@@ -113,7 +117,7 @@ class Writer:
         if version:
             raise internal("resourceVersion should not be set on objects to be created")
         if options.dry_run:
-            self._backend.annotate(cluster, fresh)
+            self._backend.annotate(info, cluster, fresh)
             return fresh
         return self._backend.put(info, cluster, fresh)
 
@@ -142,15 +146,11 @@ class Writer:
 
     def _check_place(self, info: ResourceInfo, cluster: str, namespace: str, name: str) -> None:
         """Raise unless new objects of this kind may be made here."""
-        if info.crd is not None and info.crd.crd_name:
-            crds = self._backend.kinds.storage_info(cluster, CRD_KEY)
-            crd = crds and self._backend.find(crds, cluster, "", info.crd.crd_name)
-            if crd and crd["metadata"].get("deletionTimestamp"):
-                raise forbidden(
-                    info,
-                    name,
-                    "create not allowed while custom resource definition is terminating",
-                )
+        definition = self._definition(info, cluster)
+        if definition is not None and definition["metadata"].get("deletionTimestamp"):
+            raise forbidden(
+                info, name, "create not allowed while custom resource definition is terminating"
+            )
         if not info.namespaced:
             return
         namespaces = self._backend.kinds.storage_info(cluster, "namespaces")
@@ -172,6 +172,21 @@ class Writer:
             )
             error.details = {**(error.details or {}), "causes": [cause.to_dict()]}
             raise error
+
+    def _definition(self, info: ResourceInfo, cluster: str) -> Json | None:
+        """Return the CRD or APIBinding that a resource is there by; None for built-in ones."""
+        if info.identity:
+            bindings = self._backend.kinds.bound(cluster).items()
+            key = info.storage_key
+            name = next(
+                (n for n, infos in bindings if any(i.storage_key == key for i in infos)), ""
+            )
+            found = self._backend.store.get(APIBINDINGS_KEY, ObjectKey(cluster, "", name))
+        elif info.crd is not None and info.crd.crd_name:
+            found = self._backend.store.get(CRD_KEY, ObjectKey(cluster, "", info.crd.crd_name))
+        else:
+            return None
+        return None if found is None else found.obj
 
     # -- update ---------------------------------------------------------------------------
 
@@ -218,6 +233,8 @@ class Writer:
         is_patch: bool = False,
     ) -> Json:
         """Commit the step from ``old`` to ``new`` (admitted, tidy); returns what is stored."""
+        if options.mutate is not None:
+            options.mutate(new)
         meta = old["metadata"]
         namespace, name = meta.get("namespace", ""), meta["name"]
         path = "/".join(
@@ -234,7 +251,7 @@ class Writer:
         new = self._isolated(info, new, old, subresource)
         strategy_of(info).fold(new)
         self._prepare_status(info, new, old, subresource)
-        self._backend.annotate(cluster, new)
+        self._backend.annotate(info, cluster, new)
         if not tracked:
             new = self._track(info, old, new, subresource, options)
         if subresource in ("", "scale"):

@@ -15,7 +15,7 @@ from kcpctl.client import AsyncClient, Client, ClientConfig, load_config
 from kcpctl.embedded.process import ControlPlaneProcess
 from kcpctl.runtime.ioloop import IOLoop
 
-__all__ = ["ControlPlane"]
+__all__ = ["ControlPlane", "new_workspace"]
 
 _WORKSPACE_SECONDS: Final = 15.0
 
@@ -24,16 +24,17 @@ class ControlPlane:
     """An embedded control plane in a process of its own, with an admin's client.
 
     Use it as a context manager, or ``start`` and ``close`` it. With ``workspaces`` (the default)
-    ``workspace()`` makes a fresh logical cluster for each test that wants one; otherwise it is
-    one ordinary cluster, with ``kubelet`` one whose Deployments run. With ``keeps_objects`` it
-    writes them to disk, and has them after a ``restart``. No certificate that it signs lives longer
-    than ``signing_seconds``.
+    ``workspace()`` makes a fresh logical cluster for each test that wants one; with ``bare`` they
+    are without kcpctl's CRDs. Otherwise it is one ordinary cluster, with ``kubelet`` one whose
+    Deployments run. With ``keeps_objects`` it writes them to disk, and has them after a
+    ``restart``. No certificate that it signs lives longer than ``signing_seconds``.
     """
 
     def __init__(
         self,
         *,
         workspaces: bool = True,
+        bare: bool = False,
         kubelet: bool = False,
         keeps_objects: bool = False,
         signing_seconds: float | None = None,
@@ -42,6 +43,7 @@ class ControlPlane:
         self.process = ControlPlaneProcess(
             self._directory,
             workspaces=workspaces,
+            bare=bare,
             kubelet=kubelet,
             keeps_objects=keeps_objects,
             signing_seconds=signing_seconds,
@@ -87,17 +89,7 @@ class ControlPlane:
     def workspace(self, name: str = "") -> Client:
         """Make a workspace below ``root`` and return a client bound to its logical cluster."""
         name = name or f"test-{next(self._numbers)}"
-        workspaces = self.client.resource(WORKSPACES)
-        workspaces.create(
-            {"apiVersion": WORKSPACES.api_version, "kind": "Workspace", "metadata": {"name": name}}
-        )
-
-        def is_ready(found: Unstructured | None) -> bool:
-            return found is not None and found.get("status", {}).get("phase") == "Ready"
-
-        made = workspaces.wait_until(name, is_ready, timeout_seconds=_WORKSPACE_SECONDS)
-        assert made is not None
-        return self.all_clusters.cluster(made["spec"]["cluster"])
+        return new_workspace(self.all_clusters, name)
 
     def start(self) -> Self:
         """Start it and wait until it serves; if it does not, end it and raise the reason."""
@@ -134,3 +126,21 @@ class ControlPlane:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def new_workspace(clusters: Client, name: str) -> Client:
+    """Make a workspace below ``root`` and return a client bound to its logical cluster.
+
+    ``clusters`` is an admin's client that is not bound to one.
+    """
+    workspaces = clusters.cluster("root").resource(WORKSPACES)
+    workspaces.create(
+        {"apiVersion": WORKSPACES.api_version, "kind": "Workspace", "metadata": {"name": name}}
+    )
+
+    def is_ready(found: Unstructured | None) -> bool:
+        return found is not None and found.get("status", {}).get("phase") == "Ready"
+
+    made = workspaces.wait_until(name, is_ready, timeout_seconds=_WORKSPACE_SECONDS)
+    assert made is not None
+    return clusters.cluster(made["spec"]["cluster"])

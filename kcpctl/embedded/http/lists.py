@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from kcpctl.embedded.http.request import ApiRequest
+from kcpctl.embedded.http.scope import EVERYTHING, Scope
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.registry import Registry
 from kcpctl.embedded.selectors import (
@@ -57,13 +58,15 @@ class Selection:
     fields: FieldSelector | None = None
 
     @classmethod
-    def of(cls, request: ApiRequest, info: ResourceInfo, cluster: str) -> Selection:
-        """Return the selection of a request; raises 400."""
+    def of(
+        cls, request: ApiRequest, info: ResourceInfo, cluster: str, scope: Scope = EVERYTHING
+    ) -> Selection:
+        """Return the selection of a request within ``scope``; raises 400."""
         return cls(
             cluster=cluster,
             namespace=(request.namespace or None) if info.namespaced else None,
             name=request.name,
-            labels=parse_label_selector(request.value("labelSelector")),
+            labels=_both(parse_label_selector(request.value("labelSelector")), scope.labels),
             fields=parse_field_selector(request.value("fieldSelector"), info),
         )
 
@@ -83,6 +86,12 @@ class Selection:
         if self.labels is not None and not self.labels(obj["metadata"].get("labels") or {}):
             return False
         return self.fields is None or self.fields(obj)
+
+
+def _both(one: LabelSelector | None, other: LabelSelector | None) -> LabelSelector | None:
+    if one is None or other is None:
+        return one or other
+    return lambda labels: one(labels) and other(labels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +13,7 @@ from kcpctl.embedded.http.negotiation import negotiate, parse_media_type
 from kcpctl.embedded.http.render import encode
 from kcpctl.embedded.http.request import ApiRequest
 from kcpctl.embedded.http.resources import Answer
+from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.status import StatusError, not_acceptable, not_served, page_not_found
 from kcpctl.runtime import BlockingPool
 
@@ -55,18 +57,33 @@ class PathHandler:
         self._registry = context.registry
         self._pool = pool
 
-    async def handle(self, request: ApiRequest, cluster: str, accept: str, host: str) -> Answer:
-        """Answer one request; ``host`` is the address that the client uses."""
+    async def handle(
+        self,
+        request: ApiRequest,
+        infos: Sequence[ResourceInfo],
+        accept: str,
+        host: str,
+        *,
+        is_view: bool = False,
+    ) -> Answer:
+        """Answer one request about ``infos``; ``host`` is the address that the client uses.
+
+        A virtual workspace (``is_view``) has neither health nor aggregated discovery.
+        """
         path = request.path.removesuffix("/") or "/"
         segments = path[1:].split("/")
-        if f"/{segments[0]}" in _HEALTH:
+        if f"/{segments[0]}" in _HEALTH and not is_view:
             return self._health(request, segments)
         if path == "/version":
             return self._json(version_info(workspaces=self._registry.workspaces), accept)
         if segments[0] == "openapi":
-            return await self._openapi(segments[1:], cluster, accept)
+            return await self._openapi(segments[1:], infos, accept)
         if segments[0] in ("api", "apis"):
-            return self._discovery(segments, cluster, accept, request, host)
+            if request.method not in ("GET", "HEAD"):
+                raise _method_not_allowed_path()
+            if len(segments) == 1 and not is_view and _wants_aggregated(accept):
+                return self._aggregated(segments[0], infos)
+            return self._discovery(segments, infos, accept, host)
         if path == "/":
             paths = ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3"]
             return self._json({"paths": [*paths, "/readyz", "/version"]}, accept)
@@ -92,24 +109,22 @@ class PathHandler:
         lines.append(f"{segments[0]} check passed\n")
         return Answer("\n".join(lines).encode(), media_type=_TEXT)
 
+    def _aggregated(self, head: str, infos: Sequence[ResourceInfo]) -> Answer:
+        make = discovery.aggregated_api if head == "api" else discovery.aggregated_apis
+        return Answer(_encoder.encode(make(infos)), media_type=_AGGREGATED)
+
     def _discovery(
-        self, segments: list[str], cluster: str, accept: str, request: ApiRequest, host: str
+        self, segments: list[str], infos: Sequence[ResourceInfo], accept: str, host: str
     ) -> Answer:
-        if request.method not in ("GET", "HEAD"):
-            raise _method_not_allowed_path()
-        infos = self._registry.infos(cluster)
         if len(segments) == 1:
-            is_core = segments[0] == "api"
-            if _wants_aggregated(accept):
-                aggregated = discovery.aggregated_api if is_core else discovery.aggregated_apis
-                return Answer(_encoder.encode(aggregated(infos)), media_type=_AGGREGATED)
-            if is_core:
+            if segments[0] == "api":
                 return self._json(discovery.api_versions(host), accept)
             return self._json(discovery.api_group_list(infos), accept)
         if segments[0] == "api":
-            if len(segments) > 2 or segments[1] != "v1":
+            core = discovery.resource_list("v1", infos)
+            if core is None or len(segments) > 2 or segments[1] != "v1":
                 raise not_served()
-            return self._json(discovery.resource_list("v1", infos), accept)
+            return self._json(core, accept)
         group = segments[1]
         if len(segments) == 2:
             found = discovery.api_group(group, infos)
@@ -121,8 +136,7 @@ class PathHandler:
             raise not_served()
         raise page_not_found()
 
-    async def _openapi(self, rest: list[str], cluster: str, accept: str) -> Answer:
-        infos = self._registry.infos(cluster)
+    async def _openapi(self, rest: list[str], infos: Sequence[ResourceInfo], accept: str) -> Answer:
         if rest == ["v2"]:
             if any(parse_media_type(one)[0] == _PROTO_V2 for one in accept.split(",")):
                 body = await self._pool.run(openapi.v2_protobuf, infos)

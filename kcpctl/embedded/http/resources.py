@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,12 +22,15 @@ from kcpctl.embedded.http.render import (
     table,
 )
 from kcpctl.embedded.http.request import ApiRequest
+from kcpctl.embedded.http.scope import EVERYTHING, Scope
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.pipeline import WriteOptions
+from kcpctl.embedded.pod_binding import bound_pod
 from kcpctl.embedded.scale import SCALE_INFO, scale_of
 from kcpctl.embedded.status import (
     Cause,
     StatusError,
+    already_exists,
     bad_request,
     internal,
     invalid,
@@ -95,9 +99,10 @@ class ResourceHandler:
         info: ResourceInfo,
         cluster: str,
         user: UserInfo,
+        scope: Scope = EVERYTHING,
     ) -> Answer:
-        """Answer one request."""
-        call = _Call(self._context, http, request, info, cluster, user)
+        """Answer one request, on the objects in ``scope``."""
+        call = _Call(self._context, http, request, info, cluster, user, scope)
         try:
             return await self._answer(call, request, info)
         except StatusError as error:
@@ -140,6 +145,7 @@ class _Call:
         info: ResourceInfo,
         cluster: str,
         user: UserInfo,
+        scope: Scope,
     ) -> None:
         self._context = context
         self._registry = context.registry
@@ -148,6 +154,7 @@ class _Call:
         self._info = info
         self._cluster = cluster
         self._user = user
+        self._scope = scope
         # What the client is told besides the answer; the writer adds to it.
         self.warnings: list[str] = []
 
@@ -182,9 +189,15 @@ class _Call:
             dry_run="All" in dry_run,
             force=request.flag("force"),
             trusted=False,
+            mutate=self._mutation(),
             admission=self._admission(),
             warnings=self.warnings,
         )
+
+    def _mutation(self) -> Callable[[Json], None] | None:
+        if self._scope.selector is None:
+            return None
+        return functools.partial(self._scope.bring_in, self._info)
 
     def _admission(self) -> Callable[[Json, str], None] | None:
         check = self._context.admission
@@ -267,7 +280,7 @@ class _Call:
         await wait_for_revision(self._registry, int(version or "0"), self._context.clock)
         name, representation = self._request.name, self._negotiated()
         stored = self._registry.backend.stored(self._info, self._cluster, self._namespace, name)
-        if stored is None:
+        if stored is None or not self._scope.shows(stored.obj):
             raise not_found(self._info, name)
         if representation.transform or representation.yaml:
             return self._object(self._registry.backend.converted(self._info, stored.obj))
@@ -277,7 +290,7 @@ class _Call:
     async def list_collection(self) -> Answer:
         """GET a collection."""
         self._negotiated(LIST_TRANSFORMS)
-        selection = Selection.of(self._request, self._info, self._cluster)
+        selection = Selection.of(self._request, self._info, self._cluster, self._scope)
         page = await list_page(
             self._registry, self._info, self._request, selection, self._context.clock
         )
@@ -303,6 +316,13 @@ class _Call:
         )
         return self._object(made, status=201, warnings=options.warnings)
 
+    def _check_in_scope(self, error: Callable[[ResourceInfo, str], StatusError]) -> None:
+        """Raise ``error`` when the object is there, but not in scope."""
+        name = self._request.name
+        stored = self._registry.backend.stored(self._info, self._cluster, self._namespace, name)
+        if stored is not None and not self._scope.shows(stored.obj):
+            raise error(self._info, name)
+
     async def update(self) -> Answer:
         """PUT an object."""
         return await self._put("")
@@ -313,6 +333,7 @@ class _Call:
         self._negotiated()
         body = await read_body(self._http)
         decoded = decode_object(self._info, body, self._http.headers.get("Content-Type", ""))
+        self._check_in_scope(not_found)
         options = self._write_options()
         options.duplicates = decoded.duplicates
         made, created = self._registry.writer.update(
@@ -347,6 +368,8 @@ class _Call:
         decoded = decode_patch(
             body, is_apply=patch_type == APPLY, is_strategic=patch_type == STRATEGIC_PATCH
         )
+        # What an apply does not see it creates.
+        self._check_in_scope(already_exists if patch_type == APPLY else not_found)
         options = self._write_options()
         options.duplicates = decoded.duplicates
         self._check_patch_options(patch_type, options)
@@ -397,6 +420,9 @@ class _Call:
         options = await self._delete_options()
         warnings = self._deletion_warnings(options)
         name = self._request.name
+        stored = self._registry.backend.stored(self._info, self._cluster, self._namespace, name)
+        if stored is not None:
+            self._scope.check(self._info, stored.obj)
         deleted = self._registry.delete_with(
             self._info, self._cluster, self._namespace, name, options
         )
@@ -418,7 +444,7 @@ class _Call:
         """DELETE a collection."""
         self._negotiated(LIST_TRANSFORMS)
         options = await self._delete_options()
-        selection = Selection.of(self._request, self._info, self._cluster)
+        selection = Selection.of(self._request, self._info, self._cluster, self._scope)
         page = await list_page(
             self._registry, self._info, self._request, selection, self._context.clock
         )
@@ -544,8 +570,10 @@ class _Call:
             return self._object(answer, status=201)
         if subresource == "eviction":
             self._registry.delete_with(*where, decoded.value.get("deleteOptions"))
-            return self._created()
-        return self._bind(obj, decoded.value)
+        else:
+            pod = bound_pod(obj, decoded.value, self._registry.backend.now())
+            self._registry.backend.put(self._info, self._cluster, pod)
+        return self._created()
 
     def _created(self) -> Answer:
         status = {
@@ -556,35 +584,3 @@ class _Call:
             "code": 201,
         }
         return Answer(encode(status, Representation()), status=201)
-
-    def _bind(self, pod: Json, binding: Json) -> Answer:
-        """Put a Pod on the node that its scheduler has chosen."""
-        node = (binding.get("target") or {}).get("name")
-        if not node:
-            raise bad_request("the Binding has no target.name")
-        registry, info = self._registry, self._info
-        if (pod.get("spec") or {}).get("nodeName"):
-            raise StatusError(
-                409,
-                "Conflict",
-                f'Operation cannot be fulfilled on pods/binding "{pod["metadata"]["name"]}": pod '
-                f"{pod['metadata']['name']} is already assigned to node "
-                f'"{pod["spec"]["nodeName"]}"',
-                {"name": pod["metadata"]["name"], "kind": "pods/binding"},
-            )
-        condition = {
-            "type": "PodScheduled",
-            "status": "True",
-            "lastProbeTime": None,
-            "lastTransitionTime": registry.backend.now(),
-        }
-        status = pod.get("status") or {}
-        others = [one for one in status.get("conditions") or () if one["type"] != "PodScheduled"]
-        bound = {
-            **pod,
-            "metadata": dict(pod["metadata"]),
-            "spec": {**pod["spec"], "nodeName": node},
-            "status": {**status, "conditions": [*others, condition]},
-        }
-        registry.backend.put(info, self._cluster, bound)
-        return self._created()

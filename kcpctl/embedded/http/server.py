@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import random
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
 
 from kcpctl.embedded.database import DataDirError
+from kcpctl.embedded.exports.directory import Place
 from kcpctl.embedded.http.context import ServerContext
+from kcpctl.embedded.http.export_access import ExportAccess
+from kcpctl.embedded.http.export_paths import ExportPath, parse_export_path
+from kcpctl.embedded.http.export_views import ExportViews
 from kcpctl.embedded.http.lists import Selection
 from kcpctl.embedded.http.negotiation import Representation, negotiate_stream
 from kcpctl.embedded.http.paths import PathHandler
@@ -53,6 +59,9 @@ class ApiServer:
         self._pool = BlockingPool("kcpctl-openapi", threads=1)
         self._resources = ResourceHandler(context)
         self._paths = PathHandler(context, self._pool)
+        exports = context.registry.exports
+        self._views = ExportViews(context.registry, exports)
+        self._access = ExportAccess(context.authorizer, exports)
 
     def web_server(self) -> web.Server:
         """Return the server to run; a watch is cancelled when its client goes away."""
@@ -81,10 +90,13 @@ class ApiServer:
 
     async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
         path = unquote(http.rel_url.raw_path)
-        wanted, path = split_cluster(path) if self._registry.workspaces else (None, path)
         query: dict[str, list[str]] = {}
         for key, value in http.rel_url.query.items():
             query.setdefault(key, []).append(value)
+        exported = parse_export_path(path) if self._registry.workspaces else None
+        if exported is not None:
+            return await self._handle_exported(http, exported, query)
+        wanted, path = split_cluster(path) if self._registry.workspaces else (None, path)
         request = parse_path(http.method, path, query)
         cluster, user = self._identify(http, wanted)
         attributes = request.attributes(cluster)
@@ -93,27 +105,57 @@ class ApiServer:
             raise denied(user, attributes, decision.reason)
         if not request.is_resource:
             accept = http.headers.get("Accept", "")
-            answer = await self._paths.handle(request, cluster, accept, http.host)
+            infos = self._registry.infos(cluster)
+            answer = await self._paths.handle(request, infos, accept, http.host)
             return _response(answer)
         if cluster == WILDCARD and request.verb not in ("list", "watch"):
             raise method_not_allowed()
         info = self._info(request, cluster)
         if request.verb == "watch":
-            return await self._watch(http, request, info, cluster)
+            return await self._watch(http, request, info, Selection.of(request, info, cluster))
         return _response(await self._resources.handle(http, request, info, cluster, user))
 
-    def _identify(self, http: web.BaseRequest, wanted: str | None) -> tuple[str, UserInfo]:
-        """Return the logical cluster and the user; raises 401, 403 and 404."""
+    async def _handle_exported(
+        self, http: web.BaseRequest, path: ExportPath, query: dict[str, list[str]]
+    ) -> web.StreamResponse:
+        """Answer a request to the virtual workspace of an APIExport."""
+        request = parse_path(http.method, path.rest, query)
+        cluster = path.export.cluster
+        known = self._registry.exports.resolve(cluster) == cluster
+        user = self._authenticate(http, cluster if known else None)
+        self._access.check(user, path, request.attributes(path.consumer), http.path_qs)
+        if not request.is_resource:
+            accept = http.headers.get("Accept", "")
+            infos = [one.info for one in self._views.served(path.export)]
+            answer = await self._paths.handle(request, infos, accept, http.host, is_view=True)
+            return _response(answer)
+        info, scope = self._views.open(path.export, path.consumer, request)
+        if request.verb == "watch":
+            selection = Selection.of(request, info, path.consumer, scope)
+            return await self._watch(http, request, info, selection, path.export)
+        # Whoever may do this may do it as if nobody were above them in the consumer.
+        admin = replace(user, groups=(*user.groups, _MASTERS))
+        return _response(
+            await self._resources.handle(http, request, info, path.consumer, admin, scope)
+        )
+
+    def _authenticate(self, http: web.BaseRequest, cluster: str | None) -> UserInfo:
+        """Return who asks, as a logical cluster knows them; raises 401 and 403."""
         transport = http.transport
         tls = transport.get_extra_info("ssl_object") if transport is not None else None
         certificate: bytes | None = tls.getpeercert(binary_form=True) if tls else None
         authorization = http.headers.get("Authorization")
         authenticator = self._context.authenticator
+        return authenticator.authenticate(certificate, authorization, http.headers, cluster)
+
+    def _identify(self, http: web.BaseRequest, wanted: str | None) -> tuple[str, UserInfo]:
+        """Return the logical cluster and the user; raises 401, 403 and 404."""
         if wanted is None and self._registry.workspaces:
-            wanted = authenticator.token_cluster(authorization)
+            authorization = http.headers.get("Authorization")
+            wanted = self._context.authenticator.token_cluster(authorization)
         record = self._registry.logical_clusters.find(wanted or ROOT)
         cluster = WILDCARD if wanted == WILDCARD else record.name if record else None
-        user = authenticator.authenticate(certificate, authorization, http.headers, cluster)
+        user = self._authenticate(http, cluster)
         if cluster is None:
             masters = _MASTERS in user.groups
             raise self._registry.logical_clusters.unknown(wanted or "", masters=masters)
@@ -127,8 +169,14 @@ class ApiServer:
         return self._registry.info(cluster, request.group, request.version, request.plural)
 
     async def _watch(
-        self, http: web.BaseRequest, request: ApiRequest, info: ResourceInfo, cluster: str
+        self,
+        http: web.BaseRequest,
+        request: ApiRequest,
+        info: ResourceInfo,
+        selection: Selection,
+        export: Place | None = None,
     ) -> web.StreamResponse:
+        """Answer a watch; that of an ``export``'s virtual workspace ends as that changes."""
         if "watch" not in info.verbs:
             raise method_not_allowed()
         accept = http.headers.get("Accept", "")
@@ -136,7 +184,7 @@ class ApiServer:
             self._registry,
             info,
             request,
-            Selection.of(request, info, cluster),
+            selection,
             negotiate_stream(accept, transforms=_WATCH_TRANSFORMS),
             clock=self._context.clock,
             rng=self._rng,
@@ -145,10 +193,12 @@ class ApiServer:
         response.enable_chunked_encoding()
         await response.prepare(http)
         lines = watch.lines(self._tasks)
+        following = self._views.following(export, request, watch.end) if export else nullcontext()
         try:
-            async for chunk in lines:
-                self._registry.store.flush()
-                await response.write(chunk)
+            with following:
+                async for chunk in lines:
+                    self._registry.store.flush()
+                    await response.write(chunk)
             await response.write_eof()
         except ConnectionError:
             pass  # the client went away

@@ -131,15 +131,25 @@ class Watch:
         self._marks_initial = self._bookmarks and self._initial
         include_object = include_object_of(request.value("includeObject"))
         self._shape = _Shape(info, representation, include_object, clock)
+        self._cursor: Cursor | None = None
+        self._ended = False
+
+    def end(self) -> None:
+        """End ``lines``: what is watched is served no more."""
+        self._ended = True
+        if self._cursor is not None:
+            self._cursor.end()
 
     async def lines(self, tasks: TaskSet) -> AsyncGenerator[bytes, None]:
         """Yield the stream; ``tasks`` owns the timer."""
         try:
             await self._wait_for_revision()
-            cursor = self._open()
+            cursor = self._cursor = self._open()
         except StatusError as error:
             yield _encoder.encode({"type": "ERROR", "object": error.status}) + b"\n"
             return
+        if self._ended:
+            cursor.end()
         timer = tasks.spawn(self._tick(cursor), name="watch-timer")
         try:
             async for chunk in self._follow(cursor):

@@ -9,7 +9,7 @@ from typing import Any, Final
 from kcpctl.embedded.schema.cel import compile_error
 from kcpctl.embedded.status import Cause
 
-__all__ = ["validate_crd"]
+__all__ = ["dns_1035_error", "validate_crd", "validate_names", "validate_schema"]
 
 Json = dict[str, Any]
 _DNS_1035: Final = "[a-z]([-a-z0-9]*[a-z0-9])?"
@@ -59,6 +59,11 @@ def _names(crd: Json, *, creating: bool) -> Iterator[Cause]:
         yield Cause.required("spec.group")
     elif "." not in group:
         yield Cause.invalid("spec.group", group, "should be a domain with at least one dot")
+    yield from validate_names(names)
+
+
+def validate_names(names: Json) -> Iterator[Cause]:
+    """Yield what is wrong with ``spec.names``."""
     for field in ("plural", "singular", "kind", "listKind"):
         name = names.get(field, "")
         if not name:
@@ -126,7 +131,7 @@ def _versions(spec: Json) -> Iterator[Cause]:
             continue
         # With one version the real server speaks of its internal, version-less form.
         where = "spec.validation" if len(versions) == 1 else f"{path}.schema"
-        yield from _root(schema, f"{where}.openAPIV3Schema")
+        yield from validate_schema(schema, f"{where}.openAPIV3Schema")
 
 
 def _go_version(version: Json) -> Json:
@@ -137,7 +142,8 @@ def _go_version(version: Json) -> Json:
     return shown | dict.fromkeys(names)
 
 
-def _root(schema: Json, path: str) -> Iterator[Cause]:
+def validate_schema(schema: Json, path: str) -> Iterator[Cause]:
+    """Yield what is wrong with the schema of a version."""
     if not schema.get("type"):
         yield Cause.required(f"{path}.type", "must not be empty at the root")
     elif schema["type"] != "object":

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from cryptography.x509.oid import NameOID
 
+from kcpctl.embedded.exports.admission import check_exports
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.registry import Registry
 from kcpctl.embedded.schema.csr_validation import parse_request
@@ -24,7 +25,7 @@ _SIGNING_REQUESTS: Final = "certificatesigningrequests.certificates.k8s.io"
 
 
 class Admission:
-    """An ``http.context.AdmissionCheck``: no escalation by RBAC objects, and signing requests.
+    """An ``http.context.AdmissionCheck``: RBAC objects, what workspaces export, signing requests.
 
     A signing request is told who made it. Its approval needs the verb ``approve`` on the resource
     ``signers`` with the signer's name (or ``<domain>/*``), a change of its conditions or
@@ -49,7 +50,9 @@ class Admission:
         if info.storage_key == _SIGNING_REQUESTS:
             self._signing_request(user, info, cluster, obj, subresource)
         elif not subresource:
-            check_escalation(self._registry, self._authorizer, user, info, cluster, namespace, obj)
+            write = (user, info, cluster, namespace, obj)
+            check_escalation(self._registry, self._authorizer, *write)
+            check_exports(self._registry, self._authorizer, *write)
 
     def _signing_request(
         self, user: UserInfo, info: ResourceInfo, cluster: str, obj: Json, subresource: str

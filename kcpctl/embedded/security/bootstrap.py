@@ -113,6 +113,10 @@ _ROLES: Final[dict[str, list[dict[str, Any]]]] = {
     "system:discovery": [{"nonResourceURLs": _DISCOVERY_PATHS, "verbs": ["get"]}],
     "system:public-info-viewer": [{"nonResourceURLs": _PUBLIC_PATHS, "verbs": ["get"]}],
 }
+# Whoever it is bound to may use the virtual workspaces of the exports here, if the rest allows it.
+_WORKSPACE_ROLES: Final[dict[str, list[dict[str, Any]]]] = {
+    "system:kcp:workspace:access": [{"nonResourceURLs": ["/"], "verbs": ["access"]}]
+}
 _BINDINGS: Final = {
     "cluster-admin": (MASTERS,),
     "system:basic-user": ("system:authenticated",),
@@ -124,7 +128,8 @@ _BINDINGS: Final = {
 def bootstrap_rbac(registry: Registry, cluster: str) -> None:
     """Create in ``cluster`` whatever of the default roles and bindings it does not have."""
     roles = registry.info(cluster, RBAC_GROUP, "v1", "clusterroles")
-    for name, rules in _ROLES.items():
+    wanted = _ROLES | _WORKSPACE_ROLES if registry.workspaces else _ROLES
+    for name, rules in wanted.items():
         if registry.find(roles, cluster, "", name) is None:
             role = {**_object("ClusterRole", name), "rules": rules}
             registry.create(roles, cluster, "", role)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -119,6 +119,12 @@ class Approver:
         """Drop what is known of a key."""
         with self._lock:
             self._seen.pop(key, None)
+
+    def remove(self, belongs: Callable[[str], bool]) -> None:
+        """Drop what is known of all keys that belong."""
+        with self._lock:
+            for key in [key for key in self._seen if belongs(key)]:
+                del self._seen[key]
 
     def _since(self, key: str, uid: str) -> _Seen:
         with self._lock:

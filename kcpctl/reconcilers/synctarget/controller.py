@@ -14,6 +14,7 @@ from kcpctl.clusters import ClusterPool
 from kcpctl.controller import ResourceVersionChanged
 from kcpctl.informers import CachedObject, InformerFactory, Lister, SharedInformer
 from kcpctl.logicalcluster import key_of
+from kcpctl.reconcilers.claims import Hint, no_hint
 from kcpctl.reconcilers.credentials import CredentialSource
 from kcpctl.reconcilers.ending import EndingController
 from kcpctl.reconcilers.indexes import REGISTRATION_INDEX, SECRET_INDEX, add_indexes
@@ -27,7 +28,34 @@ from kcpctl.reconcilers.synctarget.rollout_watch import RolloutWatch
 from kcpctl.reconcilers.workspaces import Workspaces
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, Metrics
 
-__all__ = ["new_controller"]
+__all__ = ["SyncTargetController", "new_controller"]
+
+
+class SyncTargetController(EndingController):
+    """The SyncTarget controller, which may be given other options while it runs."""
+
+    def __init__(
+        self,
+        reconciler: SyncTargetReconciler,
+        targets: Lister[SyncTarget],
+        *,
+        clock: Clock,
+        metrics: Metrics | None,
+    ) -> None:
+        workers = reconciler.options.workers
+        super().__init__("synctarget", reconciler, workers=workers, clock=clock, metrics=metrics)
+        self._sync_targets = reconciler
+        self._targets = targets
+
+    def go_on_with(self, options: SyncTargetOptions) -> None:
+        """Use ``options`` from now on, as far as :meth:`SyncTargetOptions.newer` goes. Any thread.
+
+        Reconciles under way end with the options before. Every SyncTarget is looked at once: what
+        it waited for may be earlier or later now.
+        """
+        self._sync_targets.options = self._sync_targets.options.newer(options)
+        for key in self._targets.keys():  # noqa: SIM118 - a lister, not a dict
+            self.enqueue(key)
 
 
 def new_controller(
@@ -37,14 +65,16 @@ def new_controller(
     pool: ClusterPool,
     recorder: Recorder,
     options: SyncTargetOptions,
+    hint: Hint = no_hint,
     clock: Clock = SYSTEM_CLOCK,
     metrics: Metrics | None = None,
-) -> EndingController:
+) -> SyncTargetController:
     """Return the SyncTarget controller, ready to be started when the factory has synced.
 
     ``client`` and ``factory`` are of the same server: one logical cluster or all of them. Events of
     SyncTargets, of the Secrets and ClusterRegistrations that they name, of the pool's
-    connections and of the syncers' Deployments bring a SyncTarget up.
+    connections and of the syncers' Deployments bring a SyncTarget up. ``hint`` tells what a
+    workspace has to accept where something is missing.
     """
     targets = factory.informer(SYNCTARGETS, SyncTarget)
     secrets = factory.informer(SECRETS)
@@ -56,6 +86,7 @@ def new_controller(
         registrations.lister,
         namespace=options.credentials_namespace,
         workspaces=workspaces,
+        hint=hint,
     )
     add_indexes(targets, registrations, credentials)
 
@@ -79,10 +110,9 @@ def new_controller(
         recorder=recorder,
         options=options,
         clock=clock,
+        hint=hint,
     )
-    controller = EndingController(
-        "synctarget", reconciler, workers=options.workers, clock=clock, metrics=metrics
-    )
+    controller = SyncTargetController(reconciler, targets.lister, clock=clock, metrics=metrics)
     changed = (ResourceVersionChanged(),)
     controller.watches(targets, predicates=changed)
     of_registration = _targets_of_registration(targets.lister, workspaces)

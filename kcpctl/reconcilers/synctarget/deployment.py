@@ -148,7 +148,8 @@ def _missing_secret(downstream: Client, inputs: SyncerInputs) -> str:
         secret = downstream.resource(SECRETS).get(inputs.id, namespace=inputs.namespace)
     except NotFound:
         return f"{where} does not exist; {todo} ({why})"
-    if (secret.get("data") or {}).get(KUBECONFIG_KEY):
+    data = secret.get("data")
+    if isinstance(data, Mapping) and data.get(KUBECONFIG_KEY):
         return ""
     return f"{where} has no key {KUBECONFIG_KEY!r}; {todo} ({why})"
 
@@ -191,10 +192,16 @@ class SyncerDeployer:
         self._tokens: dict[str, _Token] = {}  # guarded by _lock
 
     def ensure(
-        self, key: str, target: SyncTarget, cluster: str, upstream: Client, downstream: Client
+        self,
+        key: str,
+        target: SyncTarget,
+        cluster: str,
+        upstream: Client,
+        downstream: Client,
+        options: SyncTargetOptions,
     ) -> Deployed:
-        """Deploy the target's syncer if need be, and say how far it is."""
-        inputs = syncer_inputs(target, cluster, self._options, upstream)
+        """Deploy the target's syncer as ``options`` have it now, and say how far it is."""
+        inputs = syncer_inputs(target, cluster, options, upstream)
         found = self._rollouts.observe(key, downstream, inputs.namespace, inputs.id)
         current = found if found is not None and _is_current(found, inputs) else None
         ensure = self._with_their_secret if inputs.external_secret else self._with_our_token

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 from kcpctl.errors import UsageError
 from kcpctl.reconcilers.synctarget.health import Thresholds
@@ -66,6 +66,20 @@ class SyncTargetOptions:
                 "--sync-target-heartbeat-threshold must be above zero and not above "
                 "--sync-target-unhealthy-threshold"
             )
+
+    def newer(self, other: Self) -> Self:
+        """Return these options with what may change while the controller runs as ``other`` has it.
+
+        That is the thresholds, the grace, ``force_delete_after_seconds`` and ``syncer_image``.
+        """
+        return replace(
+            self,
+            heartbeat_threshold_seconds=other.heartbeat_threshold_seconds,
+            unhealthy_threshold_seconds=other.unhealthy_threshold_seconds,
+            startup_grace_seconds=other.startup_grace_seconds,
+            force_delete_after_seconds=other.force_delete_after_seconds,
+            syncer_image=other.syncer_image,
+        )
 
     @property
     def token_seconds(self) -> int:

@@ -31,10 +31,12 @@ from kcpctl.clusters import ConnectionStatus
 from kcpctl.controller import Request, Result
 from kcpctl.errors import (
     ApiError,
+    Forbidden,
     NotConnected,
     TerminalError,
     TransportError,
 )
+from kcpctl.reconcilers.claims import Hint, explained, no_hint
 from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.credentials import Cache, CredentialSource
 from kcpctl.reconcilers.pool import Access, Pool, connect
@@ -42,7 +44,7 @@ from kcpctl.reconcilers.problem import BUSY, Problem
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.approval import Approver, Signing
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
-from kcpctl.reconcilers.synctarget.deletion import Cleaner
+from kcpctl.reconcilers.synctarget.deletion import Cleaner, Progress
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.events import reference_to, transitions
 from kcpctl.reconcilers.synctarget.eviction import evict
@@ -93,6 +95,8 @@ class SyncTargetReconciler:
 
     A deployment that a server refuses or delays is written into the status and then raised, so
     that the queue backs off. An invalid spec is no error: its next change brings it back.
+
+    ``options`` may be replaced at any time: a pass reads them once.
     """
 
     def __init__(
@@ -107,6 +111,7 @@ class SyncTargetReconciler:
         recorder: Recorder,
         options: SyncTargetOptions,
         clock: Clock,
+        hint: Hint = no_hint,
     ) -> None:
         self._client = client
         self._targets = targets
@@ -115,8 +120,9 @@ class SyncTargetReconciler:
         self._deployer = deployer
         self._approver = approver
         self._recorder = recorder
-        self._options = options
+        self.options = options
         self._clock = clock
+        self._hint = hint
         self._observer = Observer(clock)
 
     def reconcile(self, request: Request) -> Result | None:
@@ -133,17 +139,20 @@ class SyncTargetReconciler:
             target = found.decode(SyncTarget)
         except msgspec.ValidationError as error:
             raise TerminalError(f"SyncTarget {request.key!r} cannot be read: {error}") from None
+        options = self.options
         if target.metadata.deletion_timestamp is not None:
-            return self._delete(request, target)
+            return self._delete(request, target, options)
         marked = _with_marks(target, request.cluster)
         if marked is not target:
             self._commit(request, target, marked)
             return None  # the event of that write brings the next pass
-        return self._sync(request, target)
+        return self._sync(request, target, options)
 
     def remove(self, belongs: Callable[[str], bool]) -> None:
         """Drop what is kept for the keys that belong, but for their connections."""
         self._deployer.remove(belongs)
+        if self._approver is not None:
+            self._approver.remove(belongs)
         self._observer.remove(belongs)
 
     def _forget(self, key: str) -> None:
@@ -159,10 +168,12 @@ class SyncTargetReconciler:
 
     # The four phases.
 
-    def _sync(self, request: Request, target: SyncTarget) -> Result | None:
-        findings = self._validate(request, target)
+    def _sync(
+        self, request: Request, target: SyncTarget, options: SyncTargetOptions
+    ) -> Result | None:
+        findings = self._validate(request, target, options)
         if findings.invalid is None:
-            self._deploy(request, target, findings)
+            self._deploy(request, target, findings, options)
             self._certify(request, target, findings)
         heartbeat = self._check_health(request.key, target)
         now = self._clock.time()  # one for both: evictAfter may pass between two looks
@@ -178,7 +189,7 @@ class SyncTargetReconciler:
                 rollout=findings.rollout,
                 signing=findings.signing,
                 heartbeat=heartbeat,
-                thresholds=self._options.thresholds,
+                thresholds=options.thresholds,
                 assigned=findings.assigned,
                 now=now,
             )
@@ -196,9 +207,11 @@ class SyncTargetReconciler:
             None if findings.signing is None else findings.signing.again_in_seconds,
         )
 
-    def _validate(self, request: Request, target: SyncTarget) -> _Findings:
+    def _validate(
+        self, request: Request, target: SyncTarget, options: SyncTargetOptions
+    ) -> _Findings:
         """Check the spec, then find the credentials that it names."""
-        invalid = validate(target, default_image=self._options.syncer_image)
+        invalid = validate(target, default_image=options.syncer_image)
         if invalid is not None:
             return _Findings(invalid=invalid)
         if deployment_mode(target.spec) != MANAGED:
@@ -221,7 +234,13 @@ class SyncTargetReconciler:
         find = partial(self._credentials.find, target, request.cluster)
         return connect(self._pool, request.key, find)
 
-    def _deploy(self, request: Request, target: SyncTarget, findings: _Findings) -> None:
+    def _deploy(
+        self,
+        request: Request,
+        target: SyncTarget,
+        findings: _Findings,
+        options: SyncTargetOptions,
+    ) -> None:
         """Ensure the syncer's deployment where there is a connection."""
         if findings.connection is None:
             return
@@ -232,7 +251,7 @@ class SyncTargetReconciler:
         try:
             downstream = self._pool.client(request.key)
             deployed = self._deployer.ensure(
-                request.key, target, request.cluster, upstream, downstream
+                request.key, target, request.cluster, upstream, downstream, options
             )
         except NotConnected:
             findings.connection = self._pool.status(request.key)
@@ -242,7 +261,8 @@ class SyncTargetReconciler:
             findings.rollout = Rollout(delay=f"The syncer could not be deployed yet: {error}")
         except ApiError as error:
             findings.failure = error
-            findings.rollout = Rollout(error=f"The syncer could not be deployed: {error.message}")
+            why = explained(error, request.cluster, self._hint)
+            findings.rollout = Rollout(error=f"The syncer could not be deployed: {why}")
         else:
             findings.rollout = deployed.rollout
             findings.again_in_seconds = deployed.again_in_seconds
@@ -309,7 +329,9 @@ class SyncTargetReconciler:
 
     # Deletion.
 
-    def _delete(self, request: Request, target: SyncTarget) -> Result | None:
+    def _delete(
+        self, request: Request, target: SyncTarget, options: SyncTargetOptions
+    ) -> Result | None:
         """Clean up as far as possible; the finalizer goes last."""
         ours = {SYNCTARGET_FINALIZER, LEGACY_SYNCTARGET_FINALIZER}
         if not ours & set(target.metadata.finalizers):
@@ -318,16 +340,23 @@ class SyncTargetReconciler:
         waited = self._waited(request.key, target)
         downstream, why_not = self._reach(request, target)
         cleaner = Cleaner(
-            target, request.cluster, credentials_namespace=self._options.credentials_namespace
+            target, request.cluster, credentials_namespace=options.credentials_namespace
         )
-        force_after = self._options.force_delete_after_seconds
-        progress = cleaner.run(
-            self._client.cluster(request.cluster),
-            downstream,
-            why_not=why_not,
-            # Where somebody else brought the syncer, there is nothing to wait for.
-            force=waited >= force_after or not names_a_cluster(target.spec),
-        )
+        force_after = options.force_delete_after_seconds
+        try:
+            progress = cleaner.run(
+                self._client.cluster(request.cluster),
+                downstream,
+                why_not=why_not,
+                # Where somebody else brought the syncer, there is nothing to wait for.
+                force=waited >= force_after or not names_a_cluster(target.spec),
+            )
+        except Forbidden as error:
+            why = explained(error, request.cluster, self._hint)
+            if waited < force_after:
+                self._report_remaining(request, target, (f"what the workspace has: {why}",))
+                raise
+            progress = Progress(orphaned=f"could not be looked for: {why}")
         if progress.remaining:
             self._report_remaining(request, target, progress.remaining)
             if downstream is None:

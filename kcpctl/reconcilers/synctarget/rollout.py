@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+import msgspec
+
 from kcpctl.apis.conditions import ERROR, INFO, Condition, false, is_true, true, unknown
+from kcpctl.apis.convert import decode
 
 __all__ = [
     "CONFIG_HASH_ANNOTATION",
@@ -52,21 +55,26 @@ class Rollout:
 
     @classmethod
     def of(cls, deployment: Mapping[str, Any]) -> Self:
-        """Return the rollout of a Deployment as read or applied."""
-        metadata = deployment.get("metadata") or {}
-        spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
-        generation = int(metadata.get("generation") or 0)
-        replicas = spec.get("replicas")
+        """Return the rollout of a Deployment as read or applied; total, whatever the cluster says.
+
+        What has not the shape of a Deployment has failed, and is applied again.
+        """
+        try:
+            found = decode(deployment, _Deployment)
+        except msgspec.ValidationError as error:
+            return cls(observed=True, failure=f"What the cluster has is no Deployment: {error}")
+        metadata, spec, status = found.metadata, found.spec, found.status
+        containers = spec.template.spec.containers
         return cls(
-            uid=metadata.get("uid", ""),
-            config_hash=(metadata.get("annotations") or {}).get(CONFIG_HASH_ANNOTATION, ""),
-            image=_image(spec),
-            generation=generation,
-            desired=1 if replicas is None else int(replicas),
-            available=int(status.get("availableReplicas") or 0),
-            observed=int(status.get("observedGeneration") or 0) >= generation,
-            deleting=bool(metadata.get("deletionTimestamp")),
-            failure=_failure(status.get("conditions") or ()),
+            uid=metadata.uid,
+            config_hash=metadata.annotations.get(CONFIG_HASH_ANNOTATION, ""),
+            image=containers[0].image if containers else "",
+            generation=metadata.generation,
+            desired=spec.replicas,
+            available=status.available_replicas,
+            observed=status.observed_generation >= metadata.generation,
+            deleting=bool(metadata.deletion_timestamp),
+            failure=_failure(status.conditions),
         )
 
     @property
@@ -75,17 +83,54 @@ class Rollout:
         return self.observed and (self.available >= 1 or self.desired == 0)
 
 
-def _image(spec: Mapping[str, Any]) -> str:
-    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
-    return str(containers[0].get("image", "")) if containers else ""
+class _Metadata(msgspec.Struct, rename="camel"):
+    uid: str = ""
+    generation: int = 0
+    annotations: dict[str, str] = {}
+    deletion_timestamp: str = ""
 
 
-def _failure(conditions: Any) -> str:
+class _Container(msgspec.Struct, rename="camel"):
+    image: str = ""
+
+
+class _PodSpec(msgspec.Struct, rename="camel"):
+    containers: list[_Container] = []
+
+
+class _Template(msgspec.Struct, rename="camel"):
+    spec: _PodSpec = msgspec.field(default_factory=_PodSpec)
+
+
+class _Spec(msgspec.Struct, rename="camel"):
+    replicas: int = 1
+    template: _Template = msgspec.field(default_factory=_Template)
+
+
+class _Condition(msgspec.Struct, rename="camel"):
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    available_replicas: int = 0
+    observed_generation: int = 0
+    conditions: list[_Condition] = []
+
+
+class _Deployment(msgspec.Struct, rename="camel"):
+    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+    status: _Status = msgspec.field(default_factory=_Status)
+
+
+def _failure(conditions: Sequence[_Condition]) -> str:
     """Return why the Deployment's controller gave up or cannot make Pods."""
     for one in conditions:
-        kind, status = one.get("type"), one.get("status")
-        if (kind, status) in {("ReplicaFailure", "True"), ("Progressing", "False")}:
-            return str(one.get("message") or one.get("reason") or kind)
+        if (one.type, one.status) in {("ReplicaFailure", "True"), ("Progressing", "False")}:
+            return one.message or one.reason or one.type
     return ""
 
 

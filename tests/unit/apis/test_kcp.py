@@ -43,9 +43,9 @@ def test_a_new_binding_is_not_ready_and_nowhere() -> None:
 
 @pytest.mark.parametrize(
     ("status", "deleted", "ready"),
-    [("True", None, True), ("False", None, False), ("True", "2026-11-21T18:00:00Z", False)],
+    [("True", None, True), ("False", None, False), ("True", "2026-11-21T18:00:00Z", True)],
 )
-def test_a_binding_is_ready_by_its_condition_until_it_is_deleted(
+def test_a_binding_is_ready_by_its_condition_also_while_its_objects_are_being_deleted(
     status: str, deleted: str | None, ready: bool
 ) -> None:
     binding = _binding(

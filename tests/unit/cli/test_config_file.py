@@ -25,6 +25,10 @@ def some(**flags: Any) -> dict[str, Any]:
     return flags
 
 
+def nothing() -> None:
+    pass
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "kcpctl.yaml"
@@ -122,21 +126,21 @@ def test_a_file_that_is_read_again_tells_what_it_decides(path: Path) -> None:
     path.write_text("workers: 8\nverbose: 1\n")
     context = some.make_context("some", ["--config", str(path), "--workers", "2"])
     file: ConfigFile = context.params["config"]
-    assert not file.reread()
+    assert not file.reread(nothing)
     path.write_text("# another text\nworkers: 8\nverbose: 1\n")
-    assert not file.reread()
+    assert not file.reread(nothing)
     path.write_text("workers: 9\nverbose: 3\n")
-    assert file.reread()
+    assert file.reread(nothing)
     assert file.value("verbose") == 3
     assert file.decides("verbose")
     assert not file.decides("workers")
     path.write_text("workers: none\n")
     for _ in range(2):
         with pytest.raises(UsageError, match=":1: workers is wrong"):
-            file.reread()
+            file.reread(nothing)
     assert file.value("verbose") == 3
     path.write_text("")
-    assert file.reread()
+    assert file.reread(nothing)
     assert file.value("verbose") == 0
 
 
@@ -150,3 +154,31 @@ def test_every_flag_of_run_controllers_can_be_in_a_file(path: Path) -> None:
     path.write_text("\n".join(lines))
     context = run_controllers.make_context("run-controllers", ["--config", str(path)])
     assert len(context.params["config"].values) == len(lines) > 10
+
+
+def test_values_that_do_not_go_together_are_not_taken_and_told_with_their_line(path: Path) -> None:
+    file = run(path, "workers: 8\n")["config"]
+    path.write_text("# other\nworkers: 9\ncrd-timeout: 1s\n")
+
+    def refuse() -> None:
+        assert file.value("workers") == 9
+        raise UsageError("--crd-timeout must not be below --workers")
+
+    with pytest.raises(UsageError, match=r"kcpctl.yaml:3: --crd-timeout must not be"):
+        file.reread(refuse)
+    assert file.values == {"workers": "8"}
+    assert file.value("workers") == 8
+    assert file.reread(nothing)
+
+
+def test_what_the_command_line_decides_is_not_told_with_a_line(path: Path) -> None:
+    file = run(path, "workers: 8\n", "--workers", "2")["config"]
+    error = UsageError("--workers are few")
+    assert file.located(error) is error
+
+
+def test_values_that_do_not_go_together_at_the_start_are_told_with_their_line(path: Path) -> None:
+    path.write_text("sync-target-unhealthy-threshold: 10s\n")
+    problem = r"kcpctl.yaml:1: --sync-target-heartbeat-threshold must be above zero and not above"
+    with pytest.raises(UsageError, match=problem):
+        run_controllers.main(["--config", str(path)], standalone_mode=False)

@@ -30,11 +30,11 @@ def test_the_log_follows_new_values_of_its_flags(tmp_path: Path, logger: logging
     assert isinstance(handler.formatter, JsonFormatter)
     assert logger.level == logging.INFO
     reloads = reloads_logging(context)
-    reloads["verbose"](1)
+    reloads["verbose"]({"verbose": 1})
     (handler,) = logger.handlers
     assert isinstance(handler.formatter, JsonFormatter)
     assert logger.level == logging.DEBUG
-    reloads["logging_format"]("text")
+    reloads["logging_format"]({"logging_format": "text"})
     (handler,) = logger.handlers
     assert isinstance(handler.formatter, TextFormatter)
     assert logger.level == logging.DEBUG

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from kcpctl.cli.config_file import config_flag
 from kcpctl.cli.options import GroupedCommand, flag
 from kcpctl.cli.reloading import Reloader
+from kcpctl.errors import UsageError
 from kcpctl.runtime import IOLoop
 from kcpctl.testing import FakeClock, eventually
 
@@ -22,6 +23,8 @@ from kcpctl.testing import FakeClock, eventually
 @click.command("some", cls=GroupedCommand)
 @flag("--workers", group="A", type=int, default=4)
 @flag("--port", group="A", type=int, default=0)
+@flag("--low", group="A", type=int, default=1)
+@flag("--high", group="A", type=int, default=9)
 @flag("-v", "--verbose", group="A", count=True)
 @flag("--logging-format", group="A", default="text")
 @config_flag
@@ -38,11 +41,27 @@ class Followed:
         self.taken: list[tuple[str, object]] = []
         path.write_text("workers: 8\nverbose: 1\n")
         context = some.make_context("some", ["--config", str(path), "--port", "1"])
-        take = {name: partial(self._note, name) for name in ("verbose", "logging_format", "port")}
-        self.reloader = Reloader(context.params["config"], io_loop, take, clock=self.clock)
+        names = ("verbose", "logging_format", "port")
+        take = {name: partial(self._note, name) for name in names}
+        self.reloader = Reloader(
+            context.params["config"],
+            io_loop,
+            context.params,
+            check=self._check,
+            take={**take, "high": self._note_both, "low": self._note_both},
+            clock=self.clock,
+        )
 
-    def _note(self, name: str, value: object) -> None:
-        self.taken.append((name, value))
+    def _check(self, flags: dict[str, Any]) -> None:
+        if flags["low"] > flags["high"]:
+            raise UsageError("--low must not be above --high")
+        flags["low"] = -flags["low"]
+
+    def _note(self, name: str, flags: Mapping[str, Any]) -> None:
+        self.taken.append((name, flags[name]))
+
+    def _note_both(self, flags: Mapping[str, Any]) -> None:
+        self.taken.append(("low, high", (flags["low"], flags["high"])))
 
     def write(self, text: str) -> None:
         """Write the file and let it be looked at."""
@@ -124,3 +143,26 @@ def test_a_file_that_is_as_before_is_no_news(
 ) -> None:
     followed.write("verbose: 1\nworkers: 8\n")
     assert (followed.taken, told(caplog)) == ([], [])
+
+
+START = "workers: 8\nverbose: 1\n"
+
+
+def test_what_does_not_go_together_changes_nothing_at_all_and_is_told_with_its_line(
+    followed: Followed, caplog: pytest.LogCaptureFixture
+) -> None:
+    followed.write("workers: 8\nverbose: 2\nlow: 20\n")
+    followed.look()
+    ((message, fields),) = told(caplog)
+    assert message == "Configuration not taken"
+    assert fields["error"].endswith("kcpctl.yaml:3: --low must not be above --high")
+    assert followed.taken == []
+    followed.write("workers: 8\nverbose: 2\nlow: 20\nhigh: 30\n")
+    assert sorted(followed.taken) == [("low, high", (-20, 30)), ("verbose", 2)]
+
+
+def test_what_goes_together_is_taken_in_one_step(followed: Followed) -> None:
+    """Either alone would be refused."""
+    followed.write(START + "low: 20\nhigh: 30\n")
+    followed.write(START + "low: 2\nhigh: 3\n")
+    assert followed.taken == [("low, high", (-20, 30)), ("low, high", (-2, 3))]

@@ -131,3 +131,19 @@ async def test_waits_are_logged_and_long_ones_louder_but_seldom(
     assert "WARNING" not in await waiting(40)
     clock.step(10)
     assert (await waiting(40)).count("WARNING") == 1
+
+
+async def test_without_qps_everything_passes_until_there_is_some() -> None:
+    bucket = TokenBucket(None, clock=ImpatientClock())
+    assert [await bucket.acquire() for _ in range(100)] == [0.0] * 100
+    bucket.change(5, 1)
+    assert [await bucket.acquire() for _ in range(2)] == pytest.approx([0, 0.2])
+    bucket.change(None)
+    assert await bucket.acquire() == 0.0
+
+
+async def test_a_change_that_would_let_nothing_pass_changes_nothing_rc_02() -> None:
+    bucket = TokenBucket(5, 1, clock=ImpatientClock())
+    with pytest.raises(UsageError):
+        bucket.change(0, 1)
+    assert [await bucket.acquire() for _ in range(2)] == pytest.approx([0, 0.2])

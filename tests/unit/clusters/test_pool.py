@@ -24,7 +24,7 @@ from kcpctl.errors import (
     TransportError,
     Unauthorized,
 )
-from tests.unit.clusters.conftest import InlineLoop
+from tests.unit.clusters.conftest import InlineLoop, kubeconfig
 
 if TYPE_CHECKING:
     from kcpctl.runtime import IOLoop
@@ -43,6 +43,24 @@ async def test_a_kubeconfig_that_is_garbage_raises_and_names_its_source(
     with pytest.raises(ConfigError, match="Secret of east"):
         world.pool.ensure("east", garbage, source="Secret of east")
     assert world.pool.status("east") is None
+
+
+async def test_a_kubeconfig_that_was_refused_is_not_read_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="Secret of east"):
+            world.pool.ensure("east", b"garbage", source="Secret of east")
+        monkeypatch.setattr("kcpctl.clusters.pool.config_from_kubeconfig", None)
+    world.pool.remove("east")
+    with pytest.raises(TypeError):
+        world.pool.ensure("east", b"garbage", source="Secret of east")
+
+
+async def test_a_kubeconfig_of_all_logical_clusters_is_of_none(world: World) -> None:
+    url = "https://east:6443/clusters/*"
+    with pytest.raises(ConfigError, match="Secret of east: the server URL names all"):
+        world.pool.ensure("east", kubeconfig(url), source="Secret of east")
 
 
 async def test_garbage_leaves_a_live_connection_alone(world: World) -> None:

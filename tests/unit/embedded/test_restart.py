@@ -17,6 +17,7 @@ from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.security.bootstrap import bootstrap_rbac
 from kcpctl.embedded.status import StatusError
 from kcpctl.testing.clock import FakeClock
+from tests.unit.embedded.exports.conftest import World
 
 Json = dict[str, Any]
 Start = Callable[..., Registry]
@@ -212,3 +213,20 @@ def test_the_garbage_collector_knows_the_owners_of_before(start: Start, clock: F
     (ref,) = collector._loop._queue
     collector.reconcile(ref)
     assert again.list(maps, "root", "default") == []
+
+
+def test_what_was_bound_is_served_again(start: Start) -> None:
+    before = World(start(crds=list))
+    before.bound()
+    before.widget("a")
+    before.delete(before.provider, "apiexports", "widgets")
+    before.delete(before.provider, "apiresourceschemas", "v1.widgets.example.com")
+    before.registry.store.flush()
+    again = start(crds=list)
+    info = again.info(before.tenant, "example.com", "v1", "widgets")
+    assert again.get(info, before.tenant, "default", "a")["spec"] == {"size": 1}
+    bindings = again.info(before.tenant, "apis.kcp.io", "v1alpha2", "apibindings")
+    again.delete(bindings, before.tenant, "", "widgets")
+    assert again.find(bindings, before.tenant, "", "widgets") is None
+    with pytest.raises(StatusError):
+        again.info(before.tenant, "example.com", "v1", "widgets")

@@ -16,8 +16,11 @@ from kcpctl.clusters import ClusterPool
 from kcpctl.errors import UsageError
 from kcpctl.informers import InformerFactory
 from kcpctl.informers.objects import ObjectDecoder
-from kcpctl.reconcilers.ending import EndingController
-from kcpctl.reconcilers.synctarget import SyncTargetOptions, new_controller
+from kcpctl.reconcilers.synctarget import (
+    SyncTargetController,
+    SyncTargetOptions,
+    new_controller,
+)
 from kcpctl.reconcilers.workspaces import Workspaces
 from kcpctl.runtime import IOLoop
 from kcpctl.testing.clock import FakeClock
@@ -40,7 +43,7 @@ class Setup:
         aio = AsyncClient(cast(Any, NoNetwork()), cluster_name="root")
         self.factory = InformerFactory(aio, io_loop, clock=clock)
         self.pool = ClusterPool(io_loop, clock=clock)
-        self.controller: EndingController = new_controller(
+        self.controller: SyncTargetController = new_controller(
             client=Client(aio, io_loop),
             factory=self.factory,
             pool=self.pool,
@@ -206,3 +209,15 @@ def test_a_cluster_that_is_removed_takes_its_connections_along(setup: Setup) -> 
     setup.controller.remove("gone")
     assert [status.key for status in setup.pool.statuses()] == ["stays|east"]
     assert setup.drain() == []
+
+
+def test_other_options_count_at_once_and_bring_each_target_up_once(setup: Setup) -> None:
+    setup.feed(SYNCTARGETS, *TARGETS)
+    setup.controller.enqueue_after("root|by-name", 300)
+    newer = SyncTargetOptions(heartbeat_threshold_seconds=10, workers=9)
+    setup.controller.go_on_with(newer)
+    assert setup.drain() == ["root|by-name", "root|by-ref", "root|by-secret", "root|external"]
+    snapshot = setup.controller.snapshots()["synctarget"]
+    assert not snapshot.waiting
+    options = setup.controller._sync_targets.options
+    assert (options.heartbeat_threshold_seconds, options.workers) == (10, 4)

@@ -179,6 +179,23 @@ def test_row_72_a_deploy_error_is_reported_raised_and_its_time_stays(world: Worl
     assert world.condition("SyncerDeployed") == "False Progressing"
 
 
+def test_a_write_that_the_workspace_has_not_accepted_is_told_with_the_claim(world: World) -> None:
+    world.add_secret()
+    world.add_target()
+    world.reconcile()
+    world.connect()
+    world.reconcile()
+    world.connect()
+    details = {"kind": "serviceaccounts", "name": "x"}
+    world.up.errors["/serviceaccounts/"] = Forbidden("not for you", details=details)
+    world.hints["root", "serviceaccounts"] = "accept the claim in the APIBinding 'kcpctl'"
+    with pytest.raises(Forbidden):
+        world.reconcile()
+    assert world.message("SyncerDeployed") == (
+        "The syncer could not be deployed: not for you; accept the claim in the APIBinding 'kcpctl'"
+    )
+
+
 BUSY = [TooManyRequests, ServiceUnavailable, Conflict, TransportError]
 
 
@@ -872,3 +889,22 @@ def test_a_target_that_goes_while_its_status_is_written_is_no_error(world: World
     world.up.errors[STATUS] = NotFound("gone")
     world.reconcile()
     assert world.recorder.take() == []
+
+
+def test_other_options_count_from_the_next_pass_on(world: World) -> None:
+    world.make_ready()
+    world.clock.step(20)
+    assert world.reconcile() == pytest.approx(40)
+    shorter = replace(world.options, heartbeat_threshold_seconds=15, unhealthy_threshold_seconds=30)
+    world.reconciler.options = shorter
+    assert world.reconcile() == pytest.approx(10)
+    assert world.condition("HeartbeatHealthy") == "False ErrorHeartbeat"
+
+
+def test_another_image_by_default_rolls_the_syncers_out_that_name_none(world: World) -> None:
+    world.make_ready()
+    world.reconciler.options = replace(world.options, syncer_image="kcpctl-syncer:2")
+    world.reconcile()
+    (deployment,) = (obj for path, obj in world.down.objects.items() if "/deployments/" in path)
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "kcpctl-syncer:2"

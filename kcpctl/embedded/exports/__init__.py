@@ -1,0 +1,1 @@
+"""APIs that one workspace exports and others bind: the group apis.kcp.io."""

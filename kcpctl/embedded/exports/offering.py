@@ -1,0 +1,181 @@
+"""The provider's side: identities of APIExports, and where their virtual workspaces are."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any, Final
+
+from kcpctl.embedded.backend import Backend
+from kcpctl.embedded.exports.conditions import mark_false, mark_true
+from kcpctl.embedded.exports.directory import Exports
+from kcpctl.embedded.exports.kinds import APIEXPORTS_KEY, ENDPOINT_SLICES_KEY, GROUP
+from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.pipeline import WriteOptions
+from kcpctl.embedded.store import ObjectKey
+from kcpctl.embedded.writer import Writer
+from kcpctl.logicalcluster import PATH_ANNOTATION
+
+__all__ = ["IDENTITY_NAMESPACE", "Offering"]
+
+Json = dict[str, Any]
+IDENTITY_NAMESPACE: Final = "kcp-system"
+_SKIP_SLICE: Final = "apiexports.apis.kcp.io/skip-endpointslice"
+_IDENTITY_BITS: Final = 256
+
+
+class Offering:
+    """Brings APIExports and APIExportEndpointSlices to what they should be.
+
+    Every export has an identity: the hash of a secret, made here unless the export refers to one.
+    Every export has a slice, which lists this server only while something is bound to the export.
+    """
+
+    def __init__(self, backend: Backend, writer: Writer, exports: Exports) -> None:
+        self.server_url = ""
+        self._backend = backend
+        self._writer = writer
+        self._exports = exports
+
+    def _info(self, cluster: str, storage_key: str) -> ResourceInfo:
+        info = self._backend.kinds.storage_info(cluster, storage_key)
+        assert info is not None
+        return info
+
+    def _create(self, cluster: str, storage_key: str, namespace: str, body: Json) -> None:
+        options = WriteOptions(field_manager="kcp")
+        self._writer.create(self._info(cluster, storage_key), cluster, namespace, body, options)
+
+    # -- exports --------------------------------------------------------------------------
+
+    def reconcile(self, cluster: str, name: str) -> None:
+        """Bring an APIExport to what it should be, a step with each commit."""
+        export = self._exports.export(cluster, name)
+        if export is None or export["metadata"].get("deletionTimestamp"):
+            return
+        spec = export.get("spec") or {}
+        ref = (spec.get("identity") or {}).get("secretRef")
+        if not ref:
+            self._give_identity(cluster, export)
+            return
+        self._verify(cluster, export, ref)
+        self._give_slice(cluster, export)
+
+    def _give_identity(self, cluster: str, export: Json) -> None:
+        meta, store = export["metadata"], self._backend.store
+        name = meta["name"]
+        if store.get("namespaces", ObjectKey(cluster, "", IDENTITY_NAMESPACE)) is None:
+            self._create(cluster, "namespaces", "", {"metadata": {"name": IDENTITY_NAMESPACE}})
+        if store.get("secrets", ObjectKey(cluster, IDENTITY_NAMESPACE, name)) is None:
+            bits = self._backend.rng.getrandbits(_IDENTITY_BITS)
+            key = base64.urlsafe_b64encode(bits.to_bytes(_IDENTITY_BITS // 8, "big")).rstrip(b"=")
+            secret = {
+                "metadata": {"name": name, "namespace": IDENTITY_NAMESPACE},
+                "type": "Opaque",
+                "data": {"key": base64.b64encode(key).decode()},
+            }
+            self._create(cluster, "secrets", IDENTITY_NAMESPACE, secret)
+        ref = {"namespace": IDENTITY_NAMESPACE, "name": name}
+        spec = {**(export.get("spec") or {}), "identity": {"secretRef": ref}}
+        meta = {**meta, "generation": meta.get("generation", 0) + 1}
+        changed = {**export, "metadata": meta, "spec": spec}
+        self._backend.put(self._info(cluster, APIEXPORTS_KEY), cluster, changed)
+
+    def _verify(self, cluster: str, export: Json, ref: Json) -> None:
+        status = dict(export.get("status") or {})
+        found, problem = self._hash(cluster, ref.get("namespace", ""), ref.get("name", ""))
+        status.setdefault("identityHash", found)
+        if not status["identityHash"]:
+            del status["identityHash"]
+        elif found and found != status["identityHash"]:
+            problem = (
+                f'hash mismatch: identity secret hash "{found}" must match status.identityHash '
+                f'"{status["identityHash"]}"'
+            )
+        now = self._backend.now()
+        if problem:
+            mark_false(status, "IdentityValid", "IdentityVerificationFailed", problem, now)
+        else:
+            mark_true(status, "IdentityValid", now)
+        self._put_status(APIEXPORTS_KEY, cluster, export, status)
+
+    def _hash(self, cluster: str, namespace: str, name: str) -> tuple[str, str]:
+        """Return the hash of an identity secret, or "" and what is wrong."""
+        secret = self._backend.store.get("secrets", ObjectKey(cluster, namespace, name))
+        if secret is None:
+            return "", f'secrets "{name}" not found'
+        key = base64.b64decode((secret.obj.get("data") or {}).get("key") or "")
+        return (hashlib.sha256(key).hexdigest(), "") if key else ("", "secret is missing data.key")
+
+    def _put_status(self, storage_key: str, cluster: str, old: Json, status: Json) -> None:
+        if status != (old.get("status") or {}):
+            changed = {**old, "metadata": dict(old["metadata"]), "status": status}
+            self._backend.put(self._info(cluster, storage_key), cluster, changed)
+
+    # -- endpoint slices ------------------------------------------------------------------
+
+    def _give_slice(self, cluster: str, export: Json) -> None:
+        meta = export["metadata"]
+        annotations = meta.get("annotations") or {}
+        key = ObjectKey(cluster, "", meta["name"])
+        if _SKIP_SLICE in annotations or self._backend.store.get(ENDPOINT_SLICES_KEY, key):
+            return
+        owner = {
+            "apiVersion": f"{GROUP}/v1alpha2",
+            "kind": "APIExport",
+            "name": meta["name"],
+            "uid": meta["uid"],
+        }
+        export_ref = {"name": meta["name"], "path": annotations.get(PATH_ANNOTATION, cluster)}
+        body = {
+            "metadata": {"name": meta["name"], "ownerReferences": [owner]},
+            "spec": {"export": export_ref},
+        }
+        self._create(cluster, ENDPOINT_SLICES_KEY, "", body)
+
+    def reconcile_slices(self, cluster: str = "", name: str = "") -> None:
+        """Bring the slices of an APIExport to what they should be, without one all of them."""
+        for key, stored in list(self._backend.store.list(ENDPOINT_SLICES_KEY)):
+            path, export = self._slice_reference(key.cluster, stored.obj)
+            if not name or (export == name and self._exports.resolve(path) == cluster):
+                self._reconcile_slice(key.cluster, stored.obj)
+
+    def reconcile_slice(self, cluster: str, name: str) -> None:
+        """Bring one slice to what it should be."""
+        found = self._backend.store.get(ENDPOINT_SLICES_KEY, ObjectKey(cluster, "", name))
+        if found is not None:
+            self._reconcile_slice(cluster, found.obj)
+
+    def _slice_reference(self, cluster: str, endpoint_slice: Json) -> tuple[str, str]:
+        export = (endpoint_slice.get("spec") or {}).get("export") or {}
+        return export.get("path") or cluster, export.get("name", "")
+
+    def _reconcile_slice(self, cluster: str, endpoint_slice: Json) -> None:
+        path, name = self._slice_reference(cluster, endpoint_slice)
+        export_cluster = self._exports.resolve(path)
+        export = self._exports.export(export_cluster, name) if export_cluster else None
+        status = dict(endpoint_slice.get("status") or {})
+        now = self._backend.now()
+        if export is None or export_cluster is None:
+            status.pop("endpoints", None)
+            message = f"Error getting APIExport {path}|{name}"
+            mark_false(status, "APIExportValid", "APIExportNotFound", message, now)
+        else:
+            mark_true(status, "APIExportValid", now)
+            self._place(status, cluster, endpoint_slice, f"{export_cluster}/{name}", now)
+            if not self._exports.consumers(export_cluster, name):
+                status.pop("endpoints", None)
+        self._put_status(ENDPOINT_SLICES_KEY, cluster, endpoint_slice, status)
+
+    def _place(
+        self, status: Json, cluster: str, endpoint_slice: Json, export: str, now: str
+    ) -> None:
+        """List this server, which is the only shard and in no partition."""
+        partition = endpoint_slice["spec"].get("partition")
+        if partition:
+            status.pop("endpoints", None)
+            message = f'partition.topology.kcp.io "{partition}" not found'
+            mark_false(status, "PartitionValid", "PartitionInvalidReference", message, now)
+            return
+        mark_true(status, "PartitionValid", now)
+        status["endpoints"] = [{"url": f"{self.server_url}/services/apiexport/{export}"}]

@@ -1,0 +1,240 @@
+"""What an export's virtual workspace serves: its own resources, claimed ones, and bindings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final
+
+from kcpctl.embedded.exports.acceptance import (
+    EVENTS,
+    GroupResource,
+    accepted_claim,
+    claimed,
+    is_bound,
+)
+from kcpctl.embedded.exports.claim_labels import (
+    BINDING_LABEL,
+    OWN_BINDING_VALUE,
+    binding_value,
+    claim_label,
+    claim_value,
+)
+from kcpctl.embedded.exports.directory import Exports, Place
+from kcpctl.embedded.exports.kinds import APIEXPORTS_KEY, SCHEMAS_KEY
+from kcpctl.embedded.http.request import ApiRequest
+from kcpctl.embedded.http.scope import Scope
+from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.registry import Event, Registry
+from kcpctl.embedded.status import (
+    StatusError,
+    bad_request,
+    forbidden,
+    not_found,
+    not_served,
+    page_not_found,
+)
+from kcpctl.logicalcluster import ROOT, WILDCARD
+
+__all__ = ["CLAIMABLE", "ExportViews", "Served"]
+
+Json = dict[str, Any]
+
+_RBAC: Final = "rbac.authorization.k8s.io"
+_BINDINGS: Final = GroupResource("apis.kcp.io", "apibindings")
+_READ: Final = ("get", "list", "watch")
+CLAIMABLE: Final = frozenset(
+    {
+        EVENTS,
+        *(
+            GroupResource("", plural)
+            for plural in ("configmaps", "namespaces", "resourcequotas", "secrets")
+        ),
+        GroupResource("", "serviceaccounts"),
+        *(
+            GroupResource(_RBAC, plural)
+            for plural in ("clusterrolebindings", "clusterroles", "rolebindings", "roles")
+        ),
+        GroupResource("apiextensions.k8s.io", "customresourcedefinitions"),
+        GroupResource("authentication.k8s.io", "tokenreviews"),
+        GroupResource("authorization.k8s.io", "localsubjectaccessreviews"),
+        GroupResource("authorization.k8s.io", "subjectaccessreviews"),
+        GroupResource("certificates.k8s.io", "certificatesigningrequests"),
+        GroupResource("coordination.k8s.io", "leases"),
+        GroupResource("core.kcp.io", "logicalclusters"),
+        *(
+            GroupResource("apis.kcp.io", plural)
+            for plural in ("apibindings", "apiexports", "apiresourceschemas")
+        ),
+    }
+)
+"""What can be claimed without an identity: kcp's table, as far as this server has the kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A resource of a virtual workspace.
+
+    Claimed ones (``values`` is not empty) show the objects whose ``label`` has one of the values.
+    """
+
+    info: ResourceInfo
+    label: str = ""
+    values: frozenset[str] = frozenset()
+
+    def scope(self, selector: Json | None = None) -> Scope:
+        """Return the objects that are shown; ``selector`` is the accepted claim's."""
+        if not self.values:
+            return Scope()
+        return Scope(lambda labels: labels.get(self.label) in self.values, selector)
+
+
+@lru_cache(maxsize=1024)
+def _without_endpoints(info: ResourceInfo) -> ResourceInfo:
+    """Return a resource without the endpoints that kcp does not serve here: all but status."""
+    return replace(info, subresources=info.subresources & {"status"})
+
+
+@lru_cache(maxsize=8)
+def _read_only(info: ResourceInfo) -> ResourceInfo:
+    return replace(info, subresources=frozenset(), verbs=_READ)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Follower:
+    """A running watch, with what its resource was when it began."""
+
+    key: Place
+    request: ApiRequest
+    state: tuple[object, ...] | None
+    end: Callable[[], None]
+
+
+class ExportViews:
+    """The virtual workspaces of all APIExports. Event loop's thread only."""
+
+    def __init__(self, registry: Registry, exports: Exports) -> None:
+        self._registry = registry
+        self._exports = exports
+        self._claimable: dict[GroupResource, list[ResourceInfo]] = {}
+        for info in registry.infos(ROOT):
+            resource = GroupResource(info.group, info.plural).normal
+            if resource in CLAIMABLE:
+                self._claimable.setdefault(resource, []).append(info)
+        self._followers: set[_Follower] = set()
+        registry.subscribe(self._changed)
+
+    def served(self, key: Place) -> list[Served]:
+        """Return what an export's virtual workspace has; raises 404 for one without identity."""
+        export = self._exports.export(*key)
+        if export is None or not (export.get("status") or {}).get("identityHash"):
+            raise page_not_found()
+        found = [Served(_without_endpoints(info)) for info in self._exports.infos(*key)]
+        own = {GroupResource(one.info.group, one.info.plural) for one in found}
+        for claim in (export.get("spec") or {}).get("permissionClaims") or ():
+            label, values = claim_label(key), {claim_value(claim)}
+            for info in self._infos_of(claim):
+                resource = GroupResource(info.group, info.plural)
+                if resource not in own:
+                    also = {OWN_BINDING_VALUE} if resource == _BINDINGS else set()
+                    shown = frozenset(values | also)
+                    found.append(Served(_without_endpoints(info), label, shown))
+        if not any((one.info.group, one.info.plural) == _BINDINGS for one in found):
+            shown = frozenset({binding_value(key)})
+            found += [
+                Served(_read_only(info), BINDING_LABEL, shown)
+                for info in self._claimable.get(_BINDINGS, ())
+            ]
+        return found
+
+    def _infos_of(self, claim: Json) -> Sequence[ResourceInfo]:
+        """Return the versions of a claimed resource, for Events those of both groups."""
+        resource, identity = claimed(claim), claim.get("identityHash")
+        if resource.normal in CLAIMABLE:
+            return self._claimable.get(resource.normal, ())
+        return self._exports.identified(*resource, identity) if identity else ()
+
+    def find(self, key: Place, request: ApiRequest) -> Served | None:
+        """Return the resource that a request is about, None when it is not served."""
+        wanted = (request.group, request.version, request.plural)
+        for one in self.served(key):
+            if (one.info.group, one.info.version, one.info.plural) == wanted:
+                return one
+        return None
+
+    @contextmanager
+    def following(self, key: Place, request: ApiRequest, end: Callable[[], None]) -> Iterator[None]:
+        """Call ``end`` when the export serves what a request watches no more, or otherwise."""
+        follower = _Follower(key, request, self._state(key, request), end)
+        self._followers.add(follower)
+        try:
+            yield
+        finally:
+            self._followers.discard(follower)
+
+    def _changed(self, event: Event) -> None:
+        if event.info.storage_key in (APIEXPORTS_KEY, SCHEMAS_KEY):
+            for one in list(self._followers):
+                if self._state(one.key, one.request) != one.state:
+                    self._followers.discard(one)
+                    one.end()
+
+    def _state(self, key: Place, request: ApiRequest) -> tuple[object, ...] | None:
+        try:
+            found = self.find(key, request)
+        except StatusError:
+            return None
+        if found is None:
+            return None
+        return (found.info.storage_key, found.info.crd, found.label, found.values)
+
+    def open(self, key: Place, consumer: str, request: ApiRequest) -> tuple[ResourceInfo, Scope]:
+        """Return what a request works on; raises 400, 403 and 404."""
+        served = None if request.malformed else self.find(key, request)
+        if served is None:
+            raise page_not_found()
+        info = served.info
+        if request.subresource and request.subresource not in info.subresources:
+            raise not_found(info, request.name)
+        if consumer == WILDCARD:
+            if request.verb not in ("list", "watch"):
+                raise not_served()
+            if info.namespaced and request.namespace:
+                raise bad_request(
+                    "cross-cluster LIST and WATCH are required to be cross-namespace, not scoped "
+                    f"to namespace {request.namespace}"
+                )
+            return info, served.scope()
+        if request.verb in _READ:
+            return self._in_consumer(served, consumer, request), served.scope()
+        selector = self._selector(key, consumer, served, request)
+        return self._in_consumer(served, consumer, request), served.scope(selector)
+
+    def _in_consumer(self, served: Served, consumer: str, request: ApiRequest) -> ResourceInfo:
+        """Return a resource with the schema that the consumer has bound."""
+        info = served.info
+        found = self._registry.backend.kinds.find(consumer, info.group, info.version, info.plural)
+        if found is not None and found.storage_key == info.storage_key:
+            return info if not info.identity else _without_endpoints(found)
+        if request.verb in ("list", "watch"):
+            return info  # nothing is there
+        raise not_served()
+
+    def _selector(
+        self, key: Place, consumer: str, served: Served, request: ApiRequest
+    ) -> Json | None:
+        """Return the selector that a written object has to match."""
+        bindings = self._exports.bindings_in(consumer, *key)
+        if not bindings:
+            message = (
+                "could not find suitable apibinding in target logical cluster: no suitable binding "
+                "found"
+            )
+            raise forbidden(served.info, request.name, message)
+        resource = GroupResource(request.group, request.plural)
+        if is_bound(bindings[0], resource):
+            return None
+        claim = accepted_claim(bindings[0], resource)
+        return None if claim is None else claim.get("selector")
