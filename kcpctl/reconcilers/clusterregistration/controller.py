@@ -10,7 +10,7 @@ from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.client import Client
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import ResourceVersionChanged
-from kcpctl.informers import CachedObject, InformerFactory, Lister
+from kcpctl.informers import CachedObject, Informers, Lister
 from kcpctl.logicalcluster import split_key
 from kcpctl.reconcilers.claims import Hint, no_hint
 from kcpctl.reconcilers.clusterregistration.options import ClusterRegistrationOptions
@@ -49,7 +49,7 @@ class _Targets:
 def new_controller(
     *,
     client: Client,
-    factory: InformerFactory,
+    factory: Informers,
     pool: ClusterPool,
     recorder: Recorder,
     options: ClusterRegistrationOptions,

@@ -12,7 +12,7 @@ from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.client import Client
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import ResourceVersionChanged
-from kcpctl.informers import CachedObject, InformerFactory, Lister, SharedInformer
+from kcpctl.informers import CachedObject, Informer, Informers, Lister
 from kcpctl.logicalcluster import key_of
 from kcpctl.reconcilers.claims import Hint, no_hint
 from kcpctl.reconcilers.credentials import CredentialSource
@@ -61,7 +61,7 @@ class SyncTargetController(EndingController):
 def new_controller(
     *,
     client: Client,
-    factory: InformerFactory,
+    factory: Informers,
     pool: ClusterPool,
     recorder: Recorder,
     options: SyncTargetOptions,
@@ -129,7 +129,7 @@ def new_controller(
     return controller
 
 
-def _signing_requests(factory: InformerFactory) -> SharedInformer[Unstructured]:
+def _signing_requests(factory: Informers) -> Informer[Unstructured]:
     selector = f"{MANAGED_BY_LABEL}=kcpctl"
     return factory.informer(CERTIFICATE_SIGNING_REQUESTS, label_selector=selector)
 
