@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from contextlib import nullcontext
 from dataclasses import replace
@@ -22,7 +23,7 @@ from kcpctl.embedded.http.paths import PathHandler
 from kcpctl.embedded.http.render import encode
 from kcpctl.embedded.http.request import ApiRequest, denied, parse_path, split_cluster
 from kcpctl.embedded.http.resources import Answer, ResourceHandler
-from kcpctl.embedded.http.watches import Watch
+from kcpctl.embedded.http.watches import MIN_TIMEOUT_SECONDS, Watch
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.status import (
     StatusError,
@@ -130,6 +131,8 @@ class ApiServer:
             answer = await self._paths.handle(request, infos, accept, http.host, is_view=True)
             return _response(answer)
         info, scope = self._views.open(path.export, path.consumer, request)
+        if path.consumer == WILDCARD and self._views.is_unknown(info):
+            return await self._nothing(request, info)
         if request.verb == "watch":
             selection = Selection.of(request, info, path.consumer, scope)
             return await self._watch(http, request, info, selection, path.export)
@@ -138,6 +141,19 @@ class ApiServer:
         return _response(
             await self._resources.handle(http, request, info, path.consumer, admin, scope)
         )
+
+    async def _nothing(self, request: ApiRequest, info: ResourceInfo) -> web.StreamResponse:
+        """Answer a list or watch of what nobody has bound yet, as kcp does.
+
+        The list has no version, and a watch is not even answered until its time is over: not
+        when something is bound meanwhile either.
+        """
+        if request.verb == "list":
+            empty = {"apiVersion": info.api_version, "kind": info.list_kind, "items": []}
+            return _response(Answer(encode(empty, Representation())))
+        seconds = float(request.integer("timeoutSeconds") or MIN_TIMEOUT_SECONDS)
+        await asyncio.wait([self._tasks.spawn(self._context.clock.asleep(seconds), name="nothing")])
+        return _response(Answer(b""))
 
     def _authenticate(self, http: web.BaseRequest, cluster: str | None) -> UserInfo:
         """Return who asks, as a logical cluster knows them; raises 401 and 403."""
