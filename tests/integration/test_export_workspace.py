@@ -540,6 +540,7 @@ def test_discovery_shows_what_is_exported_and_claimed(export: Export) -> None:
     }
     core = export.call("GET", "/api/v1").json["resources"]
     assert {one["name"] for one in core} == {"configmaps", "events", "secrets", "serviceaccounts"}
+    assert all(len(one["verbs"]) == 8 for one in core)
     west = export.call("GET", "/apis/wild.west/v1").json["resources"]
     assert [one["name"] for one in west] == ["sheriffs", "sheriffs/status"]
     bindings = export.call("GET", f"{APIS}/v1alpha2").json["resources"]
@@ -569,7 +570,11 @@ def test_an_export_that_is_not_there_is_an_error_of_the_server(
         "found\n"
     )
     assert server.call("GET", url).status == 404
-    assert server.call("GET", "/services/apiexport/x", user=PROVIDER).status == 403
+    assert server.call("GET", "/services/apiexport/x").status == 404
+    assert server.call("GET", "/services/apiexport/x", user=PROVIDER).json["message"] == (
+        'forbidden: User "provider" cannot get path "/services/apiexport/x": Path not resolved to '
+        "a valid virtual workspace"
+    )
 
 
 def test_what_nobody_has_bound_is_a_list_without_a_version(
