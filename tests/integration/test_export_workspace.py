@@ -369,11 +369,27 @@ def test_a_claimed_resource_shows_what_accepted_claims_admit(
     assert export.call("GET", f"{secret}/shown", at=by_label).status == 200
     assert export.call("GET", f"{secret}/hidden", at=by_label).status == 404
     assert export.call("GET", f"{secret}/none", at=second).status == 403
-    merge = "application/merge-patch+json"
-    assert export.call("PATCH", f"{secret}/hidden", {}, at=by_label, kind=merge).status == 404
-    assert export.call("DELETE", f"{secret}/hidden", at=by_label).status == 403
     for workspace in (first, second, by_label):
         workspace.ok("DELETE", secret)
+
+
+def test_what_the_selector_does_not_admit_cannot_be_written(export: Export, server: Server) -> None:
+    tenant = server.workspace()
+    tenant.bind(accepted("secrets", matchLabels={"managed": "yes"}))
+    tenant.add(SECRETS, "hidden")
+    tenant.add(SECRETS, "shown", metadata={"labels": {"managed": "yes"}})
+    path = "/api/v1/namespaces/default/secrets"
+    hidden = f"{path}/hidden"
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hidden"}}
+    merge, apply = "application/merge-patch+json", "application/apply-patch+yaml"
+    assert export.call("PATCH", hidden, {}, at=tenant, kind=merge).status == 404
+    assert export.call("PUT", hidden, body, at=tenant).status == 404
+    assert export.call("DELETE", hidden, at=tenant).status == 403
+    query = "?fieldManager=me&force=1"
+    assert export.call("PATCH", f"{hidden}{query}", body, at=tenant, kind=apply).status == 409
+    assert export.call("DELETE", path, at=tenant).status == 200
+    left = tenant.ok("GET", path)["items"]
+    assert [one["metadata"]["name"] for one in left] == ["hidden"]
 
 
 def test_objects_get_the_labels_that_the_claim_wants(export: Export, server: Server) -> None:
