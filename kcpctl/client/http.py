@@ -177,7 +177,7 @@ class HttpTransport:
         A body that is not ``endless`` must not pause for longer than a request may take, however
         long all of it may.
         """
-        credential = await self._unless_closed(self._credentials.current())
+        credential = await self._credential()
         material = self._files.material
         try:
             return await self._open_as(call, credential, endless)
@@ -193,8 +193,13 @@ class HttpTransport:
             # Servers that refuse a certificate may hang up before they could say so.
             self._files.check()
             raise
-        credential = await self._unless_closed(self._credentials.current())
+        credential = await self._credential()
         return await self._open_as(call, credential, endless)
+
+    async def _credential(self) -> Credential:
+        current = self._credentials.current()
+        # Nothing but a plugin has to be waited for.
+        return await (self._unless_closed(current) if self._config.exec_plugin else current)
 
     async def _keep_renewed(self) -> None:
         """Look for new certificates every minute, and have open streams use them."""
@@ -252,11 +257,17 @@ class HttpTransport:
             server_hostname=self._config.server_name or None,
             proxy=self._config.proxy_url or None,
             allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(
-                total=self._total_seconds(call),
-                sock_connect=_CONNECT_SECONDS,
-                sock_read=None if endless else self._timeout_seconds,
-            ),
+            timeout=self._timeout(call, endless),
+        )
+
+    def _timeout(self, call: Call, endless: bool) -> aiohttp.ClientTimeout:
+        total = self._total_seconds(call)
+        # A limit of pauses that cannot be reached before the total is a timer for nothing.
+        pauses_matter = not endless and total > self._timeout_seconds
+        return aiohttp.ClientTimeout(
+            total=total,
+            sock_connect=_CONNECT_SECONDS,
+            sock_read=self._timeout_seconds if pauses_matter else None,
         )
 
     def _hear(self, response: aiohttp.ClientResponse) -> None:

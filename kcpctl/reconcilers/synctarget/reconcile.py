@@ -183,7 +183,6 @@ class SyncTargetReconciler:
             )
         )
         self._update_status(request, target, decision)
-        self._waited_for_syncer(request.key, target, decision.status)  # the grace begins here
         if findings.updated:
             self._record(request, target, "Normal", "SyncerUpdated", "The syncer was changed")
         if findings.failure is not None:
@@ -290,6 +289,9 @@ class SyncTargetReconciler:
     def _update_status(self, request: Request, target: SyncTarget, decision: Decision) -> None:
         """Write the status if it differs, and tell its transitions once it is written."""
         old, new = target.status, decision.status
+        if new == old:
+            return
+        self._waited_for_syncer(request.key, target, new)  # the grace may begin here
         if not self._commit(request, target, msgspec.structs.replace(target, status=new)):
             return
         if old.phase != new.phase:
