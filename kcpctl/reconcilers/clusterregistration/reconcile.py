@@ -20,6 +20,7 @@ from kcpctl.clusters import ConnectionStatus
 from kcpctl.controller import ObjectReference, Request, Result
 from kcpctl.errors import (
     ApiError,
+    DeadlineExceeded,
     NotConnected,
     NotFound,
     TerminalError,
@@ -41,9 +42,9 @@ from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.connected import NEW_CREDENTIALS_FAILED
 from kcpctl.reconcilers.credentials import Cache, CredentialSource
 from kcpctl.reconcilers.pool import Pool, connect
-from kcpctl.reconcilers.problem import Problem
+from kcpctl.reconcilers.problem import CLUSTER_SECONDS, Problem
 from kcpctl.reconcilers.recorder import Recorder, Transition
-from kcpctl.runtime import Clock, get_logger
+from kcpctl.runtime import Clock, Deadline, get_logger
 
 __all__ = ["FINALIZER", "ClusterRegistrationReconciler", "pool_key"]
 
@@ -179,10 +180,11 @@ class ClusterRegistrationReconciler:
             return last
         facts = last.facts if last else None
         try:
-            look = _Look(now, discover(self._pool.client(pool_key(key))))
+            with Deadline.within(CLUSTER_SECONDS, clock=self._clock):
+                look = _Look(now, discover(self._pool.client(pool_key(key))))
         except NotConnected:
             return _Look(now, facts)
-        except (ApiError, TransportError) as error:
+        except (ApiError, TransportError, DeadlineExceeded) as error:
             look = _Look(now, facts, f"The cluster could not be looked at: {error}")
         with self._lock:
             self._looks[key] = look

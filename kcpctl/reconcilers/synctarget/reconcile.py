@@ -29,14 +29,14 @@ from kcpctl.clusters import ConnectionStatus
 from kcpctl.controller import Request, Result
 from kcpctl.errors import (
     ApiError,
+    KcpctlError,
     NotConnected,
     TerminalError,
-    TransportError,
 )
 from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.credentials import Cache, CredentialSource
 from kcpctl.reconcilers.pool import Access, Pool, connect
-from kcpctl.reconcilers.problem import BUSY, Problem
+from kcpctl.reconcilers.problem import BUSY, CLUSTER_SECONDS, Problem
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
 from kcpctl.reconcilers.synctarget.deletion import Cleaner
@@ -53,7 +53,7 @@ from kcpctl.reconcilers.synctarget.scheduling import (
 )
 from kcpctl.reconcilers.synctarget.status import Decision, Snapshot, decide
 from kcpctl.reconcilers.synctarget.validation import validate
-from kcpctl.runtime import Clock, get_logger
+from kcpctl.runtime import Clock, Deadline, get_logger
 
 __all__ = ["SyncTargetReconciler"]
 
@@ -76,7 +76,7 @@ class _Findings:
     recheck_after_seconds: float | None = None
     updated: bool = False
     assigned: bool = False
-    failure: ApiError | TransportError | None = None
+    failure: KcpctlError | None = None
 
 
 class SyncTargetReconciler:
@@ -114,6 +114,9 @@ class SyncTargetReconciler:
         self.options = options
         self._clock = clock
         self._observer = Observer(clock)
+        # Since when what is to be deleted has met a busy cluster, on the monotonic clock; a key is
+        # one worker's at a time.
+        self._busy_since: dict[str, float] = {}
 
     def reconcile(self, request: Request) -> Result | None:
         """Reconcile one SyncTarget."""
@@ -147,6 +150,7 @@ class SyncTargetReconciler:
         self._deployer.forget(key)
         self._pool.remove(key)
         self._observer.forget(key)
+        self._busy_since.pop(key, None)
 
     def _commit(self, request: Request, old: SyncTarget, new: SyncTarget) -> bool:
         """Write what differs to the request's own logical cluster; False if nothing does."""
@@ -233,9 +237,10 @@ class SyncTargetReconciler:
         upstream = self._client.cluster(request.cluster)
         try:
             downstream = self._pool.client(request.key)
-            deployed = self._deployer.ensure(
-                request.key, target, request.cluster, upstream, downstream, options
-            )
+            with Deadline.within(CLUSTER_SECONDS, clock=self._clock):
+                deployed = self._deployer.ensure(
+                    request.key, target, request.cluster, upstream, downstream, options
+                )
         except NotConnected:
             findings.connection = self._pool.status(request.key)
         except BUSY as error:
@@ -280,7 +285,11 @@ class SyncTargetReconciler:
         start = get_condition(status.conditions, type_)
         since = start.last_transition_time if start and start.status == TRUE else None
         stamps = (since,) if since else ()
-        return self._observer.age(key, target.metadata.uid, "start", stamps)
+        try:
+            return self._observer.age(key, target.metadata.uid, "start", stamps)
+        except ValueError:
+            # Whoever may write the status has written a year that is none.
+            return self._observer.age(key, target.metadata.uid, "start", ())
 
     def _update_status(self, request: Request, target: SyncTarget, decision: Decision) -> None:
         """Write the status if it differs, and tell its transitions once it is written."""
@@ -310,7 +319,10 @@ class SyncTargetReconciler:
         waited = self._waited(request.key, target)
         downstream, why_not = self._reach(request, target)
         cleaner = Cleaner(
-            target, request.cluster, credentials_namespace=options.credentials_namespace
+            target,
+            request.cluster,
+            credentials_namespace=options.credentials_namespace,
+            clock=self._clock,
         )
         force_after = options.force_delete_after_seconds
         progress = cleaner.run(
@@ -319,7 +331,12 @@ class SyncTargetReconciler:
             why_not=why_not,
             # Where somebody else brought the syncer, there is nothing to wait for.
             force=waited >= force_after or not names_a_cluster(target.spec),
+            give_up=self._busy_seconds(request.key) >= force_after,
         )
+        if progress.busy:
+            self._busy_since.setdefault(request.key, self._clock.monotonic())
+        else:
+            self._busy_since.pop(request.key, None)
         if progress.remaining:
             self._report_remaining(request, target, progress.remaining)
             if downstream is None:
@@ -338,6 +355,10 @@ class SyncTargetReconciler:
         self._record(request, target, "Normal", "Deleted", "The SyncTarget was cleaned up")
         self._forget(request.key)
         return None
+
+    def _busy_seconds(self, key: str) -> float:
+        now = self._clock.monotonic()
+        return now - self._busy_since.get(key, now)
 
     def _waited(self, key: str, target: SyncTarget) -> float:
         since = target.metadata.deletion_timestamp or ""

@@ -170,20 +170,41 @@ def test_a_cluster_that_refuses_holds_the_target_until_force_time_and_says_so(
 
 
 @pytest.mark.parametrize("error", [ServiceUnavailable("later"), TransportError("not JSON")])
-def test_a_cluster_that_is_busy_is_waited_for_however_long_it_takes(
-    world: World, error: Exception
-) -> None:
+def test_a_cluster_that_is_busy_now_and_then_is_waited_for(world: World, error: Exception) -> None:
     world.make_ready()
+    add_workload_namespace(world, "kcp-1", world.target().metadata.uid)
     world.delete_target()
     world.down.errors["DELETE"] = error
     world.reconcile()
     assert world.message("Deleting").endswith(f"which is busy: {error}")
     world.clock.step(700)
+    world.down.errors.clear()
+    world.reconcile()
+    world.down.errors["DELETE"] = error
     world.reconcile()
     assert world.exists()
     world.down.errors.clear()
     delete_until_gone(world)
     assert world.down.objects == {}
+
+
+@pytest.mark.parametrize("error", [ServiceUnavailable("later"), TransportError("not JSON")])
+def test_a_cluster_that_was_busy_for_all_of_the_force_time_is_given_up(
+    world: World, error: Exception
+) -> None:
+    world.make_ready()
+    world.clock.step(700)
+    world.delete_target()
+    world.down.errors["DELETE"] = error
+    world.reconcile()
+    world.clock.step(599)
+    world.reconcile()
+    assert world.exists()
+    world.take()
+    world.clock.step(1)
+    world.reconcile()
+    assert not world.exists()
+    assert world.recorder.take() == ["Warning OrphanedDownstream", "Normal Deleted"]
 
 
 def test_a_cluster_that_comes_back_before_force_time_is_cleaned(world: World) -> None:
