@@ -54,6 +54,8 @@ FINALIZER: Final = "tmc.kcp.io/clusterregistration"
 # The events of the SyncTargets bring the next pass; this is for one that went astray.
 _IN_USE_SECONDS: Final = 30.0
 _NAMED_AT_MOST: Final = 5
+# Anybody may write a registration; 1ns would keep a worker busy with it alone.
+_SHORTEST_INTERVAL_SECONDS: Final = 1.0
 
 
 def pool_key(key: str) -> str:
@@ -166,7 +168,9 @@ class ClusterRegistrationReconciler:
     def _interval_seconds(self, registration: ClusterRegistration) -> float:
         text = registration.spec.health_check_interval
         seconds = parse_duration(text) if text else 0.0
-        return seconds or self._options.health_check_interval_seconds
+        if not seconds:
+            return self._options.health_check_interval_seconds
+        return max(seconds, _SHORTEST_INTERVAL_SECONDS)
 
     def _look(self, key: str, connection: ConnectionStatus | None, interval: float) -> _Look:
         """Look at the cluster, if the last look is an interval old; else return that one."""

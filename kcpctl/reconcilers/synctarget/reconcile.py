@@ -48,6 +48,7 @@ from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.scheduling import (
     EVICTED,
+    LEAVING,
     SCHEDULABLE,
     seconds_to_eviction,
 )
@@ -317,6 +318,11 @@ class SyncTargetReconciler:
             self._forget(request.key)
             return None
         waited = self._waited(request.key, target)
+        if not _is_leaving(target):
+            # First of all nothing more is to be placed there; the write's event brings the rest.
+            status = decide(Snapshot(target=target, now=self._clock.time())).status
+            self._commit(request, target, msgspec.structs.replace(target, status=status))
+            return None
         downstream, why_not = self._reach(request, target)
         cleaner = Cleaner(
             target,
@@ -393,6 +399,11 @@ def deleting_status(target: SyncTarget, message: str, now: float) -> SyncTargetS
     deleting.observed_generation = target.metadata.generation
     conditions = set_condition(decision.status.conditions, deleting, now)
     return msgspec.structs.replace(decision.status, conditions=conditions)
+
+
+def _is_leaving(target: SyncTarget) -> bool:
+    found = get_condition(target.status.conditions, SCHEDULABLE)
+    return found is not None and (found.status, found.reason) == (FALSE, LEAVING)
 
 
 def _is_evicted(target: SyncTarget) -> bool:
