@@ -4,7 +4,7 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml setup.cfg README.md LICENSE ./
 COPY kcpctl kcpctl
-RUN python -m venv /opt/kcpctl && /opt/kcpctl/bin/pip install --no-cache-dir .
+RUN python -m venv /opt/kcpctl && /opt/kcpctl/bin/pip install --no-cache-dir '.[otel]'
 
 FROM python:3.13-slim
 COPY --from=build /opt/kcpctl /opt/kcpctl

@@ -24,7 +24,7 @@ from kcpctl.client import Client
 from kcpctl.clusters import ClusterPool, cluster_client
 from kcpctl.controller import commit
 from kcpctl.errors import NotConnected
-from kcpctl.informers import CLUSTER_INDEX, CachedObject, HandlerFuncs, SharedInformer
+from kcpctl.informers import CLUSTER_INDEX, CachedObject, HandlerFuncs, Informer
 from kcpctl.logicalcluster import split_key
 from kcpctl.manager import Manager
 from kcpctl.reconcilers.credentials import CredentialSource
@@ -58,7 +58,7 @@ class SyncTargets:
     ) -> None:
         self._client = manager.client
         self._clock = manager.clock
-        self.informer: SharedInformer[SyncTarget] = manager.informers.informer(
+        self.informer: Informer[SyncTarget] = manager.shared_informers.informer(
             SYNCTARGETS, SyncTarget
         )
         """For ``controller.watches(...)``, indexes and the lister."""
@@ -192,8 +192,9 @@ class _Connections:
     def __init__(
         self, manager: Manager, credentials_namespace: str, allow_exec: Collection[str]
     ) -> None:
-        secrets = manager.informers.informer(SECRETS)
-        registrations = manager.informers.informer(CLUSTER_REGISTRATIONS, ClusterRegistration)
+        informers = manager.shared_informers
+        secrets = informers.informer(SECRETS)
+        registrations = informers.informer(CLUSTER_REGISTRATIONS, ClusterRegistration)
         self._credentials = CredentialSource(
             secrets.lister, registrations.lister, namespace=credentials_namespace
         )

@@ -12,6 +12,7 @@ import yaml
 from kcpctl import __version__
 from kcpctl.cli.fleet import Fleet, merge_kubeconfigs, write_kubeconfig
 from kcpctl.cli.progress import Progress
+from kcpctl.cli.tracing import traced
 from kcpctl.errors import (
     CertificateInvalid,
     Forbidden,
@@ -35,10 +36,11 @@ Kubeconfig = dict[str, Any]
 def run(flags: Mapping[str, Any], *, started_at: float) -> int:
     """Run until a signal, or as ``--exit-when-ready`` says; return the exit code."""
     stop = install()
-    if flags["embedded"]:
-        with ExitStack() as stack:
-            return _Embedded(flags, stop, stack, Progress(started_at=started_at)).run()
-    return _run_on_server(flags, stop)
+    with traced(flags["tracing"], "kcpctl-controllers"):
+        if flags["embedded"]:
+            with ExitStack() as stack:
+                return _Embedded(flags, stop, stack, Progress(started_at=started_at)).run()
+        return (_run_on_server if flags["apiexport"] is None else _run_on_export)(flags, stop)
 
 
 def _run_on_server(flags: Mapping[str, Any], stop: threading.Event) -> int:
@@ -57,6 +59,20 @@ def _run_on_server(flags: Mapping[str, Any], stop: threading.Event) -> int:
             served = wait_for_crds(client, flags["crd_timeout"], stop)
         if served:
             assembly.manager(client, config).run(stop)
+    return 0
+
+
+def _run_on_export(flags: Mapping[str, Any], stop: threading.Event) -> int:
+    """Run on every workspace of a kcp that binds an APIExport."""
+    from kcpctl.cli.assembly import Assembly, in_workspace
+    from kcpctl.client import load_config
+
+    config = load_config(flags["kubeconfig"], flags["context"])
+    home = in_workspace(config, flags["apiexport"].path)
+    with Assembly(flags) as assembly:
+        with _explained(home):
+            fleet = assembly.fleet(config)
+        assembly.manager(fleet.client, home, fleet=fleet).run(stop)
     return 0
 
 

@@ -8,6 +8,7 @@ import click
 
 from kcpctl.cli.connect import logging_flags
 from kcpctl.cli.options import DURATION, FILE, GroupedCommand, flag
+from kcpctl.cli.tracing import traced, tracing_flag
 
 __all__ = ["command"]
 
@@ -129,6 +130,7 @@ __all__ = ["command"]
     metavar="[HOST]:PORT",
     help="Where /healthz and /readyz are served [default: nowhere].",
 )
+@tracing_flag("Syncer")
 @logging_flags
 def command(
     sync_target_name: str,
@@ -148,6 +150,7 @@ def command(
     downstream_namespace_clean_delay: float,
     namespace: str,
     health_probe_bind_address: str,
+    tracing: bool,
 ) -> int:
     """Run the syncer of one SyncTarget until it is stopped.
 
@@ -171,13 +174,14 @@ def command(
         health_bind_address=health_probe_bind_address,
         syncer_namespace=namespace,
     )
-    run_syncer(
-        options,
-        from_kubeconfig=from_kubeconfig,
-        to_kubeconfig=to_kubeconfig,
-        stop=install(),
-        once=once,
-        qps=qps,
-        burst=burst,
-    )
+    with traced(tracing, "kcpctl-syncer"):
+        run_syncer(
+            options,
+            from_kubeconfig=from_kubeconfig,
+            to_kubeconfig=to_kubeconfig,
+            stop=install(),
+            once=once,
+            qps=qps,
+            burst=burst,
+        )
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import ssl
 from collections.abc import AsyncGenerator, Coroutine, Mapping
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import aiohttp
@@ -29,6 +30,7 @@ from kcpctl.client.metrics import ClientMetrics
 from kcpctl.client.retries import with_retries
 from kcpctl.client.rotation import CHECK_SECONDS, TlsFiles, TlsMaterial
 from kcpctl.client.server_warnings import WarningHandler, WarningLog, warning_texts
+from kcpctl.client.spans import STATUS, request_span
 from kcpctl.client.tls import shrink_read_buffers, tls_context
 from kcpctl.client.transport import Call, Response
 from kcpctl.errors import CertificateInvalid, KcpctlError, TransportError, Unauthorized
@@ -36,6 +38,7 @@ from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock
 from kcpctl.runtime.logging import get_logger
 from kcpctl.runtime.metrics import Metrics
 from kcpctl.runtime.tasks import TaskSet
+from kcpctl.runtime.tracing import inject, is_tracing
 
 __all__ = ["HttpTransport"]
 
@@ -113,11 +116,17 @@ class HttpTransport:
 
     async def request(self, call: Call) -> Response:
         """Send ``call`` and return the whole answer."""
-        return await with_retries(call, self._exchange, self._pause, self._metrics)
+        if not is_tracing():
+            return await with_retries(call, self._exchange, self._pause, self._metrics)
+        with request_span(call, self._config.server) as span:
+            response = await with_retries(call, self._exchange, self._pause, self._metrics)
+            span.set(STATUS, response.status)
+            return response
 
     async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
         """Send ``call`` and yield the body's bytes as they come; not limited (RC-03)."""
-        response = await with_retries(call, self._open, self._pause, self._metrics)
+        with request_span(call, self._config.server) if is_tracing() else nullcontext():
+            response = await with_retries(call, self._open, self._pause, self._metrics)
         try:
             prepare_stream(response)
             with self._in_flight.streaming(response):
@@ -252,6 +261,8 @@ class HttpTransport:
             headers["Content-Type"] = call.content_type
         if credential.authorization:
             headers["Authorization"] = credential.authorization
+        if is_tracing():
+            inject(headers)
         return await self._live_session().request(
             call.method,
             self._url(call),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from kcpctl.client import WriteLog, confine
+from kcpctl.controller.gate import Gate
 from kcpctl.controller.metrics import Outcome, WorkerMetrics
 from kcpctl.controller.pending import PendingWrites
 from kcpctl.controller.request import Reconciler, Request, Result
@@ -20,6 +21,7 @@ from kcpctl.errors import (
     TooManyRequests,
 )
 from kcpctl.runtime import Clock, Deadline, get_logger, new_uid, set_log_fields
+from kcpctl.runtime.tracing import Span, is_tracing, span
 from kcpctl.workqueue import RateLimitingQueue, ShutDown
 
 __all__ = ["Worker"]
@@ -55,6 +57,7 @@ class Worker:
         clock: Clock,
         rng: random.Random,
         timeout_seconds: float | None,
+        gate: Gate | None = None,
         on_removed: Callable[[str], None],
     ) -> None:
         self._controller = controller
@@ -65,6 +68,7 @@ class Worker:
         self._clock = clock
         self._rng = rng
         self._timeout_seconds = timeout_seconds
+        self._gate = gate
         self._on_removed = on_removed
 
     def run(self) -> None:
@@ -85,6 +89,9 @@ class Worker:
     def _process(self, key: str) -> None:
         """Run one key and decide what comes next. Raises nothing."""
         began = self._clock.monotonic()
+        if self._gate is not None and self._gate.holds(key):
+            self._queue.forget(key)  # it comes back as new
+            return
         if self._pending.by_key and not self._pending.is_ready(key, began):
             self._metrics.stale_skips += 1
             self._queue.add_after(key, _STALE_DELAY_SECONDS)
@@ -98,15 +105,18 @@ class Worker:
             )
             self._metrics.ended("error", 0.0)
             return
-        set_log_fields(_Fields(self._controller, request, self._rng))
+        fields = _Fields(self._controller, request, self._rng)
+        set_log_fields(fields)
         confine(request.cluster)
         writes = WriteLog()
         writes.start()
-        outcome: Outcome
         try:
-            outcome = self._succeed(key, self._reconcile(request))
-        except BaseException as error:  # noqa: BLE001 - a worker outlives any reconcile
-            outcome = self._fail(key, error)
+            if is_tracing():
+                with span(f"reconcile {self._controller}", _attributes(fields)) as made:
+                    outcome = self._handle(key, request, made)
+                    made.set("outcome", outcome)
+            else:
+                outcome = self._handle(key, request)
         finally:
             confine("")
         if written := writes.close():
@@ -115,6 +125,15 @@ class Worker:
             self._pending.forget(key)
             self._clean_up(key)
         self._metrics.ended(outcome, self._clock.monotonic() - began)
+
+    def _handle(self, key: str, request: Request, made: Span | None = None) -> Outcome:
+        try:
+            return self._succeed(key, self._reconcile(request))
+        except BaseException as error:  # noqa: BLE001 - a worker outlives any reconcile
+            outcome = self._fail(key, error)
+            if made is not None and outcome == "error":
+                made.fail(error)
+            return outcome
 
     def _reconcile(self, request: Request) -> Result | None:
         if self._timeout_seconds is None:
@@ -212,6 +231,10 @@ class _Fields(Mapping[str, object]):
 
     def __len__(self) -> int:
         return len(self._fields())
+
+
+def _attributes(fields: _Fields) -> dict[str, str]:
+    return {name: str(value) for name, value in fields.items()}
 
 
 def _is_apply_conflict(error: Conflict) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, Protocol
 
@@ -45,6 +45,7 @@ from kcpctl.informers.resuming import Resumption
 from kcpctl.informers.source import ExactLister, Interruptible, ListerWatcher, StateStreamer
 from kcpctl.informers.watchdog import NoProgress, Watchdog
 from kcpctl.runtime import Clock, TaskSet, get_logger
+from kcpctl.runtime.tracing import Span, leave_trace, span
 
 __all__ = ["Reflector", "Sink"]
 
@@ -192,6 +193,7 @@ class Reflector:
 
     async def run(self) -> None:
         """List and watch until cancelled."""
+        leave_trace()
         try:
             while True:
                 try:
@@ -223,10 +225,17 @@ class Reflector:
             await self._source.ready()
 
     async def _list_state(self) -> None:
-        async with self._initial_states.turn(silent=self._failures.unanswered):
-            state = await self._listing.read(self.resource_version)
-        self.streamed = False
-        self._take(state.objects, state.resource_version)
+        with self._sync_span("list") as made:
+            async with self._initial_states.turn(silent=self._failures.unanswered):
+                state = await self._listing.read(self.resource_version)
+            self.streamed = False
+            self._take(state.objects, state.resource_version)
+            made.set("objects", len(state.objects))
+
+    def _sync_span(self, how: str) -> AbstractContextManager[Span]:
+        """Return the span of one full state, from asking for it until the sink has it."""
+        attributes = {"informer": self._description, "method": how}
+        return span("informer sync", attributes)
 
     def _take(self, objects: list[CachedObject], version: str) -> None:
         self._metrics.count("reflector_lists_total")
@@ -341,7 +350,9 @@ class Reflector:
     async def _read(self, reading: _Reading, start: _Start, version: str) -> None:
         async with AsyncExitStack() as turn:
             give_way: Callable[[], None] = _nothing
+            made = Span()
             if reading.state is not None:
+                made = turn.enter_context(self._sync_span("stream"))
                 give_way = await turn.enter_async_context(
                     self._initial_states.turn(silent=self._failures.unanswered)
                 )
@@ -366,6 +377,7 @@ class Reflector:
                         # A quiet watch does not hold what came last.
                         del batch
                         if reading.complete is not None:
+                            made.set("objects", len(reading.complete[0]))
                             await turn.aclose()
                             await self._check(*reading.complete)
                             reading.complete = None

@@ -87,8 +87,8 @@ class Served:
     def scope(self, selector: Json | None = None) -> Scope:
         """Return the objects that are shown; ``selector`` is the accepted claim's."""
         if not self.values:
-            return Scope()
-        return Scope(lambda labels: labels.get(self.label) in self.values, selector)
+            return Scope(forwarded=True)
+        return Scope(lambda labels: labels.get(self.label) in self.values, selector, forwarded=True)
 
 
 @lru_cache(maxsize=1024)
@@ -155,6 +155,12 @@ class ExportViews:
         if resource.normal in CLAIMABLE:
             return self._claimable.get(resource.normal, ())
         return self._exports.identified(*resource, identity) if identity else ()
+
+    def is_unknown(self, info: ResourceInfo) -> bool:
+        """Whether a resource of an export is one that nobody has bound."""
+        name = f"{info.plural}:{info.identity}"
+        find = self._registry.backend.kinds.find
+        return bool(info.identity) and find(WILDCARD, info.group, info.version, name) is None
 
     def find(self, key: Place, request: ApiRequest) -> Served | None:
         """Return the resource that a request is about, None when it is not served."""

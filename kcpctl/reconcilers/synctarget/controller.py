@@ -10,8 +10,9 @@ from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.client import Client
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import ResourceVersionChanged
-from kcpctl.informers import CachedObject, InformerFactory, Lister
+from kcpctl.informers import CachedObject, Informers, Lister
 from kcpctl.logicalcluster import key_of
+from kcpctl.reconcilers.claims import Hint, no_hint
 from kcpctl.reconcilers.credentials import CredentialSource
 from kcpctl.reconcilers.ending import EndingController
 from kcpctl.reconcilers.indexes import REGISTRATION_INDEX, SECRET_INDEX, add_indexes
@@ -57,10 +58,11 @@ class SyncTargetController(EndingController):
 def new_controller(
     *,
     client: Client,
-    factory: InformerFactory,
+    factory: Informers,
     pool: ClusterPool,
     recorder: Recorder,
     options: SyncTargetOptions,
+    hint: Hint = no_hint,
     clock: Clock = SYSTEM_CLOCK,
     metrics: Metrics | None = None,
 ) -> SyncTargetController:
@@ -68,7 +70,8 @@ def new_controller(
 
     ``client`` and ``factory`` are of the same server: one logical cluster or all of them. Events of
     SyncTargets, of the Secrets and ClusterRegistrations that they name, of the pool's
-    connections and of the syncers' Deployments bring a SyncTarget up.
+    connections and of the syncers' Deployments bring a SyncTarget up. ``hint`` tells what a
+    workspace has to accept where something is missing.
     """
     targets = factory.informer(SYNCTARGETS, SyncTarget)
     secrets = factory.informer(SECRETS)
@@ -79,6 +82,7 @@ def new_controller(
         registrations.lister,
         namespace=options.credentials_namespace,
         workspaces=workspaces,
+        hint=hint,
     )
     add_indexes(targets, registrations, credentials)
 
@@ -97,6 +101,7 @@ def new_controller(
         recorder=recorder,
         options=options,
         clock=clock,
+        hint=hint,
     )
     controller = SyncTargetController(reconciler, targets.lister, clock=clock, metrics=metrics)
     changed = (ResourceVersionChanged(),)

@@ -33,6 +33,7 @@ from kcpctl.apis.workload import ORPHAN, SyncTarget
 from kcpctl.client import Client
 from kcpctl.errors import ApiError, NotFound
 from kcpctl.reconcilers.problem import BUSY, CLUSTER_SECONDS
+from kcpctl.reconcilers.synctarget.eviction import list_if_served
 from kcpctl.reconcilers.synctarget.manifests import SYNCED_RESOURCES
 from kcpctl.reconcilers.synctarget.removal import delete_exactly, delete_syncers_namespace
 from kcpctl.runtime import Clock, Deadline
@@ -208,7 +209,7 @@ class Cleaner:
         """Let go of the upstream objects that were assigned to the target."""
         for resource in (*SYNCED_RESOURCES, NAMESPACES):
             client = upstream.resource(resource)
-            for obj in client.list():
+            for obj in list_if_served(upstream, resource):
                 if (patch := self._unmarked(obj)) is not None:
                     meta = obj["metadata"]
                     with contextlib.suppress(NotFound):

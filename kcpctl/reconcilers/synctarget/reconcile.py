@@ -29,17 +29,19 @@ from kcpctl.clusters import ConnectionStatus
 from kcpctl.controller import Request, Result
 from kcpctl.errors import (
     ApiError,
+    Forbidden,
     KcpctlError,
     NotConnected,
     TerminalError,
 )
+from kcpctl.reconcilers.claims import Hint, explained, no_hint
 from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.credentials import Cache, CredentialSource
 from kcpctl.reconcilers.pool import Access, Pool, connect
 from kcpctl.reconcilers.problem import BUSY, CLUSTER_SECONDS, Problem
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
-from kcpctl.reconcilers.synctarget.deletion import Cleaner
+from kcpctl.reconcilers.synctarget.deletion import Cleaner, Progress
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.events import reference_to, transitions
 from kcpctl.reconcilers.synctarget.eviction import evict
@@ -105,6 +107,7 @@ class SyncTargetReconciler:
         recorder: Recorder,
         options: SyncTargetOptions,
         clock: Clock,
+        hint: Hint = no_hint,
     ) -> None:
         self._client = client
         self._targets = targets
@@ -114,6 +117,7 @@ class SyncTargetReconciler:
         self._recorder = recorder
         self.options = options
         self._clock = clock
+        self._hint = hint
         self._observer = Observer(clock)
         # Since when what is to be deleted has met a busy cluster, on the monotonic clock; a key is
         # one worker's at a time.
@@ -250,7 +254,8 @@ class SyncTargetReconciler:
             findings.rollout = Rollout(delay=f"The syncer could not be deployed yet: {error}")
         except ApiError as error:
             findings.failure = error
-            findings.rollout = Rollout(error=f"The syncer could not be deployed: {error.message}")
+            why = explained(error, request.cluster, self._hint)
+            findings.rollout = Rollout(error=f"The syncer could not be deployed: {why}")
         else:
             findings.rollout = deployed.rollout
             findings.again_in_seconds = deployed.again_in_seconds
@@ -323,26 +328,16 @@ class SyncTargetReconciler:
             status = decide(Snapshot(target=target, now=self._clock.time())).status
             self._commit(request, target, msgspec.structs.replace(target, status=status))
             return None
-        downstream, why_not = self._reach(request, target)
-        cleaner = Cleaner(
-            target,
-            request.cluster,
-            credentials_namespace=options.credentials_namespace,
-            clock=self._clock,
-        )
         force_after = options.force_delete_after_seconds
-        progress = cleaner.run(
-            self._client.cluster(request.cluster),
-            downstream,
-            why_not=why_not,
-            # Where somebody else brought the syncer, there is nothing to wait for.
-            force=waited >= force_after or not names_a_cluster(target.spec),
-            give_up=self._busy_seconds(request.key) >= force_after,
-        )
-        if progress.busy:
-            self._busy_since.setdefault(request.key, self._clock.monotonic())
-        else:
-            self._busy_since.pop(request.key, None)
+        downstream, why_not = self._reach(request, target)
+        try:
+            progress = self._clean(request, target, options, downstream, why_not, waited)
+        except Forbidden as error:
+            why = explained(error, request.cluster, self._hint)
+            if waited < force_after:
+                self._report_remaining(request, target, (f"what the workspace has: {why}",))
+                raise
+            progress = Progress(orphaned=f"could not be looked for: {why}")
         if progress.remaining:
             self._report_remaining(request, target, progress.remaining)
             if downstream is None:
@@ -361,6 +356,32 @@ class SyncTargetReconciler:
         self._record(request, target, "Normal", "Deleted", "The SyncTarget was cleaned up")
         self._forget(request.key)
         return None
+
+    def _clean(
+        self,
+        request: Request,
+        target: SyncTarget,
+        options: SyncTargetOptions,
+        downstream: Client | None,
+        why_not: str,
+        waited: float,
+    ) -> Progress:
+        namespace, force_after = options.credentials_namespace, options.force_delete_after_seconds
+        progress = Cleaner(
+            target, request.cluster, credentials_namespace=namespace, clock=self._clock
+        ).run(
+            self._client.cluster(request.cluster),
+            downstream,
+            why_not=why_not,
+            # Where somebody else brought the syncer, there is nothing to wait for.
+            force=waited >= force_after or not names_a_cluster(target.spec),
+            give_up=self._busy_seconds(request.key) >= force_after,
+        )
+        if progress.busy:
+            self._busy_since.setdefault(request.key, self._clock.monotonic())
+        else:
+            self._busy_since.pop(request.key, None)
+        return progress
 
     def _busy_seconds(self, key: str) -> float:
         now = self._clock.monotonic()

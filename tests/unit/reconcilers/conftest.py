@@ -6,6 +6,7 @@ import base64
 import copy
 import itertools
 import json
+import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -42,6 +43,7 @@ from kcpctl.runtime import IOLoop, format_time
 from kcpctl.testing.clock import FakeClock
 
 KUBECONFIG = b"apiVersion: v1\nkind: Config\n"
+_GROUP_VERSION = re.compile(r"/(api|apis/[^/]+)/v1$")
 
 
 def merged(target: Any, patch: Any) -> Any:
@@ -67,6 +69,7 @@ class Server:
         self.bodies: list[tuple[str, Any]] = []
         self.errors: dict[str, Exception] = {}
         self.served: dict[str, Unstructured] = {}
+        self.unserved: set[str] = set()
         self.grants: set[tuple[str, str, str, str]] = set()
         self.version = 100
 
@@ -132,6 +135,8 @@ class Server:
         if path.endswith("/logicalclusters/cluster"):
             raise NotFound(path)
         plural = path.rpartition("/")[2]
+        if _GROUP_VERSION.search(path):
+            return {"resources": [{"name": name} for name in sorted(PLURALS - self.unserved)]}
         if plural in PLURALS:
             scope = path.rpartition("/")[0]
             found = [obj for key, obj in self.objects.items() if self._listed(key, scope, plural)]
@@ -352,6 +357,7 @@ class World:
             AsyncClient(self.up, cluster_name=name, prefix=prefix, multi_cluster=multi), io_loop
         )
         self.options = SyncTargetOptions(syncer_image="kcpctl-syncer:local", upstream_ca_data=b"CA")
+        self.hints: dict[tuple[str, str], str] = {}
         self.reconciler = self.new_reconciler()
 
     def new_reconciler(self) -> SyncTargetReconciler:
@@ -366,13 +372,19 @@ class World:
                 workspaces=Workspaces(
                     self.client, namespace=self.options.credentials_namespace, clock=self.clock
                 ),
+                hint=self.hint,
             ),
             pool=self.pool,
             deployer=SyncerDeployer(self.options, self.rollouts, clock=self.clock),
             recorder=self.recorder,
             options=self.options,
             clock=self.clock,
+            hint=self.hint,
         )
+
+    def hint(self, cluster: str, group_resource: str) -> str:
+        """Return what a test says is to be accepted in a workspace."""
+        return self.hints.get((cluster, group_resource), "")
 
     def cache(self, resource: Resource) -> Cache:
         """Return a lister of upstream objects."""
