@@ -35,7 +35,11 @@ from kcpctl.errors import ApiError, NotFound
 from kcpctl.reconcilers.problem import BUSY, CLUSTER_SECONDS
 from kcpctl.reconcilers.synctarget.eviction import list_if_served
 from kcpctl.reconcilers.synctarget.manifests import SYNCED_RESOURCES
-from kcpctl.reconcilers.synctarget.removal import delete_exactly, delete_syncers_namespace
+from kcpctl.reconcilers.synctarget.removal import (
+    delete_certificate_rights,
+    delete_exactly,
+    delete_syncers_namespace,
+)
 from kcpctl.runtime import Clock, Deadline
 
 __all__ = ["Cleaner", "Progress"]
@@ -198,6 +202,7 @@ class Cleaner:
 
     def _delete_identity(self, upstream: Client) -> None:
         """Garbage collection would do it too, but not before the SyncTarget is gone."""
+        delete_certificate_rights(upstream, syncer=self._id, uid=self._uid)
         for resource in (CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, SERVICE_ACCOUNTS):
             namespace = self._namespace if resource.namespaced else None
             with contextlib.suppress(NotFound):

@@ -15,7 +15,9 @@ from kcpctl.apis.naming import (
     LEGACY_SYNCTARGET_FINALIZER,
     SYNCTARGET_FINALIZER,
     sync_target_key,
+    syncer_id,
 )
+from kcpctl.apis.signing import RequestState
 from kcpctl.apis.synctarget_status import SyncTargetStatus
 from kcpctl.apis.workload import (
     MANAGED,
@@ -40,6 +42,7 @@ from kcpctl.reconcilers.credentials import Cache, CredentialSource
 from kcpctl.reconcilers.pool import Access, Pool, connect
 from kcpctl.reconcilers.problem import BUSY, CLUSTER_SECONDS, Problem
 from kcpctl.reconcilers.recorder import Recorder
+from kcpctl.reconcilers.synctarget.approval import Approver, Signing
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
 from kcpctl.reconcilers.synctarget.deletion import Cleaner, Progress
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
@@ -75,6 +78,7 @@ class _Findings:
     connection: ConnectionStatus | None = None
     source: str = ""
     rollout: Rollout | None = None
+    signing: Signing | None = None
     again_in_seconds: float | None = None
     recheck_after_seconds: float | None = None
     updated: bool = False
@@ -104,6 +108,7 @@ class SyncTargetReconciler:
         credentials: CredentialSource,
         pool: Pool,
         deployer: SyncerDeployer,
+        approver: Approver | None = None,
         recorder: Recorder,
         options: SyncTargetOptions,
         clock: Clock,
@@ -114,6 +119,7 @@ class SyncTargetReconciler:
         self._credentials = credentials
         self._pool = pool
         self._deployer = deployer
+        self._approver = approver
         self._recorder = recorder
         self.options = options
         self._clock = clock
@@ -149,10 +155,14 @@ class SyncTargetReconciler:
     def remove(self, belongs: Callable[[str], bool]) -> None:
         """Drop what is kept for the keys that belong, but for their connections."""
         self._deployer.remove(belongs)
+        if self._approver is not None:
+            self._approver.remove(belongs)
         self._observer.remove(belongs)
 
     def _forget(self, key: str) -> None:
         self._deployer.forget(key)
+        if self._approver is not None:
+            self._approver.forget(key)
         self._pool.remove(key)
         self._observer.forget(key)
         self._busy_since.pop(key, None)
@@ -169,6 +179,7 @@ class SyncTargetReconciler:
         findings = self._validate(request, target, options)
         if findings.invalid is None:
             self._deploy(request, target, findings, options)
+            self._certify(request, target, findings)
         heartbeat = self._check_health(request.key, target)
         now = self._clock.time()  # one for both: evictAfter may pass between two looks
         if findings.invalid is None:
@@ -181,6 +192,7 @@ class SyncTargetReconciler:
                 connection=findings.connection,
                 source=findings.source,
                 rollout=findings.rollout,
+                signing=findings.signing,
                 heartbeat=heartbeat,
                 thresholds=options.thresholds,
                 assigned=findings.assigned,
@@ -188,7 +200,6 @@ class SyncTargetReconciler:
             )
         )
         self._update_status(request, target, decision)
-        self._waited_for_syncer(request.key, target, decision.status)  # the grace begins here
         if findings.updated:
             self._record(request, target, "Normal", "SyncerUpdated", "The syncer was changed")
         if findings.failure is not None:
@@ -197,6 +208,7 @@ class SyncTargetReconciler:
             decision.requeue_after_seconds,
             findings.again_in_seconds,
             findings.recheck_after_seconds,
+            None if findings.signing is None else findings.signing.again_in_seconds,
         )
 
     def _validate(
@@ -261,6 +273,18 @@ class SyncTargetReconciler:
             findings.again_in_seconds = deployed.again_in_seconds
             findings.updated = deployed.updated
 
+    def _certify(self, request: Request, target: SyncTarget, findings: _Findings) -> None:
+        """Have the syncer get its certificates, whoever has deployed it."""
+        if self._approver is None:
+            return
+        upstream = self._client.cluster(request.cluster)
+        try:
+            findings.signing = self._approver.look(request.key, target, request.cluster, upstream)
+        except ApiError as error:
+            name = syncer_id(target.metadata.name, target.metadata.uid)
+            findings.signing = Signing(name, RequestState.PENDING)  # nobody knows
+            findings.failure = findings.failure or error
+
     def _evict(self, request: Request, target: SyncTarget, findings: _Findings, now: float) -> None:
         """Once evictAfter has passed, ask what is assigned to leave, until nothing is.
 
@@ -300,6 +324,9 @@ class SyncTargetReconciler:
     def _update_status(self, request: Request, target: SyncTarget, decision: Decision) -> None:
         """Write the status if it differs, and tell its transitions once it is written."""
         old, new = target.status, decision.status
+        if new == old:
+            return
+        self._waited_for_syncer(request.key, target, new)  # the grace may begin here
         if not self._commit(request, target, msgspec.structs.replace(target, status=new)):
             return
         if old.phase != new.phase:
