@@ -199,10 +199,12 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
 @flag(
     "--syncer-auth",
     group="Controller",
-    type=click.Choice(["token", "external"]),
+    type=click.Choice(["token", "certificate", "external"]),
     default="token",
     help="How deployed syncers authenticate upstream: token is made and renewed by the controller; "
-    "with external somebody else puts a kubeconfig into the syncer's Secret on its cluster.",
+    "certificate is asked for by each syncer itself, approved by the controller and signed by the "
+    "server's signer; external is a kubeconfig that somebody else puts into the syncer's Secret on "
+    "its cluster.",
 )
 @flag(
     "--upstream-server-url",
@@ -311,6 +313,6 @@ def _check_fleet(flags: dict[str, Any]) -> None:
         )
     if flags["syncer_auth"] == "certificate":
         raise UsageError(
-            "--syncer-auth certificate is not for --apiexport: nobody can approve certificates "
-            "through an export, and kcp signs none; use token or external"
+            "--syncer-auth certificate needs a server that signs certificates, and a kcp has no "
+            "signer: with --apiexport use token or external"
         )
