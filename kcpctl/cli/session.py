@@ -51,12 +51,17 @@ def _run_on_server(flags: Mapping[str, Any], stop: threading.Event) -> int:
 
     config = load_config(flags["kubeconfig"], flags["context"])
     with Assembly(flags) as assembly:
-        with _explained(config):
-            client = assembly.connect(config)
-            if flags["install_crds"]:
-                # Whoever comes first does this, leader or not.
-                install_crds(assembly.connect(config, gated=False))
-            served = wait_for_crds(client, flags["crd_timeout"], stop)
+        try:
+            with _explained(config), assembly.ended_by(stop):
+                client = assembly.connect(config)
+                if flags["install_crds"]:
+                    # Whoever comes first does this, leader or not.
+                    install_crds(assembly.connect(config, gated=False))
+                served = wait_for_crds(client, flags["crd_timeout"], stop)
+        except KcpctlError:
+            if not stop.is_set():
+                raise
+            served = False  # the stop has cut it off
         if served:
             assembly.manager(client, config).run(stop)
     return 0
@@ -100,13 +105,23 @@ class _Embedded:
 
     def run(self) -> int:
         """See :func:`run`."""
+        try:
+            code = self._run()
+        except KcpctlError:
+            if not self._stop.is_set():
+                raise
+            code = 0  # the stop has cut the start off
+        self._progress.say("kcpctl", "stopping")
+        return code
+
+    def _run(self) -> int:
         self._progress.say("kcpctl", f"version {__version__}")
         fleet = self._start_fleet()
         # The servers start on the other core while this process imports what it needs.
         from kcpctl.cli.assembly import Assembly
         from kcpctl.client import config_from_kubeconfig
 
-        root = self._kubeconfigs["root"] = fleet.wait_ready("root")
+        root = self._kubeconfigs["root"] = fleet.wait_ready("root", self._stop)
         self._write_kubeconfig()
         config = config_from_kubeconfig(yaml.safe_dump(root).encode(), source="embedded server")
         path = self._flags["write_kubeconfig"]
@@ -115,15 +130,13 @@ class _Embedded:
         client = assembly.connect_all(config)
         manager = assembly.manager(client, config)
         self._stack.callback(manager.stop)
-        watch = self._start_demo(fleet, client) if self._flags["demo"] else None
+        with assembly.ended_by(self._stop):
+            watch = self._start_demo(fleet, client) if self._flags["demo"] else None
         fleet.supervise()
-        if manager.start(self._stop):
-            self._tell_started(manager)
-            code = self._serve(watch)
-        else:
-            code = 0
-        self._progress.say("kcpctl", "stopping")
-        return code
+        if not manager.start(self._stop):
+            return 0
+        self._tell_started(manager)
+        return self._serve(watch)
 
     def _start_fleet(self) -> Fleet:
         clusters: tuple[str, ...] = ()
@@ -157,7 +170,7 @@ class _Embedded:
         self._progress.say("workspace", f"{workspace} ready")
         downstream: dict[str, Kubeconfig] = {}
         for name in demo.CLUSTERS:
-            downstream[name] = fleet.wait_ready(name)
+            downstream[name] = fleet.wait_ready(name, self._stop)
             server = downstream[name]["clusters"][0]["cluster"]["server"]
             self._progress.say(f"cluster {name}", f"up at {server}")
         root = self._kubeconfigs["root"]
