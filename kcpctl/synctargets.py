@@ -9,6 +9,7 @@ warning for one minor version first. Everything else of :mod:`kcpctl.reconcilers
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 
@@ -23,7 +24,7 @@ from kcpctl.client import AsyncClient, Client
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import commit
 from kcpctl.errors import NotConnected
-from kcpctl.informers import CLUSTER_INDEX, CachedObject, HandlerFuncs, SharedInformer
+from kcpctl.informers import CLUSTER_INDEX, CachedObject, HandlerFuncs, Informer
 from kcpctl.logicalcluster import split_key
 from kcpctl.manager import Manager
 from kcpctl.reconcilers.credentials import CredentialSource
@@ -57,7 +58,7 @@ class SyncTargets:
     ) -> None:
         self._client = manager.client
         self._clock = manager.clock
-        self.informer: SharedInformer[SyncTarget] = manager.informers.informer(
+        self.informer: Informer[SyncTarget] = manager.shared_informers.informer(
             SYNCTARGETS, SyncTarget
         )
         """For ``controller.watches(...)``, indexes and the lister."""
@@ -164,21 +165,25 @@ def takes_workloads(target: SyncTarget, now: float) -> bool:
         return False
     if not is_true(target.status.conditions, READY):
         return False
-    return spec.evict_after is None or parse_time(spec.evict_after) > now
+    try:
+        return spec.evict_after is None or parse_time(spec.evict_after) > now
+    except ValueError:
+        return False  # not Valid; the controller has only not said so yet
 
 
 def free(target: SyncTarget) -> dict[str, Decimal]:
     """Return what is left of each allocatable resource after ``status.allocated``; never below 0.
 
-    Where nothing is known of what is allocatable, ``status.capacity`` stands in.
+    Where nothing is known of what is allocatable, ``status.capacity`` stands in. A figure that is
+    beyond the range of quantities is left out: a workspace may write anything into its own status.
     """
     status = target.status
     whole = status.allocatable or status.capacity
-    taken = status.allocated
-    return {
-        name: max(parse(quantity) - parse(taken.get(name, 0)), Decimal(0))
-        for name, quantity in whole.items()
-    }
+    left = {}
+    for name, quantity in whole.items():
+        with suppress(ValueError):
+            left[name] = max(parse(quantity) - parse(status.allocated.get(name, 0)), Decimal(0))
+    return left
 
 
 class _Connections:
@@ -187,8 +192,9 @@ class _Connections:
     def __init__(
         self, manager: Manager, credentials_namespace: str, allow_exec: Collection[str]
     ) -> None:
-        secrets = manager.informers.informer(SECRETS)
-        registrations = manager.informers.informer(CLUSTER_REGISTRATIONS, ClusterRegistration)
+        informers = manager.shared_informers
+        secrets = informers.informer(SECRETS)
+        registrations = informers.informer(CLUSTER_REGISTRATIONS, ClusterRegistration)
         self._credentials = CredentialSource(
             secrets.lister, registrations.lister, namespace=credentials_namespace
         )

@@ -38,6 +38,8 @@ WARNING: Final = "Warning"
 INFO: Final = "Info"
 READY: Final = "Ready"
 
+_LONGEST_MESSAGE: Final = 1024
+
 
 class Condition(ApiStruct):
     """One observation about an object. A reader needs status, reason and message."""
@@ -85,7 +87,10 @@ def unknown(type_: str, reason: str, message: str) -> Condition:
 
 def get_condition(conditions: Iterable[Condition], type_: str) -> Condition | None:
     """Return the condition of that type, or None."""
-    return next((one for one in conditions if one.type == type_), None)
+    for one in conditions:  # three times as fast as next() of a generator
+        if one.type == type_:
+            return one
+    return None
 
 
 def set_condition(
@@ -94,7 +99,9 @@ def set_condition(
     """Return ``conditions`` with ``condition`` in place of the one of its type, sorted.
 
     ``lastTransitionTime`` moves to ``now`` (wall-clock seconds) only when the status changes, so
-    that ages mean something; a severity is kept on False alone. Nothing passed in is modified.
+    that ages mean something; a severity is kept on False alone. Messages, which quote what clusters
+    of others answer, are cut at 1,024 characters and lose control characters. Nothing passed in is
+    modified, and where nothing changes the order stays as well.
     """
     others = list(conditions)
     old = get_condition(others, condition.type)
@@ -104,11 +111,19 @@ def set_condition(
         since = format_time(now)
     new = msgspec.structs.replace(
         condition,
+        message=_presentable(condition.message),
         severity=condition.severity if condition.status == FALSE else "",
         last_transition_time=since,
     )
+    if new == old:
+        return others
     result = [one for one in others if one.type != condition.type]
     return sorted([*result, new], key=lambda one: (one.type != READY, one.type))
+
+
+def _presentable(message: str) -> str:
+    cut = message if len(message) <= _LONGEST_MESSAGE else f"{message[: _LONGEST_MESSAGE - 3]}..."
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else " " for c in cut)
 
 
 def is_true(conditions: Iterable[Condition], type_: str) -> bool:

@@ -36,7 +36,14 @@ from kcpctl.apis.resource import (
     Resource,
 )
 
-__all__ = ["CLAIMS", "EXPORT_NAME", "binding", "provider_objects", "resource_schemas"]
+__all__ = [
+    "CLAIMS",
+    "EXPORT_NAME",
+    "binding",
+    "endpoint_slice",
+    "provider_objects",
+    "resource_schemas",
+]
 
 EXPORT_NAME: Final = "kcpctl"
 _NAMESPACE: Final = "kcpctl-system"
@@ -88,24 +95,31 @@ def _schema(crd_spec: Unstructured) -> Unstructured:
     return _object(API_RESOURCE_SCHEMAS, name, spec=spec)
 
 
-def provider_objects(path: str, export: str = EXPORT_NAME) -> list[Unstructured]:
+def provider_objects(export: str = EXPORT_NAME) -> list[Unstructured]:
     """Return everything of the provider's workspace, in the order of applying it.
 
-    The schemas, the export and its endpoint slice, then the identity of the controllers with the
-    rights that they use, and a role for tenants that may bind. ``path`` is the workspace's own:
-    a slice without it gets no URL when a tenant names the export by its path.
+    The schemas and the export, then the identity of the controllers with the rights that they use,
+    and a role for tenants that may bind.
     """
     schemas = resource_schemas()
-    reference = {"path": path, "name": export}
     return [
         *schemas,
         _export(export, schemas),
-        _object(API_EXPORT_ENDPOINT_SLICES, export, spec={"export": reference}),
         _object(NAMESPACES, _NAMESPACE),
         _object(SERVICE_ACCOUNTS, _CONTROLLERS, namespace=_NAMESPACE),
         *_controllers_rights(export),
         _bind_role(export),
     ]
+
+
+def endpoint_slice(path: str, export: str = EXPORT_NAME) -> Unstructured:
+    """Return the APIExportEndpointSlice of an export, where kcp does not make it by itself.
+
+    It has the path of its own workspace: one without gets no URL when tenants name the export by
+    its path, and one with it is refused before the export is there.
+    """
+    spec = {"export": {"path": path, "name": export}}
+    return _object(API_EXPORT_ENDPOINT_SLICES, export, spec=spec)
 
 
 def binding(path: str, export: str = EXPORT_NAME) -> Unstructured:
@@ -133,7 +147,9 @@ def _export(name: str, schemas: Sequence[Unstructured]) -> Unstructured:
 
 
 def _claim_json(claim: PermissionClaim) -> Unstructured:
-    return {"group": claim.group, "resource": claim.resource, "verbs": list(claim.verbs)}
+    # The empty hash is what kcp stores: without it a second kubectl apply would be a change.
+    hashed = {"identityHash": claim.identity_hash, "verbs": list(claim.verbs)}
+    return {"group": claim.group, "resource": claim.resource, **hashed}
 
 
 def _controllers_rights(export: str) -> list[Unstructured]:

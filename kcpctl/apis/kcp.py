@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from kcpctl.apis.conditions import READY, Condition, is_true
-from kcpctl.apis.meta import ApiObject, ApiStruct
+from kcpctl.apis.meta import ApiObject, ApiStruct, Unstructured
 from kcpctl.apis.resource import Resource
 from kcpctl.logicalcluster import PATH_ANNOTATION, ClusterName, cluster_of
 
@@ -60,9 +60,10 @@ class PermissionClaim(ApiStruct):
 
 
 class AcceptableClaim(PermissionClaim):
-    """A claim with the consumer's answer to it."""
+    """A claim with the consumer's answer to it, and for which objects that holds."""
 
     state: str = ""
+    selector: Unstructured = {}
 
     @property
     def is_accepted(self) -> bool:

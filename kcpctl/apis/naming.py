@@ -76,12 +76,12 @@ def _sha224(text: str) -> bytes:
 
 
 def _digits(digest: bytes, alphabet: str) -> str:
-    number = int.from_bytes(digest, "big")
-    digits = ""
+    number, base = int.from_bytes(digest, "big"), len(alphabet)
+    digits = []
     while number:
-        number, rest = divmod(number, len(alphabet))
-        digits = alphabet[rest] + digits
-    return digits
+        digits.append(alphabet[number % base])
+        number //= base
+    return "".join(reversed(digits))
 
 
 def base36(digest: bytes) -> str:

@@ -28,21 +28,31 @@ _MULTIPLIERS: Final[dict[str, Decimal]] = {
 }
 # Exact for every quantity that somebody writes by hand; more digits are rounded.
 _CONTEXT = Context(prec=200)
+# Kubernetes ends at 2**63, that is 1e18. A number of a million digits takes minutes to print.
+_LARGEST_EXPONENT: Final = 30
 
 
 def parse(text: str | int) -> Decimal:
     """Return the value of a quantity; raises ValueError that quotes what cannot be parsed."""
     match = _SYNTAX.fullmatch(str(text))
     if match is None:
-        raise ValueError(f"{str(text)!r} is not a quantity such as 500m, 2 or 1.5Gi")
+        raise ValueError(f"{_shown(text)} is not a quantity such as 500m, 2 or 1.5Gi")
     suffix, exponent = match["suffix"], match["exponent"]
     try:
         number = Decimal(match["number"])
         if exponent is not None:
-            return number.scaleb(int(exponent), _CONTEXT)
-        return _CONTEXT.multiply(number, _MULTIPLIERS[suffix]) if suffix else number
-    except InvalidOperation:
-        raise ValueError(f"{str(text)!r} is out of the range of a quantity") from None
+            number = number.scaleb(int(exponent), _CONTEXT)
+        elif suffix:
+            number = _CONTEXT.multiply(number, _MULTIPLIERS[suffix])
+        if number.adjusted() <= _LARGEST_EXPONENT:
+            return number
+    except (InvalidOperation, ValueError):
+        pass  # the exponent itself is out of all range
+    raise ValueError(f"{_shown(text)} is out of the range of a quantity")
+
+
+def _shown(text: str | int) -> str:
+    return repr(str(text)[:100])
 
 
 def is_valid(text: str | int) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypedDict
 
+from kcpctl.apis.kcp import API_EXPORT_ENDPOINT_SLICES, ExportReference
 from kcpctl.cli.election import new_election
 from kcpctl.cli.reloading import Reloader
 from kcpctl.client import (
@@ -21,14 +23,17 @@ from kcpctl.client import (
 )
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import EventRecorder
-from kcpctl.informers import InformerFactory
+from kcpctl.errors import Forbidden, KcpctlError, NotFound
+from kcpctl.informers import InformerFactory, Informers
+from kcpctl.logicalcluster import ClusterName
 from kcpctl.manager import Endpoint, Manager
+from kcpctl.manager.fleet import Fleet, explain
 from kcpctl.reconcilers import clusterregistration, synctarget
 from kcpctl.reconcilers.clusterregistration import ClusterRegistrationOptions
 from kcpctl.reconcilers.synctarget import SyncTargetController, SyncTargetOptions
 from kcpctl.runtime import IOLoop, Metrics, start_thread
 
-__all__ = ["Assembly"]
+__all__ = ["Assembly", "in_workspace"]
 
 _POLL_SECONDS: Final = 0.05
 # What may change while the SyncTarget controller runs; see SyncTargetOptions.newer.
@@ -45,7 +50,7 @@ class _Parts(TypedDict):
     """What every controller is made of."""
 
     client: Client
-    factory: InformerFactory
+    factory: Informers
     pool: ClusterPool
     recorder: EventRecorder
     metrics: Metrics
@@ -82,8 +87,36 @@ class Assembly:
         """Return a client of all logical clusters of a server."""
         return self._client(AsyncClient.workspaces(config, **self._client_options()))
 
-    def manager(self, client: Client, config: ClientConfig) -> Manager:
-        """Return a manager that runs the controllers that were asked for on ``client``."""
+    def fleet(self, config: ClientConfig) -> Fleet:
+        """Return the consumers of the APIExport of ``--apiexport``.
+
+        Raises KcpctlError when the endpoints may not be read; where there are none yet it does not.
+        """
+        export: ExportReference = self._flags["apiexport"]
+        options = self._client_options()
+        home = self._client(AsyncClient.plain(in_workspace(config, export.path), **options))
+        try:
+            home.resource(API_EXPORT_ENDPOINT_SLICES).get(export.name)
+        except NotFound:
+            pass  # it is waited for
+        except Forbidden as error:
+            raise KcpctlError(explain(error, export)) from error
+        return Fleet(
+            config,
+            export,
+            self.io_loop,
+            new_client=partial(AsyncClient.workspaces, **options),
+            new_slice_client=partial(AsyncClient.plain, **options),
+            metrics=self.metrics,
+        )
+
+    def manager(
+        self, client: Client, config: ClientConfig, *, fleet: Fleet | None = None
+    ) -> Manager:
+        """Return a manager that runs the controllers that were asked for on ``client``.
+
+        ``config`` is of the server, and for a fleet of the workspace of the export.
+        """
         flags = self._flags
         manager = Manager(
             client,
@@ -92,9 +125,10 @@ class Assembly:
             metrics_endpoint=self._endpoint("metrics_bind_address", ":8080"),
             debug=self._endpoint("debug_bind_address", "0"),
             election=new_election(flags, config, self._gate, self.metrics) if self._gate else None,
+            fleet=fleet,
             graceful_shutdown_timeout_seconds=flags["graceful_shutdown_timeout"],
         )
-        factory = InformerFactory(client.aio, self.io_loop, name="upstream", metrics=self.metrics)
+        factory = self._informers(manager, client) if fleet is None else fleet.informers
         pool = ClusterPool(
             self.io_loop,
             metrics=self.metrics,
@@ -102,7 +136,6 @@ class Assembly:
             new_client=partial(AsyncClient.plain, write_gate=self._gate),
         )
         manager.add_pool(pool)
-        manager.add_factory(factory)
         takes: dict[str, Callable[[Mapping[str, Any]], object]] = dict(flags["reload"])
         takes |= dict.fromkeys(("kube_api_qps", "kube_api_burst"), self._limit)
         for name in flags["controllers"]:
@@ -126,6 +159,11 @@ class Assembly:
             follower = Reloader(file, self.io_loop, flags, check=flags["check"], take=takes)
             manager.add_runnable(follower.start, follower.close, name="configuration file")
         return manager
+
+    def _informers(self, manager: Manager, client: Client) -> InformerFactory:
+        factory = InformerFactory(client.aio, self.io_loop, name="upstream", metrics=self.metrics)
+        manager.add_factory(factory)
+        return factory
 
     def _limit(self, flags: Mapping[str, Any]) -> None:
         self._limiter.change(flags["kube_api_qps"], flags["kube_api_burst"])
@@ -185,6 +223,11 @@ class Assembly:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+
+def in_workspace(config: ClientConfig, path: str) -> ClientConfig:
+    """Return the configuration for one workspace of the same server."""
+    return replace(config, cluster=ClusterName(path))
 
 
 def _go_on(

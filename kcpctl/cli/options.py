@@ -11,10 +11,22 @@ from typing import Any, ClassVar, Final, TypeVar
 import click
 
 from kcpctl.apis.duration import parse_duration
+from kcpctl.apis.kcp import ExportReference
+from kcpctl.logicalcluster import is_valid_path
 
-__all__ = ["COMMANDS", "DIRECTORY", "DURATION", "FILE", "DurationType", "GroupedCommand", "flag"]
+__all__ = [
+    "COMMANDS",
+    "DIRECTORY",
+    "DURATION",
+    "EXPORT",
+    "FILE",
+    "DurationType",
+    "GroupedCommand",
+    "flag",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
+_EXPORT_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 class DurationType(click.ParamType[float]):
@@ -51,7 +63,30 @@ class _CommandsType(click.ParamType[frozenset[str]]):
         return frozenset(filter(None, (part.strip() for part in str(value).split(","))))
 
 
+class _ExportType(click.ParamType[ExportReference]):
+    """``PATH:NAME`` of an APIExport; the path has colons itself."""
+
+    name = "export"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> ExportReference:
+        """Return path and name."""
+        if isinstance(value, ExportReference):
+            return value
+        path, _, name = str(value).strip().rpartition(":")
+        if not (is_valid_path(path) and _EXPORT_NAME.fullmatch(name)):
+            self.fail(
+                f"{value!r} is no APIExport; write its workspace and its name, as "
+                "root:kcpctl:kcpctl for the export kcpctl in root:kcpctl",
+                param,
+                ctx,
+            )
+        return ExportReference(path=path, name=name)
+
+
 COMMANDS: Final = _CommandsType()
+EXPORT: Final = _ExportType()
 DURATION: Final = DurationType()
 FILE: Final = click.Path(dir_okay=False, path_type=Path)
 # Absolute: processes that are started with it work in directories of their own.

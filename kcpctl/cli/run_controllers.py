@@ -11,7 +11,15 @@ from kcpctl.cli.config_file import ConfigFile, config_flag
 from kcpctl.cli.connect import logging_flags, reloads_logging, server_flags
 from kcpctl.cli.controllers import ALL_CONTROLLERS, ControllersType
 from kcpctl.cli.election import election_flags
-from kcpctl.cli.options import COMMANDS, DIRECTORY, DURATION, FILE, GroupedCommand, flag
+from kcpctl.cli.options import (
+    COMMANDS,
+    DIRECTORY,
+    DURATION,
+    EXPORT,
+    FILE,
+    GroupedCommand,
+    flag,
+)
 from kcpctl.cli.tracing import tracing_flag
 from kcpctl.errors import UsageError
 from kcpctl.runtime.clock import SYSTEM_CLOCK
@@ -39,6 +47,14 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     metavar="NAME",
     help="Name of the server's one cluster in keys and hashes [default: root, or the logical "
     "cluster that the server URL ends with].",
+)
+@flag(
+    "--apiexport",
+    group="Server",
+    type=EXPORT,
+    metavar="PATH:NAME",
+    help="Serve every workspace of a kcp that binds the APIExport NAME of the workspace PATH, "
+    "through the export's virtual workspaces.",
 )
 @flag("--install-crds", group="Server", is_flag=True, help="Apply the CRDs before starting.")
 @flag(
@@ -178,10 +194,12 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
 @flag(
     "--syncer-auth",
     group="Controller",
-    type=click.Choice(["token", "external"]),
+    type=click.Choice(["token", "certificate", "external"]),
     default="token",
     help="How deployed syncers authenticate upstream: token is made and renewed by the controller; "
-    "with external somebody else puts a kubeconfig into the syncer's Secret on its cluster.",
+    "certificate is asked for by each syncer itself, approved by the controller and signed by the "
+    "server's signer; external is a kubeconfig that somebody else puts into the syncer's Secret on "
+    "its cluster.",
 )
 @flag(
     "--upstream-server-url",
@@ -210,8 +228,8 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     show_default=False,
     metavar="LOOPBACK:PORT",
     callback=_on_loopback,
-    help="Where /debug/clusters, queues, informers and stacks are served, for this machine only, "
-    "as 127.0.0.1:6060 [default: nowhere].",
+    help="Where /debug/clusters, queues, informers, stacks and, with --apiexport, fleet are "
+    "served, for this machine only, as 127.0.0.1:6060 [default: nowhere].",
 )
 @flag(
     "--graceful-shutdown-timeout",
@@ -229,6 +247,8 @@ def command(ctx: click.Context, /, **flags: Any) -> int:
     """Run the controllers until Ctrl-C.
 
     Against a server: kcpctl run-controllers --kubeconfig FILE --install-crds
+
+    For the consumers of an APIExport: kcpctl run-controllers --apiexport root:kcpctl:kcpctl
 
     Without one: kcpctl run-controllers --embedded --demo
     """
@@ -252,6 +272,8 @@ def _check(flags: dict[str, Any]) -> None:
         raise UsageError(
             "--embedded starts a server of its own: leave out --kubeconfig and --context"
         )
+    if flags["apiexport"] is not None:
+        _check_fleet(flags)
     if flags["demo"] and not embedded:
         raise UsageError("--demo needs --embedded: it starts its own control plane and clusters")
     if flags["data_dir"] and not embedded:
@@ -270,3 +292,22 @@ def _check(flags: dict[str, Any]) -> None:
         )
     if embedded and flags["syncer_image"] is None:
         flags["syncer_image"] = "kcpctl-syncer:local"
+
+
+def _check_fleet(flags: dict[str, Any]) -> None:
+    """Refuse what makes no sense for many workspaces of a kcp."""
+    if flags["embedded"]:
+        raise UsageError(
+            "--apiexport serves the workspaces of a kcp, and --embedded starts a server of its own "
+            "where every workspace has the CRDs: leave one of them out"
+        )
+    if flags["cluster_name"] is not None:
+        raise UsageError(
+            "--cluster-name is for a server that is one cluster; with --apiexport each workspace "
+            "has the name that kcp gave it: leave it out"
+        )
+    if flags["syncer_auth"] == "certificate":
+        raise UsageError(
+            "--syncer-auth certificate needs a server that signs certificates, and a kcp has no "
+            "signer: with --apiexport use token or external"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -23,6 +23,7 @@ from kcpctl.errors import (
 from kcpctl.manager.signals import install
 
 if TYPE_CHECKING:
+    from kcpctl.cli.assembly import Assembly
     from kcpctl.cli.demo_watch import DemoWatch
     from kcpctl.client import Client, ClientConfig
     from kcpctl.manager import Manager
@@ -40,10 +41,16 @@ def run(flags: Mapping[str, Any], *, started_at: float) -> int:
         if flags["embedded"]:
             with ExitStack() as stack:
                 return _Embedded(flags, stop, stack, Progress(started_at=started_at)).run()
-        return _run_on_server(flags, stop)
+        with suppress(_Stopped):
+            (_run_on_server if flags["apiexport"] is None else _run_on_export)(flags, stop)
+        return 0
 
 
-def _run_on_server(flags: Mapping[str, Any], stop: threading.Event) -> int:
+class _Stopped(Exception):
+    """The stop came before there was anything to run."""
+
+
+def _run_on_server(flags: Mapping[str, Any], stop: threading.Event) -> None:
     """Run on the server of a kubeconfig, as one cluster."""
     from kcpctl.cli.assembly import Assembly
     from kcpctl.cli.crds import install_crds, wait_for_crds
@@ -51,20 +58,41 @@ def _run_on_server(flags: Mapping[str, Any], stop: threading.Event) -> int:
 
     config = load_config(flags["kubeconfig"], flags["context"])
     with Assembly(flags) as assembly:
-        try:
-            with _explained(config), assembly.ended_by(stop):
-                client = assembly.connect(config)
-                if flags["install_crds"]:
-                    # Whoever comes first does this, leader or not.
-                    install_crds(assembly.connect(config, gated=False))
-                served = wait_for_crds(client, flags["crd_timeout"], stop)
-        except KcpctlError:
-            if not stop.is_set():
-                raise
-            served = False  # the stop has cut it off
-        if served:
-            assembly.manager(client, config).run(stop)
-    return 0
+        with _first_contact(config, assembly, stop):
+            client = assembly.connect(config)
+            if flags["install_crds"]:
+                # Whoever comes first does this, leader or not.
+                install_crds(assembly.connect(config, gated=False))
+            wait_for_crds(client, flags["crd_timeout"], stop)
+        assembly.manager(client, config).run(stop)
+
+
+def _run_on_export(flags: Mapping[str, Any], stop: threading.Event) -> None:
+    """Run on every workspace of a kcp that binds an APIExport."""
+    from kcpctl.cli.assembly import Assembly, in_workspace
+    from kcpctl.client import load_config
+
+    config = load_config(flags["kubeconfig"], flags["context"])
+    home = in_workspace(config, flags["apiexport"].path)
+    with Assembly(flags) as assembly:
+        with _first_contact(home, assembly, stop):
+            fleet = assembly.fleet(config)
+        assembly.manager(fleet.client, home, fleet=fleet).run(stop)
+
+
+@contextmanager
+def _first_contact(
+    config: ClientConfig, assembly: Assembly, stop: threading.Event
+) -> Iterator[None]:
+    """Explain what fails inside. The stop ends it, however long a server may take to answer."""
+    try:
+        with _explained(config), assembly.ended_by(stop):
+            yield
+    except KcpctlError:
+        if not stop.is_set():
+            raise
+    if stop.is_set():
+        raise _Stopped
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from kcpctl.client.kubeconfig import config_from_kubeconfig, load_config
 from kcpctl.client.limiter import TokenBucket
 from kcpctl.client.objects import ItemList, PatchType, RawEvent, RawPage, WatchEvent
 from kcpctl.client.resource import AsyncResourceClient
+from kcpctl.client.routing import Route, Routes, RoutingClient
 from kcpctl.client.transport import Call, Response, Transport
 from kcpctl.client.writes import Write, WriteLog
 
@@ -28,6 +29,9 @@ __all__ = [
     "RawPage",
     "ResourceClient",
     "Response",
+    "Route",
+    "Routes",
+    "RoutingClient",
     "TokenBucket",
     "Transport",
     "WatchEvent",

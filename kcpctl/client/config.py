@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from kcpctl.errors import ConfigError
 from kcpctl.logicalcluster import WILDCARD, ClusterName, is_valid_path
@@ -83,13 +83,10 @@ def split_server_url(url: str, *, source: str) -> tuple[str, ClusterName | None]
 
     Raises ConfigError, naming ``source``, for what is not the URL of an API server.
     """
-    parts = urlsplit(url.strip())
-    try:
-        port_is_fine = parts.port is None or parts.port > 0
-    except ValueError:
-        port_is_fine = False
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_fine:
-        raise ConfigError(f"{source}: server {url!r} is not a URL; write it as https://host:port")
+    parts = _split(url.strip())
+    if parts is None:
+        shown = url.rpartition("@")[2]
+        raise ConfigError(f"{source}: server {shown!r} is not a URL; write it as https://host:port")
     if parts.username is not None or parts.query or parts.fragment:
         raise ConfigError(
             f"{source}: the server URL of {parts.hostname} has a user, a query or a fragment in "
@@ -104,3 +101,15 @@ def split_server_url(url: str, *, source: str) -> tuple[str, ClusterName | None]
             "write for example https://host:port/clusters/root:demo"
         )
     return f"{parts.scheme}://{parts.netloc}{path}", ClusterName(cluster) if cluster else None
+
+
+def _split(url: str) -> SplitResult | None:
+    """Return the parts of a URL that can be connected to, else None."""
+    try:
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")
+        port = parts.port
+    except ValueError:
+        return None
+    usable = parts.scheme in {"http", "https"} and parts.hostname and port != 0
+    return parts if usable and url.isprintable() and " " not in url else None

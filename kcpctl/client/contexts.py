@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -39,7 +38,7 @@ class ContextReader:
         self._source = source
         self._allow_files = allow_files
         self._allow_exec = allow_exec
-        self._context_name = context or node.safe_get("current-context") or ""
+        self._context_name = context or self._text(node, "current-context")
         self._context = self._selected_context()
         self._cluster = self._named("clusters", "cluster")
         self._user = self._named("users", "user") if self._context.get("user") else None
@@ -47,9 +46,9 @@ class ContextReader:
     def read(self, environ: Mapping[str, str]) -> ClientConfig:
         """Return the configuration, with its certificates checked."""
         self._check_allowed()
-        url = str(self._cluster.safe_get("server") or "")
+        url = self._text(self._cluster, "server")
         server, logical_cluster = split_server_url(url, source=self._source)
-        proxy = str(self._cluster.safe_get("proxy-url") or "")
+        proxy = self._text(self._cluster, "proxy-url")
         insecure = self._cluster.safe_get("insecure-skip-tls-verify") is True
         ca = self._data(self._cluster, "certificate-authority")
         if insecure and ca is not None:
@@ -63,7 +62,7 @@ class ContextReader:
             ca=ca,
             ca_file=self._file(self._cluster, "certificate-authority"),
             insecure=insecure,
-            server_name=str(self._cluster.safe_get("tls-server-name") or ""),
+            server_name=self._text(self._cluster, "tls-server-name"),
             proxy_url=check_proxy_url(proxy, source=self._source)
             if proxy
             else proxy_from_environment(server, environ),
@@ -117,8 +116,10 @@ class ContextReader:
                 "kubeconfig; use a token, a client certificate or an exec plugin (for OIDC there "
                 "is kubelogin)"
             )
-        if user.get("exec"):
-            self._check_plugin(str((user["exec"] or {}).get("command", "")), who)
+        if plugin := user.get("exec"):
+            if not isinstance(plugin, Mapping):
+                raise ConfigError(f"{who}: exec must be a mapping")
+            self._check_plugin(str(plugin.get("command", "")), who)
         named = {**self._cluster.value, **user}
         if not self._allow_files and (files := [key for key in _FILE_KEYS if named.get(key)]):
             raise ConfigError(
@@ -156,19 +157,48 @@ class ContextReader:
             "client_cert_file": self._file(user, "client-certificate"),
             "client_key": key,
             "client_key_file": self._file(user, "client-key"),
-            "impersonate": _impersonation(user.value),
+            "impersonate": self._impersonation(user),
         }
         if user.safe_get("tokenFile"):
             identity["token_file"] = self._existing_file(user, "tokenFile")
-        elif user.safe_get("token"):
-            identity["token"] = str(user["token"]).strip()
+        elif token := self._text(user, "token"):
+            identity["token"] = token
         elif user.safe_get("exec"):
             plugin = ExecPlugin(user.value["exec"], self._cluster.value, _base(user))
             identity["exec_plugin"] = plugin
-        elif user.safe_get("username"):
-            identity["username"] = str(user["username"])
+        elif username := self._text(user, "username"):
+            identity["username"] = username
             identity["password"] = str(user.safe_get("password") or "")
         return identity
+
+    def _impersonation(self, user: Any) -> Impersonation | None:
+        name = self._text(user, "as")
+        if not name:
+            return None
+        groups, extra = user.value.get("as-groups") or [], user.value.get("as-user-extra") or {}
+        lists = isinstance(extra, Mapping) and [groups, *extra.values()]
+        if not lists or not all(isinstance(one, list) for one in lists):
+            raise ConfigError(
+                f"{self._source}: as-groups must be a list, and as-user-extra a mapping to lists"
+            )
+        return Impersonation(
+            user=name,
+            uid=self._text(user, "as-uid"),
+            groups=tuple(map(str, groups)),
+            extra=tuple((str(key), tuple(map(str, values))) for key, values in extra.items()),
+        )
+
+    def _text(self, node: Any, key: str) -> str:
+        """Return a value that is one line of text; never quoted, it may be a secret."""
+        value = node.safe_get(key)
+        if value is None:
+            return ""
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            raise ConfigError(f"{self._source}: {key} must be text")
+        text = str(value).strip()
+        if any(ord(character) < 32 or ord(character) == 127 for character in text):
+            raise ConfigError(f"{self._source}: {key} has a line break or control character in it")
+        return text
 
     def _data(self, node: Any, key: str) -> bytes | None:
         """Return the bytes of ``key-data`` (base64) or of the file ``key``."""
@@ -183,13 +213,13 @@ class ContextReader:
         try:
             text = FileOrData(node, key, file_base_path=str(_base(node) or "")).as_data()
             return base64.b64decode("".join(str(text).split()), validate=True)
-        except binascii.Error as error:
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{self._source}: the file of {key} is not PEM") from error
+        except ValueError as error:
             raise ConfigError(
                 f"{self._source}: {key}-data is not base64 ({error}); encode the PEM file with "
                 "base64 -w0"
             ) from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{self._source}: the file of {key} is not PEM") from error
 
     def _file(self, node: Any, key: str) -> Path | None:
         """Return the file that ``key`` names, unless its data are in the kubeconfig itself."""
@@ -212,16 +242,3 @@ class ContextReader:
 def _base(node: Any) -> Path | None:
     """Return the directory that relative paths of a node count from."""
     return Path(node.path).absolute().parent if node.path else None
-
-
-def _impersonation(user: Mapping[str, Any]) -> Impersonation | None:
-    name = user.get("as")
-    if not name:
-        return None
-    extra: Mapping[str, Any] = user.get("as-user-extra") or {}
-    return Impersonation(
-        user=str(name),
-        uid=str(user.get("as-uid") or ""),
-        groups=tuple(map(str, user.get("as-groups") or ())),
-        extra=tuple((str(key), tuple(map(str, values))) for key, values in extra.items()),
-    )

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from kcpctl.client.objects import excerpt
+from kcpctl.client.objects import UNREADABLE, excerpt
 from kcpctl.errors import TransportError
 
 __all__ = ["parse_version", "serves"]
@@ -30,10 +30,10 @@ _lists: Final = msgspec.json.Decoder(_ResourceList)
 
 
 def parse_version(body: bytes) -> str:
-    """Return the gitVersion of an answer to ``/version``."""
+    """Return the gitVersion of an answer to ``/version``, as far as it is presentable."""
     try:
-        return _versions.decode(body).git_version
-    except msgspec.MsgspecError as error:
+        return excerpt(_versions.decode(body).git_version.encode())
+    except UNREADABLE as error:
         raise TransportError(f"the answer is not a version: {excerpt(body)}") from error
 
 
@@ -41,6 +41,6 @@ def serves(body: bytes, plural: str) -> bool:
     """Whether an APIResourceList names ``plural``."""
     try:
         listed = _lists.decode(body)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise TransportError(f"the answer is not a resource list: {excerpt(body)}") from error
     return any(resource.name == plural for resource in listed.resources or ())

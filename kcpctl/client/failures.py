@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import aiohttp
 import msgspec
 
-from kcpctl.client.objects import excerpt
+from kcpctl.client.objects import UNREADABLE, excerpt
 from kcpctl.errors import (
     ApiError,
     CertificateInvalid,
@@ -98,6 +98,9 @@ def transport_error(error: Exception, request: str, timeout_seconds: float) -> K
     if isinstance(error, OSError):
         cls = ConnectionLost if error.errno in _LOST else TransportError
         return cls(f"the connection broke: {_os_reason(error)} ({request})")
+    if isinstance(error, ValueError):
+        # A header with a line break in it, or a host that is no name.
+        return ConfigError(f"the request cannot be sent: {error} ({request})")
     return TransportError(f"{type(error).__name__}: {error} ({request})")
 
 
@@ -150,7 +153,7 @@ def api_error(code: int, headers: Mapping[str, str], body: bytes, request: str) 
     """
     retry_after = _retry_after(headers.get("Retry-After", ""))
     status: object = None
-    with contextlib.suppress(msgspec.MsgspecError):
+    with contextlib.suppress(*UNREADABLE):
         status = msgspec.json.decode(body)
     if not isinstance(status, dict) or not isinstance(status.get("message", ""), str):
         status = {}

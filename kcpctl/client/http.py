@@ -14,7 +14,7 @@ from yarl import URL
 
 from kcpctl.client.config import ClientConfig
 from kcpctl.client.connections import Connector, hang_up, prepare_stream
-from kcpctl.client.credentials import Credential, credentials_of
+from kcpctl.client.credentials import Credential, Credentials, credentials_of
 from kcpctl.client.failures import (
     ClientCertificateRefused,
     ClientClosed,
@@ -68,6 +68,8 @@ class HttpTransport:
     connections are not used again, and streams end with ConnectionRenewed, which a watch takes for
     an orderly end (AU-07).
 
+    ``credentials`` are used in place of the configuration's.
+
     Redirects are errors: credentials go to the configured server only. Proxies are used when the
     configuration names one; the environment is not looked at here.
     """
@@ -84,6 +86,7 @@ class HttpTransport:
         request_timeout_seconds: float = 30.0,
         write_gate: WriteGate | None = None,
         on_warning: WarningHandler | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -93,7 +96,9 @@ class HttpTransport:
         if qps is not None:
             self._limiter = TokenBucket(qps, burst, host=config.host, clock=clock)
         self._metrics = ClientMetrics(metrics, config.host)
-        self._credentials = credentials_of(config, clock)
+        # Those that are given may bring certificates as well, like a plugin.
+        self._brings_certificates = credentials is not None or config.exec_plugin is not None
+        self._credentials = credentials or credentials_of(config, clock)
         self._base = URL(config.server)
         self._headers = _constant_headers(config)
         self._files = TlsFiles(config, self._metrics)
@@ -177,7 +182,7 @@ class HttpTransport:
         A body that is not ``endless`` must not pause for longer than a request may take, however
         long all of it may.
         """
-        credential = await self._unless_closed(self._credentials.current())
+        credential = await self._credential()
         material = self._files.material
         try:
             return await self._open_as(call, credential, endless)
@@ -193,8 +198,13 @@ class HttpTransport:
             # Servers that refuse a certificate may hang up before they could say so.
             self._files.check()
             raise
-        credential = await self._unless_closed(self._credentials.current())
+        credential = await self._credential()
         return await self._open_as(call, credential, endless)
+
+    async def _credential(self) -> Credential:
+        current = self._credentials.current()
+        # Nothing but a plugin has to be waited for.
+        return await (self._unless_closed(current) if self._config.exec_plugin else current)
 
     async def _keep_renewed(self) -> None:
         """Look for new certificates every minute, and have open streams use them."""
@@ -226,7 +236,7 @@ class HttpTransport:
                 if code < 300:
                     return response
                 body = await _error_body(response)
-        except _FAILURES as error:
+        except (*_FAILURES, ValueError) as error:
             raise self._failure(error, call, self._opening_seconds(call)) from error
         finally:
             self._metrics.answered(call.method, code, self._clock.monotonic() - started)
@@ -252,11 +262,17 @@ class HttpTransport:
             server_hostname=self._config.server_name or None,
             proxy=self._config.proxy_url or None,
             allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(
-                total=self._total_seconds(call),
-                sock_connect=_CONNECT_SECONDS,
-                sock_read=None if endless else self._timeout_seconds,
-            ),
+            timeout=self._timeout(call, endless),
+        )
+
+    def _timeout(self, call: Call, endless: bool) -> aiohttp.ClientTimeout:
+        total = self._total_seconds(call)
+        # A limit of pauses that cannot be reached before the total is a timer for nothing.
+        pauses_matter = not endless and total > self._timeout_seconds
+        return aiohttp.ClientTimeout(
+            total=total,
+            sock_connect=_CONNECT_SECONDS,
+            sock_read=self._timeout_seconds if pauses_matter else None,
         )
 
     def _hear(self, response: aiohttp.ClientResponse) -> None:
@@ -284,7 +300,7 @@ class HttpTransport:
                 trust_env=False,
             )
             if self._base.scheme == "https" and (
-                self._files.are_named or self._config.exec_plugin is not None
+                self._files.are_named or self._brings_certificates
             ):
                 self._tasks.spawn(self._keep_renewed(), name="certificates")
         return self._session

@@ -24,6 +24,8 @@ __all__ = ["config_from_kubeconfig", "load_config"]
 
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECTIONS: Final = ("clusters", "contexts", "users")
+# Reading YAML costs up to 6 us a byte, and anybody with a Secret can ask for it.
+_MAX_FOREIGN_BYTES: Final = 262_144
 
 
 def load_config(
@@ -74,6 +76,11 @@ def config_from_kubeconfig(
     """
     from kubernetes.config.kube_config import ConfigNode
 
+    if len(data) > _MAX_FOREIGN_BYTES:
+        raise ConfigError(
+            f"{source} is longer than {_MAX_FOREIGN_BYTES // 1024} KiB; leave one context in it "
+            "(kubectl config view --flatten --minify)"
+        )
     node = ConfigNode(source, _parse(data, source))
     reader = ContextReader(node, source, context, allow_files=False, allow_exec=allow_exec)
     return reader.read(os.environ)
@@ -146,8 +153,10 @@ def _parse(data: bytes, source: str) -> Mapping[str, Any]:
     if not data.strip():
         raise ConfigError(f"{source} is empty; it must hold a kubeconfig")
     try:
+        # Not libyaml, which takes a third of the time: a hundred thousand brackets overflow
+        # its stack, and that ends the process.
         document = yaml.safe_load(data.decode())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except Exception as error:  # noqa: BLE001 - also what int() and date() say, and RecursionError
         # The error's own text quotes the line, which may hold a secret.
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
@@ -167,9 +176,13 @@ def _check_section(document: dict[str, Any], section: str, source: str) -> None:
     inner = section.removesuffix("s")
     if not isinstance(entries, list):
         raise ConfigError(f"{source}: {section} must be a list, not {_kind_of(entries)}")
+    names = set()
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise ConfigError(f"{source}: {section}[{number}] has no name")
+        if entry["name"] in names:
+            raise ConfigError(f"{source}: {section} has two of the name {entry['name']!r}")
+        names.add(entry["name"])
         if not isinstance(entry.get(inner) or {}, dict):
             raise ConfigError(f"{source}: {section}[{number}].{inner} must be a mapping")
 

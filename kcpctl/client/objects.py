@@ -12,6 +12,7 @@ import msgspec
 from kcpctl.errors import TransportError
 
 __all__ = [
+    "UNREADABLE",
     "ItemList",
     "PatchType",
     "RawEvent",
@@ -24,6 +25,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+UNREADABLE: Final = (msgspec.MsgspecError, RecursionError)
+"""What decoding an answer raises that is not as it should be, or nested without end."""
 
 
 class PatchType(Enum):
@@ -113,6 +117,8 @@ _CLOSING: Final = b"}}"
 def excerpt(body: bytes) -> str:
     """Return the first 200 characters of a body as one line, for a message."""
     text = " ".join(body[:1000].decode("utf-8", "replace").split())
+    # What anybody answers goes to terminals and logs.
+    text = "".join(one if one.isprintable() else "\ufffd" for one in text)
     return text if len(text) <= 200 else text[:200] + "..."
 
 
@@ -120,7 +126,7 @@ def decode_page(body: bytes) -> RawPage:
     """Split the JSON of a list into items; raises TransportError for anything else."""
     try:
         envelope = _list_decoder.decode(body)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise TransportError(f"the answer is not a list ({error}): {excerpt(body)}") from error
     if not envelope.kind.endswith("List"):
         raise TransportError(f"the answer is not a list: {excerpt(body)}")

@@ -13,8 +13,15 @@ __all__ = ["check_proxy_url", "proxy_from_environment"]
 
 def check_proxy_url(url: str, *, source: str) -> str:
     """Return a ``proxy-url`` that can be used; raises ConfigError for any other."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.port != 0 else None
+    except ValueError:
+        # Not quoted: there may be a password in it.
+        raise ConfigError(
+            f"{source}: the proxy is not a URL; write it as http://host:port"
+        ) from None
+    if parts.scheme not in {"http", "https"} or not host:
         raise ConfigError(
             f"{source}: the proxy of scheme {parts.scheme or 'none'!r} cannot be used; "
             "give an http:// or https:// URL"

@@ -14,6 +14,7 @@ from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import Resource
 from kcpctl.client.following import Condition, follow, until
 from kcpctl.client.objects import (
+    UNREADABLE,
     ItemList,
     PatchType,
     RawEvent,
@@ -513,6 +514,8 @@ class AsyncResourceClient(Generic[T]):
         """Decode an item of a list, which lacks apiVersion and kind for built-in types."""
         result = self._decoded(bytes(item))
         if isinstance(result, dict):
+            if not (result.get("metadata") or {}).get("name"):
+                raise TransportError(f"an item of the list has no name: {excerpt(bytes(item))}")
             result.setdefault("apiVersion", self.resource.api_version)
             result.setdefault("kind", self.resource.kind)
         return result
@@ -521,13 +524,33 @@ class AsyncResourceClient(Generic[T]):
         return _decoded(body, self._type)
 
 
+class _Metadata(msgspec.Struct, rename="camel"):
+    """The shape of what everybody reads of every object, whoever served it."""
+
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    finalizers: list[str] = []
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    deletion_timestamp: str = ""
+
+
+class _Object(msgspec.Struct):
+    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+
+
 def _decoded(body: bytes, type_: type[T]) -> T:
     try:
-        return decode(body, type_)
-    except msgspec.MsgspecError as error:
+        result = decode(body, type_)
+        if isinstance(result, dict):
+            decode(result, _Object)
+    except UNREADABLE as error:
         raise TransportError(
             f"the answer is not a {type_.__name__} ({error}): {excerpt(body)}"
         ) from error
+    return result
 
 
 def _selection(label_selector: str, field_selector: str) -> dict[str, str]:

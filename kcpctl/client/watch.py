@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from kcpctl.client.failures import ConnectionRenewed
-from kcpctl.client.objects import RawEvent, cut_event, decode_event, excerpt
+from kcpctl.client.objects import UNREADABLE, RawEvent, cut_event, decode_event, excerpt
 from kcpctl.errors import ApiError, TransportError, error_from_status
 
 __all__ = ["LineSplitter", "Span", "batches", "events"]
@@ -109,7 +109,7 @@ async def batches(
         # Whole events end with a line end, but one that can be decoded was not cut.
         try:
             event = decode_event(rest)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise TransportError(
                 f"{description} ended mid-line, {len(rest)} bytes into an event"
             ) from error
@@ -122,7 +122,7 @@ def _cut(lines: list[Span], description: str) -> tuple[list[RawEvent], Exception
     for chunk, start, end in lines:
         try:
             batch.append(cut_event(chunk, start, end) or _checked(decode_event(chunk[start:end])))
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             line = excerpt(chunk[start:end])
             text = f"{description} sent a line that is not an event: {line}"
             return batch, TransportError(text)
@@ -140,5 +140,5 @@ def _checked(event: RawEvent) -> RawEvent:
 def _error_of(status: bytes) -> ApiError:
     try:
         return error_from_status(msgspec.json.decode(status, type=dict))
-    except (msgspec.MsgspecError, ValueError, TypeError):
+    except (*UNREADABLE, ValueError, TypeError):
         return ApiError(f"the watch reported an error that is not a Status: {excerpt(status)}")

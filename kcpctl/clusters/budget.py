@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
-from kcpctl.runtime import Clock, TaskSet
+from kcpctl.runtime import Clock
 
 __all__ = ["PATIENCE_SECONDS", "ConnectBudget"]
 
@@ -26,8 +26,8 @@ class ConnectBudget:
         self._clock = clock
 
     @contextlib.asynccontextmanager
-    async def place(self, tasks: TaskSet) -> AsyncIterator[None]:
-        """Hold a place for the block, for 2 s at most; ``tasks`` owns the timer."""
+    async def place(self) -> AsyncIterator[None]:
+        """Hold a place for the block, for 2 s at most."""
         await self._places.acquire()
         held = True
 
@@ -37,13 +37,9 @@ class ConnectBudget:
                 held = False
                 self._places.release()
 
-        async def lose_patience() -> None:
-            await self._clock.asleep(PATIENCE_SECONDS)
-            leave()
-
-        timer = tasks.spawn(lose_patience(), name="connect budget")
+        keep_waiting = self._clock.call_later(PATIENCE_SECONDS, leave)
         try:
             yield
         finally:
-            timer.cancel()
+            keep_waiting()
             leave()

@@ -26,8 +26,8 @@ _log = get_logger(__name__)
 _BACKOFF_INITIAL_SECONDS: Final = 1.0
 _BACKOFF_MAX_SECONDS: Final = 30.0
 _HEALTHY_RESET_SECONDS: Final = 120.0
-# Decision 16.
-_JITTER: Final = 0.2
+# What keeps clusters apart is where in the period the first probe falls (see docs/decisions.md).
+_JITTER: Final = 0.05
 _FAILURES_TO_DISCONNECT: Final = 5
 # A cluster that sends events is there; but only a probe tells that it still knows who asks.
 _PROBES_TO_LEAVE_OUT: Final = 5
@@ -94,6 +94,7 @@ class Connection:
         digest = hashlib.sha256(key.encode()).digest()
         self._phase = int.from_bytes(digest[:4], "big") / 2**32
         self._first_probe = False
+        self._due = 0.0  # when the last attempt was, by plan
         self._line = Line()
         self._heard = self._left_out = 0
         self._watches = Watches(
@@ -212,6 +213,7 @@ class Connection:
 
     async def _run(self) -> None:
         clock = self._env.clock
+        self._due = clock.monotonic()
         while True:
             began = clock.monotonic()
             self._next_attempt_at = None
@@ -220,23 +222,26 @@ class Connection:
             except Exception as error:  # noqa: BLE001 - a bug must not leave a cluster unwatched
                 _log.error("Cluster probe failed on a bug", cluster=self.key, exc_info=error)
                 self._failed(Failure(ConnectionReason.CONNECTION_FAILED, f"a bug: {error!r}"))
-            wait = self._wait_after(began)
-            self._next_attempt_at = clock.monotonic() + wait
-            await clock.asleep(wait)
+            self._next_attempt_at = self._plan(began)
+            await clock.asleep(self._next_attempt_at - clock.monotonic())
 
-    def _wait_after(self, began: float) -> float:
-        """Return the seconds to the next attempt.
+    def _plan(self, began: float) -> float:
+        """Return when the next attempt is, on the monotonic clock.
 
-        Probes keep their period whatever one of them takes. While disconnected whichever comes
-        first counts, the back-off or the probe, so a cluster that is back is seen within 15 s.
+        Probes keep their rate, whatever one of them takes and however late the loop was: each is
+        planned from the plan of the one before. While disconnected whichever comes first counts,
+        the back-off or the probe, so a cluster that is back is seen within 15 s.
         """
-        env = self._env
+        env, now = self._env, self._env.clock.monotonic()
         period = env.probe_interval_seconds * (1 + _JITTER * (2 * env.rng.random() - 1))
+        if self._serving is None:
+            return max(min(began + period, now + self._backoff.next()), now)
         if self._first_probe:
             self._first_probe = False
-            period = env.probe_interval_seconds * self._phase
-        due = max(began + period - env.clock.monotonic(), 0.0)
-        return due if self._serving is not None else min(due, self._backoff.next())
+            self._due, period = began, env.probe_interval_seconds * self._phase
+        # One that is later than a whole period is not made up for.
+        self._due = max(self._due + period, now)
+        return self._due
 
     async def _attempt(self) -> None:
         failure = None
@@ -255,7 +260,6 @@ class Connection:
             self._current,
             timeout_seconds=self._env.probe_timeout_seconds,
             clock=self._env.clock,
-            tasks=self._tasks,
         )
         self._env.probed(probed is None, self._env.clock.monotonic() - began)
         if probed is not None:
@@ -281,7 +285,7 @@ class Connection:
             # It used its patience up last time: outside the shared budget it delays nobody.
             result = await self._look(candidate)
         else:
-            async with self._env.budget.place(self._tasks):
+            async with self._env.budget.place():
                 if self._fresh and self._serving is None:
                     self._move(
                         ConnectionState.CONNECTING,
@@ -304,7 +308,6 @@ class Connection:
             candidate,
             timeout_seconds=self._env.connect_timeout_seconds,
             clock=self._env.clock,
-            tasks=self._tasks,
         )
         took = self._env.clock.monotonic() - began
         self._env.probed(isinstance(result, str), took)

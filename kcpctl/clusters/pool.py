@@ -16,7 +16,8 @@ from kcpctl.clusters.budget import ConnectBudget
 from kcpctl.clusters.connection import Connection, Environment
 from kcpctl.clusters.status import ConnectionState, ConnectionStatus
 from kcpctl.clusters.watches import ClusterWatch, Scope
-from kcpctl.errors import NotConnected
+from kcpctl.errors import ConfigError, NotConnected
+from kcpctl.logicalcluster import WILDCARD
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
     SYSTEM_RANDOM,
@@ -103,6 +104,7 @@ class ClusterPool:
         self._connections: dict[str, Connection] = {}
         self._draining: dict[str, Connection] = {}
         self._digests: dict[str, bytes] = {}
+        self._refused: dict[str, tuple[bytes, str]] = {}
         self._subscribers: list[Callable[[str], None]] = []
         self._closed = False
 
@@ -117,15 +119,33 @@ class ClusterPool:
         if self._digests.get(key) == digest:
             return
         self._check_open()
-        config = config_from_kubeconfig(
-            kubeconfig, source=source, allow_exec=self._allow_exec or False
-        )
+        refused, why = self._refused.get(key, (b"", ""))
+        if refused == digest:
+            # Reading it again would cost as much as the first time, at each reconcile.
+            raise ConfigError(why)
+        try:
+            config = self._read(kubeconfig, source)
+        except ConfigError as error:
+            with self._lock:
+                self._refused[key] = (digest, str(error))
+            raise
         make = partial(self._new_client, config)
         client = make()
         with self._lock:
             connection = self._entry(key)
             self._digests[key] = digest
+            self._refused.pop(key, None)
             self._io_loop.call(partial(connection.use, client, make, source))
+
+    def _read(self, kubeconfig: bytes, source: str) -> ClientConfig:
+        allow_exec = self._allow_exec or False
+        config = config_from_kubeconfig(kubeconfig, source=source, allow_exec=allow_exec)
+        if config.cluster == WILDCARD:
+            raise ConfigError(
+                f"{source}: the server URL names all logical clusters (*); end it with "
+                "/clusters/<name>"
+            )
+        return config
 
     def fail(self, key: str, reason: str, message: str) -> None:
         """Say that there are no usable credentials for ``key``: its Secret is gone or garbage.
@@ -142,6 +162,7 @@ class ClusterPool:
         with self._lock:
             connection = self._connections.pop(key, None)
             self._digests.pop(key, None)
+            self._refused.pop(key, None)
             if connection is None:
                 return
             self._draining[key] = connection
@@ -233,6 +254,7 @@ class ClusterPool:
             connections = [*self._connections.values(), *self._draining.values()]
             self._connections.clear()
             self._digests.clear()
+            self._refused.clear()
         await gather_all(*(connection.close() for connection in connections))
         await self._tasks.close()
         self._draining.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -18,7 +17,7 @@ from kcpctl.errors import (
     TransportTimeout,
     Unauthorized,
 )
-from kcpctl.runtime import Clock, TaskSet
+from kcpctl.runtime import Clock, Limit
 
 __all__ = ["Failure", "connect", "probe"]
 
@@ -37,20 +36,16 @@ class Failure(NamedTuple):
         return self.reason is not ConnectionReason.CONNECTION_FAILED
 
 
-async def probe(
-    client: AsyncClient, *, timeout_seconds: float, clock: Clock, tasks: TaskSet
-) -> Failure | None:
+async def probe(client: AsyncClient, *, timeout_seconds: float, clock: Clock) -> Failure | None:
     """GET /readyz, or /version where that is not served (decision 16); None is health.
 
     An answer of 403 or 429 is health too: the server is there and knows who asks.
     """
     ask = partial(_ask, client, timeout_seconds)
-    return await _judge(ask, client, timeout_seconds, clock, tasks)
+    return await _judge(ask, client, timeout_seconds, clock)
 
 
-async def connect(
-    client: AsyncClient, *, timeout_seconds: float, clock: Clock, tasks: TaskSet
-) -> Failure | str:
+async def connect(client: AsyncClient, *, timeout_seconds: float, clock: Clock) -> Failure | str:
     """Probe for the first time; return the server's version ("" if we may not read it)."""
     version = ""
 
@@ -63,7 +58,7 @@ async def connect(
         except (Forbidden, NotFound, TooManyRequests):
             version = ""
 
-    failure = await _judge(ask, client, timeout_seconds, clock, tasks)
+    failure = await _judge(ask, client, timeout_seconds, clock)
     return version if failure is None else failure
 
 
@@ -81,29 +76,17 @@ async def _judge(
     client: AsyncClient,
     timeout_seconds: float,
     clock: Clock,
-    tasks: TaskSet,
 ) -> Failure | None:
     """Run ``work`` for ``timeout_seconds`` at most, whatever it hangs on, and say how it went."""
-
-    async def outcome() -> KcpctlError | None:
-        try:
-            await work()
-        except KcpctlError as error:
-            return error
-        return None
-
-    running = tasks.spawn(outcome(), name="probe")
-    timer = tasks.spawn(clock.asleep(timeout_seconds), name="probe deadline")
     try:
-        await asyncio.wait({running, timer}, return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            error = running.result()
-        else:
-            error = TransportTimeout(f"{client.server} did not answer in {timeout_seconds:g}s")
-    finally:
-        running.cancel()
-        timer.cancel()
-    return None if error is None else _failure(error)
+        async with Limit(timeout_seconds, clock):
+            await work()
+    except KcpctlError as error:
+        return _failure(error)
+    except TimeoutError:
+        late = f"{client.server} did not answer in {timeout_seconds:g}s"
+        return _failure(TransportTimeout(late))
+    return None
 
 
 def _failure(error: KcpctlError) -> Failure:

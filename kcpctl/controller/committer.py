@@ -128,6 +128,8 @@ def commit_applied(
 
 def difference(old: ApiObject | Unstructured, new: ApiObject | Unstructured) -> Change | None:
     """Return the patch that turns ``old`` into ``new``, or None; raises as :func:`commit`."""
+    if old == new:
+        return None
     before, after = to_unstructured(old), to_unstructured(new)
     meta = before.get("metadata") or {}
     where = f"{before.get('kind')} {meta.get('namespace', '')}/{meta.get('name')}".replace(

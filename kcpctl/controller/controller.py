@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self
 
+from kcpctl.controller.gate import Gate
 from kcpctl.controller.mapping import MapFunction, own_key
 from kcpctl.controller.metrics import ControllerMetrics
 from kcpctl.controller.pending import Informer, PendingWrites
 from kcpctl.controller.predicates import Predicate
 from kcpctl.controller.request import Reconciler
-from kcpctl.controller.source import EnqueueHandler, Source
+from kcpctl.controller.source import EnqueueHandler, HasLister, Lists, Source
 from kcpctl.controller.worker import Worker
-from kcpctl.informers import Registration
+from kcpctl.informers import CLUSTER_INDEX, Registration
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
     SYSTEM_RANDOM,
@@ -25,7 +26,7 @@ from kcpctl.runtime import (
     get_logger,
     start_thread,
 )
-from kcpctl.workqueue import Fair, QueueMetrics, QueueSnapshot, RateLimitingQueue
+from kcpctl.workqueue import LOW_PRIORITY, Fair, QueueMetrics, QueueSnapshot, RateLimitingQueue
 from kcpctl.workqueue.keys import cluster_of_key
 
 __all__ = ["Controller"]
@@ -105,8 +106,10 @@ class Controller:
         self._rng = rng
         self._metrics = ControllerMetrics(metrics, name, workers=workers)
         self._pending = PendingWrites(name)
+        self._gate: Gate | None = None
         self._at_removal: list[Callable[[Belongs], object]] = []
         self._registrations: list[tuple[Source, Registration]] = []
+        self._own: list[Lists] = []
         self._lock = threading.Lock()
         # Guarded by _lock.
         self._threads: list[threading.Thread] = []
@@ -133,6 +136,8 @@ class Controller:
         self.reads(informer)
         registration = informer.add_handler(handler, resync_seconds=resync_seconds)
         self._registrations.append((informer, registration))
+        if map_to is None and isinstance(informer, HasLister):
+            self._own.append(informer.lister)
         return self
 
     def reads(self, informer: Source) -> Self:
@@ -157,6 +162,27 @@ class Controller:
         self._at_removal.append(callback)
         return self
 
+    def admit_only(self, admits: Callable[[str], bool]) -> None:
+        """Reconcile no key of a logical cluster for which ``admits`` is false.
+
+        Such keys wait aside: whoever makes it true calls :meth:`resume` next. ``admits`` is called
+        on the worker threads and must not block. Before the start.
+        """
+        self._gate = Gate(admits)
+
+    def resume(self, cluster: str) -> None:
+        """Reconcile what was kept waiting of a logical cluster, and all that it has. Any thread.
+
+        All, because after :meth:`remove` nothing else would bring up what has not changed.
+        """
+        if self._gate is None:
+            return
+        keys = set(self._gate.release(cluster))
+        for lister in self._own:
+            keys.update(obj.key for obj in lister.cached_by_index(CLUSTER_INDEX, cluster))
+        for key in keys:
+            self.queue.add(key, LOW_PRIORITY)
+
     def enqueue(self, key: str) -> None:
         """Reconcile ``key`` soon."""
         self.queue.add(key)
@@ -175,6 +201,8 @@ class Controller:
         """
         # In this order: a worker that is late finds that its key was removed.
         self.queue.remove_cluster(cluster)
+        if self._gate is not None:
+            self._gate.release(cluster)
         self._pending.remove_cluster(cluster)
         self._removed(lambda key: cluster_of_key(key) == cluster)
 
@@ -260,5 +288,6 @@ class Controller:
             clock=self._clock,
             rng=self._rng,
             timeout_seconds=self._timeout_seconds,
+            gate=self._gate,
             on_removed=lambda key: self._removed(partial(operator.eq, key)),
         )

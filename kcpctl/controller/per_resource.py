@@ -48,6 +48,7 @@ class ResourceControllers(ResourceSubscriber):
         # Written on the I/O thread, and replaced as a whole.
         self._controllers: dict[Resource, Controller] = {}
         self._ending: list[threading.Thread] = []
+        self._admits: Callable[[str], bool] | None = None
         self._started = False
         self._stopped = False
 
@@ -77,6 +78,15 @@ class ResourceControllers(ResourceSubscriber):
         self._started = True
         self._discovering.subscribe(self)
 
+    def admit_only(self, admits: Callable[[str], bool]) -> None:
+        """Give each the same gate; see :meth:`Controller.admit_only`."""
+        self._admits = admits
+
+    def resume(self, cluster: str) -> None:
+        """Reconcile what was kept waiting of a logical cluster in each."""
+        for controller in self.controllers.values():
+            controller.resume(cluster)
+
     def remove(self, cluster: str) -> None:
         """End all that there is of a logical cluster in each; see :meth:`Controller.remove`."""
         for controller in self.controllers.values():
@@ -104,6 +114,8 @@ class ResourceControllers(ResourceSubscriber):
         """Make the controller of a resource, and start it when it can be."""
         controller = None if self._stopped else self._make(resource, informer)
         if controller is not None:
+            if self._admits is not None:
+                controller.admit_only(self._admits)
             self._controllers = {**self._controllers, resource: controller}
             self._tasks.spawn(self._start(resource, controller), name=controller.name)
 

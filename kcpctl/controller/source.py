@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from kcpctl.controller.mapping import MapFunction, own_key
 from kcpctl.controller.predicates import Predicate
 from kcpctl.informers import CachedObject, EventHandler, Registration
 from kcpctl.workqueue import LOW_PRIORITY, RateLimitingQueue
 
-__all__ = ["EnqueueHandler", "Source"]
+__all__ = ["EnqueueHandler", "HasLister", "Lists", "Source"]
 
 
 class Source(Protocol):
@@ -21,6 +21,22 @@ class Source(Protocol):
 
     def add_handler(self, handler: EventHandler, *, resync_seconds: float = 0.0) -> Registration:
         """Deliver events, beginning with an add for each object that is there already."""
+
+
+class Lists(Protocol):
+    """What a controller needs of a lister. Any thread."""
+
+    def cached_by_index(self, name: str, value: str) -> list[CachedObject]:
+        """Return the objects that an index has under ``value``."""
+
+
+@runtime_checkable
+class HasLister(Protocol):
+    """An informer whose objects can be listed."""
+
+    @property
+    def lister(self) -> Lists:
+        """Its lister."""
 
 
 class EnqueueHandler:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from kcpctl.client import WriteLog, confine
+from kcpctl.controller.gate import Gate
 from kcpctl.controller.metrics import Outcome, WorkerMetrics
 from kcpctl.controller.pending import PendingWrites
 from kcpctl.controller.request import Reconciler, Request, Result
@@ -56,6 +57,7 @@ class Worker:
         clock: Clock,
         rng: random.Random,
         timeout_seconds: float | None,
+        gate: Gate | None = None,
         on_removed: Callable[[str], None],
     ) -> None:
         self._controller = controller
@@ -66,6 +68,7 @@ class Worker:
         self._clock = clock
         self._rng = rng
         self._timeout_seconds = timeout_seconds
+        self._gate = gate
         self._on_removed = on_removed
         self._given_up = False
 
@@ -94,6 +97,9 @@ class Worker:
     def _process(self, key: str) -> None:
         """Run one key and decide what comes next. Raises nothing."""
         began = self._clock.monotonic()
+        if self._gate is not None and self._gate.holds(key):
+            self._queue.forget(key)  # it comes back as new
+            return
         if self._pending.by_key and not self._pending.is_ready(key, began):
             self._metrics.stale_skips += 1
             self._queue.add_after(key, _STALE_DELAY_SECONDS)

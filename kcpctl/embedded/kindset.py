@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from kcpctl.embedded.crds import infos_of, is_established
 from kcpctl.embedded.exports.kinds import EXPORT_KINDS
 from kcpctl.embedded.kinds import ResourceInfo, built_in_infos
+from kcpctl.embedded.store import family_of
 
 __all__ = ["KindSet"]
 
@@ -139,6 +141,16 @@ class KindSet:
         if cluster == "*" and ":" in plural:
             return self._identified().get(key)
         return self._index.get(key) or self._custom_index(cluster).get(key)
+
+    def find_family(self, group: str, version: str, plural: str) -> ResourceInfo | None:
+        """Return a resource that some cluster has bound, for reading it whatever its identity.
+
+        Its versions and schemas may differ, so what can be read are the metadata.
+        """
+        for info in self._identified().values():
+            if (info.group, info.version, info.plural) == (group, version, plural):
+                return replace(info, identity="", storage_key=family_of(info.group_resource))
+        return None
 
     def find_kind(self, cluster: str, api_version: str, kind: str) -> ResourceInfo | None:
         """Return the resource that serves a kind, or None."""

@@ -37,7 +37,9 @@ class WriteOptions:
     ``duplicates`` are the duplicate keys that decoding found. ``trusted`` writes are the
     server's own. ``mutate`` may change metadata of an object that came in (and refuse it);
     ``admission`` is asked about the object before it is stored, with the subresource that writes
-    it, and may change or refuse it.
+    it, and may change or refuse it. An apply that is ``forwarded`` is worked out by who forwards
+    it, and stored as an update: what it owns it owns by updating, so that a later apply does not
+    remove it.
     """
 
     user: str = "system:kcpctl"
@@ -48,6 +50,7 @@ class WriteOptions:
     duplicates: Sequence[str] = ()
     warnings: list[str] = field(default_factory=list)
     trusted: bool = True
+    forwarded: bool = False
     mutate: Callable[[Json], None] | None = None
     admission: Callable[[Json, str], None] | None = None
 

@@ -22,6 +22,7 @@ from kcpctl.embedded.controllers.garbage import GarbageCollector
 from kcpctl.embedded.controllers.namespaces import NamespaceController
 from kcpctl.embedded.controllers.replicasets import ReplicaSetController
 from kcpctl.embedded.controllers.signing import DEFAULT_SIGNING_SECONDS, SigningController
+from kcpctl.embedded.controllers.token_secrets import TokenSecretController
 from kcpctl.embedded.database import Database, DataDirError
 from kcpctl.embedded.http.context import ServerContext
 from kcpctl.embedded.http.server import ApiServer
@@ -198,7 +199,7 @@ async def _start(
     url = f"https://{options.host}:{port}"
     context.server_url = url
     registry.serve_at(url)
-    await _start_controllers(stack, options, registry, authority, clock, rng)
+    await _start_controllers(stack, options, registry, authority, tokens, clock, rng)
     if options.kubelet:
         await _start_kubelet(stack, options, context, reviews, url, authority.pem, clock, rng)
     if database is not None:
@@ -250,6 +251,7 @@ async def _start_controllers(
     options: ServerOptions,
     registry: Registry,
     authority: CertificateAuthority,
+    tokens: ServiceAccountTokens,
     clock: Clock,
     rng: random.Random,
 ) -> None:
@@ -259,6 +261,7 @@ async def _start_controllers(
         SigningController(
             registry, authority, longest_seconds=options.signing_seconds, clock=clock
         ),
+        TokenSecretController(registry, tokens, ca_pem=authority.pem, clock=clock),
     ]
     if options.kubelet:
         deployments = EventWriter(registry, "deployment-controller", clock=clock, rng=rng)

@@ -21,6 +21,7 @@ __all__ = [
     "ObjectKey",
     "Store",
     "Stored",
+    "family_of",
     "in_struct_order",
 ]
 
@@ -65,6 +66,11 @@ def in_struct_order(obj: Json) -> Json:
         **obj,
         "metadata": {key: meta[key] for key in _METADATA_ORDER if key in meta},
     }
+
+
+def family_of(group_resource: str) -> str:
+    """Return the storage key that shows the bound objects of a resource of all identities."""
+    return f"{group_resource}:*"
 
 
 class ObjectKey(NamedTuple):
@@ -147,6 +153,26 @@ class _Collection:
             self.order[cluster] = order
         return order
 
+    def keep(self, key: ObjectKey, stored: Stored) -> Stored | None:
+        """Put an object in; returns the one that it replaces."""
+        objects = self.objects.setdefault(key.cluster, {})
+        pair = (key.namespace, key.name)
+        old = objects.get(pair)
+        objects[pair] = stored
+        if old is None:
+            self.order.pop(key.cluster, None)
+        return old
+
+    def drop(self, key: ObjectKey) -> Stored | None:
+        """Take an object out; returns it."""
+        objects = self.objects.get(key.cluster, {})
+        old = objects.pop((key.namespace, key.name), None)
+        if old is not None:
+            self.order.pop(key.cluster, None)
+            if not objects:
+                del self.objects[key.cluster]
+        return old
+
     def append(self, change: Change) -> None:
         """Log a change and wake who follows."""
         self.log.append(change)
@@ -226,7 +252,10 @@ class Journal(Protocol):
 
 
 class Store:
-    """Objects by group resource, cluster, namespace and name, under one revision counter.
+    """Objects by storage key, cluster, namespace and name, under one revision counter.
+
+    A storage key is a group resource, with ``:identity`` for bound ones; ``family_of`` a group
+    resource is the key by which bound objects of all identities are read.
 
     Promises: (1) the revision grows by one with each commit, and an object's resourceVersion is
     the revision of the commit that wrote it; (2) a stored dict is never modified; (3) changes are
@@ -249,11 +278,16 @@ class Store:
             found = self._collections[storage_key] = _Collection()
         return found
 
+    def _family(self, storage_key: str) -> list[_Collection]:
+        """Return the collection that shows a resource whatever its identity, if it has one."""
+        resource, colon, _ = storage_key.partition(":")
+        return [self._collection(family_of(resource))] if colon else []
+
     def load(self, storage_key: str, key: ObjectKey, stored: Stored) -> None:
         """Take over an object of an earlier life, before the first commit of this one."""
-        collection = self._collection(storage_key)
-        collection.objects.setdefault(key.cluster, {})[key.namespace, key.name] = stored
-        collection.latest = max(collection.latest, stored.revision)
+        for collection in (self._collection(storage_key), *self._family(storage_key)):
+            collection.keep(key, stored)
+            collection.latest = max(collection.latest, stored.revision)
 
     def flush(self) -> None:
         """Return when all commits are kept, at once without a journal; raises as that does."""
@@ -316,16 +350,15 @@ class Store:
         """Commit ``obj``, which the store owns from now on, under the next revision."""
         self.revision += 1
         obj["metadata"]["resourceVersion"] = str(self.revision)
+        stored = Stored(obj, self.revision, is_custom=is_custom)
         collection = self._collection(storage_key)
-        objects = collection.objects.setdefault(key.cluster, {})
-        pair = (key.namespace, key.name)
-        old = objects.get(pair)
-        stored = objects[pair] = Stored(obj, self.revision, is_custom=is_custom)
-        if old is None:
-            collection.order.pop(key.cluster, None)
+        old = collection.keep(key, stored)
         change = Change("ADDED" if old is None else "MODIFIED", key, stored, old)
         self._record(storage_key, key, stored)
         collection.append(change)
+        for family in self._family(storage_key):
+            family.keep(key, stored)
+            family.append(change)
         return change
 
     def rewrite(self, storage_key: str, cluster: str, change: Callable[[Json], Json]) -> None:
@@ -341,13 +374,9 @@ class Store:
     def delete(self, storage_key: str, key: ObjectKey, last: Json | None = None) -> Change | None:
         """Remove an object; ``last`` is the state that the DELETED change shows."""
         collection = self._collection(storage_key)
-        objects = collection.objects.get(key.cluster, {})
-        old = objects.pop((key.namespace, key.name), None)
+        old = collection.drop(key)
         if old is None:
             return None
-        if not objects:
-            collection.objects.pop(key.cluster, None)
-        collection.order.pop(key.cluster, None)
         self.revision += 1
         final = {**(last or old.obj)}
         final["metadata"] = {**final["metadata"], "resourceVersion": str(self.revision)}
@@ -355,6 +384,9 @@ class Store:
         change = Change("DELETED", key, stored, old)
         self._record(storage_key, key, None)
         collection.append(change)
+        for family in self._family(storage_key):
+            family.drop(key)
+            family.append(change)
         return change
 
     def follow(self, storage_key: str, cluster: str, revision: int | None = None) -> Cursor:

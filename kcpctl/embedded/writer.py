@@ -393,11 +393,12 @@ class Writer:
         )
         merged = admit(info, merged, WriteOptions())
         tidy(merged)
+        tracked = not options.forwarded
         if old is None:
             check_address(info, merged, namespace, name)
-            return self._create(info, cluster, merged, options, tracked=True), True
+            return self._create(info, cluster, merged, options, tracked=tracked), True
         done = self._update(
-            info, cluster, old, merged, options, subresource, tracked=True, is_patch=True
+            info, cluster, old, merged, options, subresource, tracked=tracked, is_patch=True
         )
         return done, False
 

@@ -1,6 +1,7 @@
 """Informers: a local copy of what an API server holds, and news of its changes."""
 
 from kcpctl.informers.aggregate import AggregateInformer
+from kcpctl.informers.aggregate_factory import AggregateFactory
 from kcpctl.informers.discovering import DiscoveringInformers, ResourceSubscriber
 from kcpctl.informers.factory import InformerFactory
 from kcpctl.informers.handlers import AsyncEventHandler, EventHandler, HandlerFuncs, Registration
@@ -12,6 +13,7 @@ from kcpctl.informers.indexes import (
     cluster_and_namespace,
 )
 from kcpctl.informers.informer import SharedInformer
+from kcpctl.informers.interfaces import Informer, InformerOptions, Informers
 from kcpctl.informers.lister import ClusterLister, Lister, NamespaceLister
 from kcpctl.informers.objects import BadObject, CachedObject, ObjectMetadata, Transform
 from kcpctl.informers.options import ReflectorOptions
@@ -27,6 +29,7 @@ from kcpctl.informers.view import ClusterView
 __all__ = [
     "CLUSTER_AND_NAMESPACE_INDEX",
     "CLUSTER_INDEX",
+    "AggregateFactory",
     "AggregateInformer",
     "AsyncEventHandler",
     "BadObject",
@@ -40,7 +43,10 @@ __all__ = [
     "HandlerFuncs",
     "Ignore",
     "IndexFunction",
+    "Informer",
     "InformerFactory",
+    "InformerOptions",
+    "Informers",
     "Lister",
     "ListerWatcher",
     "NamespaceLister",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient, Write
@@ -104,7 +104,20 @@ class AggregateInformer(Generic[T]):
         errors = {member.name: member.informer.last_error for member in members}
         return {name: error for name, error in errors.items() if error is not None}
 
-    spans_clusters: Final = True
+    @property
+    def spans_clusters(self) -> bool:
+        """Whether it shows the objects of many logical clusters: it is made for that."""
+        return True
+
+    @property
+    def has_members(self) -> bool:
+        """Whether it is known which members there are."""
+        return self._members is not None
+
+    @property
+    def member_informers(self) -> Mapping[str, SharedInformer[T]]:
+        """The members' own informers, by name."""
+        return {name: member.informer for name, member in (self._members or {}).items()}
 
     def cache_of(self, write: Write) -> Cache | None:
         """Return the member that will show what was written, if any: versions are its own."""
@@ -188,15 +201,16 @@ class AggregateInformer(Generic[T]):
         client it is replaced: its objects stay until the new one has synced. When one cannot be
         made the others are all the same; then KcpctlError says which, and is to be tried again.
         """
-        self._io_loop.run(self._set_members(members))
+        self._io_loop.run(self.take_members(members))
 
     def close(self) -> None:
         """End every member; no deletes are delivered. May be called twice."""
-        self._io_loop.run(self._close())
+        self._io_loop.run(self.aclose())
 
     # The I/O thread.
 
-    async def _set_members(self, wanted: Mapping[str, AsyncClient]) -> None:
+    async def take_members(self, wanted: Mapping[str, AsyncClient]) -> None:
+        """Do what :meth:`set_members` does, on the I/O loop; one call at a time."""
         if self._closed:
             raise RuntimeError(f"the informer of {self.description} is closed")
         if self._members is None and (check_seconds := self._deliveries.begin()):
@@ -243,7 +257,8 @@ class AggregateInformer(Generic[T]):
             if owner is not None and owner not in members:
                 self.hide(owner, obj, final_state_unknown=True)
 
-    async def _close(self) -> None:
+    async def aclose(self) -> None:
+        """Do what :meth:`close` does, on the I/O loop."""
         with self._deliveries.lock:
             self._closed = True
         await self._tasks.close()

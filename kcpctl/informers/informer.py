@@ -58,6 +58,8 @@ class SharedInformer(Generic[T]):
 
     Parameters
     ----------
+    name: tells the informers of a process apart in metrics. place: says in messages whose objects
+        they are, where the name of the logical cluster does not.
     streaming: whether the full state is asked for as a stream; servers without it are listed.
     metadata_only: have the server send PartialObjectMetadata; the lister returns that, as a dict.
     transform: what is kept of each object (INF-29). An object that it raises for is reported and
@@ -79,6 +81,7 @@ class SharedInformer(Generic[T]):
         label_selector: str = "",
         field_selector: str = "",
         name: str = "",
+        place: str = "",
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
         metrics: Metrics | None = None,
@@ -97,7 +100,7 @@ class SharedInformer(Generic[T]):
             client, resource, namespace, label_selector, field_selector, metadata_only
         )
         scope = str(self._scope)
-        self.description = f"{resource.group_resource} of {client.cluster_name}" + (
+        self.description = f"{resource.group_resource} of {place or client.cluster_name}" + (
             f" ({scope})" if scope else ""
         )
         self._clock = clock

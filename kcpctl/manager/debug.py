@@ -1,4 +1,4 @@
-"""What /debug/clusters, /debug/queues, /debug/informers and /debug/stacks answer."""
+"""What the pages below /debug/ answer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol
 
 from kcpctl.clusters import ClusterPool
 from kcpctl.informers import SharedInformer
+from kcpctl.manager.fleet.endpoint import EndpointStatus
 from kcpctl.manager.stacks import Stack, tasks_and_frames, threads_and_frames
 from kcpctl.runtime import IOLoop, format_time
 from kcpctl.workqueue import QueueSnapshot
@@ -14,6 +15,7 @@ from kcpctl.workqueue import QueueSnapshot
 __all__ = ["Page", "pages"]
 
 _PARTS: Final = ("processing", "queued", "waiting")
+_FEW: Final = 5
 
 
 class Page(Protocol):
@@ -40,15 +42,27 @@ class HasInformers(Protocol):
         """The informers there are."""
 
 
+class HasEndpoints(Protocol):
+    """What the pages need of a fleet."""
+
+    def problem(self) -> str:
+        """Why it serves nobody."""
+
+    def endpoints(self) -> Sequence[EndpointStatus]:
+        """How each endpoint is."""
+
+
 def pages(
     io_loop: IOLoop,
     *,
     pools: Iterable[ClusterPool],
     controllers: Iterable[HasQueues],
     factories: Iterable[HasInformers],
+    fleet: HasEndpoints | None = None,
 ) -> dict[str, Page]:
     """Return the pages by path. What is iterated over is asked again for each answer."""
     return {
+        **({} if fleet is None else {"/debug/fleet": _Fleet(fleet)}),
         "/debug/clusters": _Clusters(pools),
         "/debug/queues": _Queues(controllers),
         "/debug/informers": _Informers(factories),
@@ -167,6 +181,44 @@ class _Informers:
         )
 
 
+class _Fleet:
+    def __init__(self, fleet: HasEndpoints) -> None:
+        self._fleet = fleet
+
+    def data(self) -> dict[str, object]:
+        return {
+            "problem": self._fleet.problem(),
+            "endpoints": [
+                {
+                    "url": one.url,
+                    "state": one.state,
+                    "engaged": list(one.engaged),
+                    "parked": list(one.parked),
+                    "lastError": one.last_error,
+                }
+                for one in self._fleet.endpoints()
+            ],
+        }
+
+    def text(self) -> str:
+        table = _table(
+            ("ENDPOINT", "STATE", "ENGAGED", "PARKED", "PARKED CLUSTERS", "LAST ERROR"),
+            (
+                (
+                    one.url,
+                    one.state,
+                    len(one.engaged),
+                    len(one.parked),
+                    _few(one.parked),
+                    one.last_error,
+                )
+                for one in self._fleet.endpoints()
+            ),
+        )
+        problem = self._fleet.problem()
+        return f"problem: {problem}\n\n{table}" if problem else table
+
+
 class _Stacks:
     def __init__(self, io_loop: IOLoop) -> None:
         self._io_loop = io_loop
@@ -201,6 +253,10 @@ def _rounded(seconds: float | None) -> float | None:
 
 def _seconds(value: object, word: str = "") -> str:
     return f"{word}{value:.1f}s" if isinstance(value, float) else ""
+
+
+def _few(names: Sequence[str]) -> str:
+    return ",".join(names[:_FEW]) + (",..." if len(names) > _FEW else "")
 
 
 def _counts(parts: Iterable[Mapping[str, Mapping[str, object]]]) -> str:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from kcpctl.client import AsyncClient, Client, WriteGate, load_config
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import EventRecorder
-from kcpctl.informers import InformerFactory
+from kcpctl.errors import UsageError
+from kcpctl.informers import InformerFactory, Informers
 from kcpctl.logicalcluster import WILDCARD
 from kcpctl.manager.debug import HasInformers, HasQueues, pages
 from kcpctl.manager.debug_server import DebugServer
 from kcpctl.manager.election import Election
 from kcpctl.manager.endpoint import Endpoint, HttpServer
+from kcpctl.manager.fleet import Fleet
 from kcpctl.manager.health import Check, report
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, IOLoop, Metrics, get_logger, start_thread
 
@@ -73,6 +75,12 @@ class Runs(HasQueues, Protocol):
     def remove(self, cluster: str) -> None:
         """End all that there is of a logical cluster."""
 
+    def admit_only(self, admits: Callable[[str], bool]) -> None:
+        """Let the keys of other logical clusters wait."""
+
+    def resume(self, cluster: str) -> None:
+        """Reconcile what waited of a logical cluster that is admitted now."""
+
 
 class Manager:
     """Runs controllers.
@@ -95,6 +103,9 @@ class Manager:
     election: the controllers start when this process leads; until then it stands by with its
         informers synced, and is ready. When the Lease is lost the manager stops, and ``run``
         raises LeadershipLost. The Lease is given back when everything else has stopped.
+    fleet: the logical clusters to work on, with ``client`` the fleet's own. It starts and stops
+        with the manager, its informers are :attr:`shared_informers`, the controllers reconcile
+        nothing but keys of clusters that it has engaged, and it is served at /debug/fleet.
     """
 
     def __init__(
@@ -107,9 +118,11 @@ class Manager:
         metrics_endpoint: Endpoint | None = None,
         debug: Endpoint | None = None,
         election: Election | None = None,
+        fleet: Fleet | None = None,
         graceful_shutdown_timeout_seconds: float = 30.0,
     ) -> None:
         self.client = client
+        self._fleet = fleet
         self._election = election
         self.io_loop = client.loop
         self.metrics = metrics or Metrics()
@@ -149,8 +162,19 @@ class Manager:
                 pools=self._pools,
                 controllers=self._controllers,
                 factories=self._factories,
+                fleet=fleet,
             ),
         )
+        if fleet is not None:
+            self._take_on(fleet)
+
+    def _take_on(self, fleet: Fleet) -> None:
+        # The informers show what the endpoints show, which may be what an unbound cluster had:
+        # no event would bring that back.
+        fleet.tell(on_engaged=self._resume, on_gone=self._forget)
+        self.add_factory(fleet.informers)
+        self.add_runnable(fleet.start, fleet.close, name="fleet")
+        self.add_ready_check("fleet", fleet.problem)
 
     @classmethod
     def connect(
@@ -190,13 +214,23 @@ class Manager:
 
     @property
     def informers(self) -> InformerFactory:
-        """The manager's own informer factory, over everything its client is bound to."""
+        """The manager's own informer factory, over everything its client is bound to.
+
+        Raises UsageError with a fleet: its client is bound to no server.
+        """
+        if self._fleet is not None:
+            raise UsageError("with a fleet, ask manager.shared_informers for informers")
         if self._informers is None:
             self._informers = InformerFactory(
                 self.client.aio, self.io_loop, clock=self.clock, metrics=self.metrics
             )
             self.add_factory(self._informers)
         return self._informers
+
+    @property
+    def shared_informers(self) -> Informers:
+        """The informers of the fleet, or without one :attr:`informers`: for either case."""
+        return self.informers if self._fleet is None else self._fleet.informers
 
     def recorder(self, component: str) -> EventRecorder:
         """Return an event recorder that is closed, after a short flush, when the manager stops."""
@@ -211,6 +245,8 @@ class Manager:
         """
         if any(other.name == controller.name for other in self._controllers):
             raise ValueError(f"there is a controller named {controller.name!r} already")
+        if self._fleet is not None:
+            controller.admit_only(self._fleet.is_engaged)
         self._controllers.append(controller)
 
     def remove(self, cluster: str) -> None:
@@ -232,8 +268,15 @@ class Manager:
     def _remove(self, cluster: str) -> None:
         for factory in self._factories:
             factory.remove(cluster)
+        self._forget(cluster)
+
+    def _forget(self, cluster: str) -> None:
         for controller in self._controllers:
             controller.remove(cluster)
+
+    def _resume(self, cluster: str) -> None:
+        for controller in self._controllers:
+            controller.resume(cluster)
 
     def add_factory(self, factory: Factory) -> None:
         """Start and stop an informer factory with the manager."""

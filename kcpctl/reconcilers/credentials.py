@@ -19,6 +19,7 @@ from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS, ClusterRegistration
 from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
 from kcpctl.informers import CachedObject
 from kcpctl.logicalcluster import PATH_ANNOTATION, key_of, split_key
+from kcpctl.reconcilers.claims import Hint, no_hint
 from kcpctl.reconcilers.problem import (
     CLUSTER_REF_NOT_FOUND,
     CREDENTIALS_MISSING,
@@ -76,7 +77,7 @@ class CredentialSource:
 
     A Secret is looked for in the SyncTarget's own logical cluster, or in that of another one's
     ClusterRegistration that it may use. No I/O, except that ``workspaces`` asks about other ones;
-    without it a reference to another one is refused.
+    without it a reference to another one is refused. ``hint`` tells why a Secret may not be seen.
     """
 
     def __init__(
@@ -86,11 +87,13 @@ class CredentialSource:
         *,
         namespace: str,
         workspaces: Workspaces | None = None,
+        hint: Hint = no_hint,
     ) -> None:
         self._secrets = secrets
         self._registrations = registrations
         self._namespace = namespace
         self._workspaces = workspaces
+        self._hint = hint
 
     def find(self, target: SyncTarget, cluster: str) -> Kubeconfig:
         """Return the kubeconfig that the SyncTarget names; raises Unusable."""
@@ -261,17 +264,21 @@ class CredentialSource:
     def _data(self, reference: SecretReference, cluster: str, example: str) -> dict[str, str]:
         found = self._secrets.cached(self._key(reference, cluster))
         if found is None:
-            namespace = reference.namespace or self._namespace
-            raise Unusable(
-                Problem(
-                    CREDENTIALS_MISSING,
-                    f"{self._describe(reference, cluster)} does not exist; create it, for example "
-                    f"kubectl -n {namespace} create secret generic {reference.name} "
-                    f"--from-file={example}",
-                )
-            )
+            raise Unusable(self._missing(reference, cluster, example))
         content: Unstructured = found.decode()
         return dict(content.get("data") or {})
+
+    def _missing(self, reference: SecretReference, cluster: str, example: str) -> Problem:
+        secret = self._describe(reference, cluster)
+        if hint := self._hint(cluster, SECRETS.group_resource):
+            message = f"{secret} does not exist, or is not shown to the controllers: {hint}"
+            return Problem(CREDENTIALS_MISSING, message)
+        namespace = reference.namespace or self._namespace
+        return Problem(
+            CREDENTIALS_MISSING,
+            f"{secret} does not exist; create it, for example kubectl -n {namespace} create secret "
+            f"generic {reference.name} --from-file={example}",
+        )
 
     def _key(self, reference: SecretReference, cluster: str) -> str:
         return key_of(cluster, reference.namespace or self._namespace, reference.name)
@@ -309,7 +316,11 @@ def _decoded(text: str, where: str) -> bytes:
 def _user(data: Mapping[str, str], where: str) -> dict[str, str]:
     """Return the user of a kubeconfig from a Secret's token or certificate."""
     if data.get("token"):
-        return {"token": _decoded(data["token"], f'key "token" of {where}').decode().strip()}
+        what = f'key "token" of {where}'
+        try:
+            return {"token": _decoded(data["token"], what).decode().strip()}
+        except UnicodeDecodeError:
+            raise Unusable(Problem(INVALID_CONFIGURATION, f"{what} is not text")) from None
     if data.get("tls.crt") and data.get("tls.key"):
         return {"client-certificate-data": data["tls.crt"], "client-key-data": data["tls.key"]}
     raise Unusable(

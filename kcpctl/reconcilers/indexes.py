@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from kcpctl.apis.tmc import ClusterRegistration
 from kcpctl.apis.workload import SyncTarget
-from kcpctl.informers import CachedObject, IndexFunction, SharedInformer
+from kcpctl.informers import CachedObject, IndexFunction, Informer
 from kcpctl.reconcilers.credentials import CredentialSource, reference_of
 
 __all__ = ["REGISTRATION_INDEX", "SECRET_INDEX", "add_indexes"]
@@ -23,8 +23,8 @@ One of another workspace is named as the spec has it: its logical cluster may be
 
 
 def add_indexes(
-    targets: SharedInformer[SyncTarget],
-    registrations: SharedInformer[ClusterRegistration],
+    targets: Informer[SyncTarget],
+    registrations: Informer[ClusterRegistration],
     credentials: CredentialSource,
 ) -> None:
     """Add the indexes; another controller of the same informers may have done so already."""
@@ -33,7 +33,7 @@ def add_indexes(
     _add(registrations, SECRET_INDEX, _secrets_of_registration(credentials))
 
 
-def _add(informer: SharedInformer[Any], name: str, function: IndexFunction) -> None:
+def _add(informer: Informer[Any], name: str, function: IndexFunction) -> None:
     with suppress(ValueError):  # the name is in use
         informer.add_index(name, function)
 

@@ -143,8 +143,13 @@ class Workspaces:
         self._permissions = {asker: answers for asker, answers in kept.items() if answers}
 
     def _ask_name(self, workspace: str) -> str:
-        with reaching(workspace):
-            return self._client.cluster(workspace).logical_cluster_name() or ""
+        try:
+            with reaching(workspace):
+                return self._client.cluster(workspace).logical_cluster_name() or ""
+        except NotFound as error:
+            # A fleet knows how a workspace comes into it.
+            problem = Problem(CLUSTER_REF_NOT_FOUND, _sentence(error.message), WARNING)
+            raise Unusable(problem, invalid=True) from None
 
     def _ask_permission(self, asker: str, cluster: str, permission: Permission) -> bool:
         resource = permission.resource
@@ -195,6 +200,10 @@ class Workspaces:
                 f"granted there to the group {_group(asker)!r} or the user {self._user(asker)!r}",
             )
         )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _group(asker: str) -> str:

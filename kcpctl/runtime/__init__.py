@@ -17,6 +17,7 @@ from kcpctl.runtime.clock import (
 from kcpctl.runtime.deadline import Deadline
 from kcpctl.runtime.entropy import SYSTEM_RANDOM, new_uid, random_suffix
 from kcpctl.runtime.ioloop import IOLoop
+from kcpctl.runtime.limit import Limit
 from kcpctl.runtime.logging import Logger, get_logger, log_fields, set_log_fields
 from kcpctl.runtime.metrics import Metrics
 from kcpctl.runtime.process import Child, run_program, watch_parent
@@ -32,6 +33,7 @@ __all__ = [
     "Clock",
     "Deadline",
     "IOLoop",
+    "Limit",
     "Logger",
     "Metrics",
     "ShortLock",

@@ -35,6 +35,9 @@ class Clock(Protocol):
     async def asleep(self, seconds: float) -> None:
         """Suspend this task; cancellable."""
 
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Callable[[], None]:
+        """Run ``callback`` on this event loop in ``seconds``; returns how to prevent that."""
+
     def wait(self, condition: threading.Condition, timeout_seconds: float | None) -> bool:
         """Wait on a condition that the caller holds; False when the time was over."""
 
@@ -70,6 +73,10 @@ class SystemClock:
     async def asleep(self, seconds: float) -> None:
         """Suspend this task."""
         await asyncio.sleep(max(seconds, 0))
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Callable[[], None]:
+        """Run ``callback`` on this event loop later."""
+        return asyncio.get_running_loop().call_later(seconds, callback).cancel
 
     def wait(self, condition: threading.Condition, timeout_seconds: float | None) -> bool:
         """Wait on a condition that the caller holds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 __all__ = ["FakeClock"]
 
@@ -87,6 +88,23 @@ class FakeClock:
             with self._lock:
                 if entry in self._tasks:
                     self._tasks.remove(entry)
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Callable[[], None]:
+        """Run ``callback`` when the clock was stepped far enough."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        with self._lock:
+            entry = (self._monotonic + seconds, loop, future)
+            self._tasks.append(entry)
+        future.add_done_callback(lambda done: None if done.cancelled() else callback())
+
+        def prevent() -> None:
+            future.cancel()
+            with self._lock:
+                if entry in self._tasks:
+                    self._tasks.remove(entry)
+
+        return prevent
 
     def wait(self, condition: threading.Condition, timeout_seconds: float | None) -> bool:
         """Wait on a condition; the deadline is one of this clock."""

@@ -15,7 +15,7 @@ from kcpctl.client import AsyncClient, Client, ClientConfig, load_config
 from kcpctl.embedded.process import ControlPlaneProcess
 from kcpctl.runtime.ioloop import IOLoop
 
-__all__ = ["ControlPlane"]
+__all__ = ["ControlPlane", "new_workspace"]
 
 _WORKSPACE_SECONDS: Final = 15.0
 
@@ -89,17 +89,7 @@ class ControlPlane:
     def workspace(self, name: str = "") -> Client:
         """Make a workspace below ``root`` and return a client bound to its logical cluster."""
         name = name or f"test-{next(self._numbers)}"
-        workspaces = self.client.resource(WORKSPACES)
-        workspaces.create(
-            {"apiVersion": WORKSPACES.api_version, "kind": "Workspace", "metadata": {"name": name}}
-        )
-
-        def is_ready(found: Unstructured | None) -> bool:
-            return found is not None and found.get("status", {}).get("phase") == "Ready"
-
-        made = workspaces.wait_until(name, is_ready, timeout_seconds=_WORKSPACE_SECONDS)
-        assert made is not None
-        return self.all_clusters.cluster(made["spec"]["cluster"])
+        return new_workspace(self.all_clusters, name)
 
     def start(self) -> Self:
         """Start it and wait until it serves; if it does not, end it and raise the reason."""
@@ -136,3 +126,21 @@ class ControlPlane:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def new_workspace(clusters: Client, name: str) -> Client:
+    """Make a workspace below ``root`` and return a client bound to its logical cluster.
+
+    ``clusters`` is an admin's client that is not bound to one.
+    """
+    workspaces = clusters.cluster("root").resource(WORKSPACES)
+    workspaces.create(
+        {"apiVersion": WORKSPACES.api_version, "kind": "Workspace", "metadata": {"name": name}}
+    )
+
+    def is_ready(found: Unstructured | None) -> bool:
+        return found is not None and found.get("status", {}).get("phase") == "Ready"
+
+    made = workspaces.wait_until(name, is_ready, timeout_seconds=_WORKSPACE_SECONDS)
+    assert made is not None
+    return clusters.cluster(made["spec"]["cluster"])

@@ -28,7 +28,7 @@ from kcpctl.embedded.security.ca import CertificateAuthority
 from kcpctl.runtime.process import Child
 from kcpctl.testing.waiting import eventually
 
-__all__ = ["ASSETS_VARIABLE", "RealCluster", "missing_binaries"]
+__all__ = ["ASSETS_VARIABLE", "RealCluster", "free_ports", "missing_binaries"]
 
 ASSETS_VARIABLE: Final = "KUBEBUILDER_ASSETS"
 _API_BINARIES: Final = ("etcd", "kube-apiserver")
@@ -60,7 +60,8 @@ def missing_binaries(*, full: bool = False) -> str:
     return f"{assets} has no {', '.join(absent)}" if absent else ""
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nobody listened on just now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(made.getsockname()[1]) for made in sockets]
     for made in sockets:
@@ -81,7 +82,7 @@ class RealCluster:
         self._children: list[Child] = []
         self._api_server: Child | None = None
         self._flags: Sequence[str] = ()
-        self._port, self._etcd, self._peer, self._kcm, self._scheduler = _free_ports(5)
+        self._port, self._etcd, self._peer, self._kcm, self._scheduler = free_ports(5)
         self.kubeconfig = self._directory / "kubeconfig"
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from kcpctl.errors import NotFound
 from kcpctl.testing.control_plane import ControlPlane
 
 KUBECTL = shutil.which("kubectl")
@@ -175,6 +176,20 @@ def test_all_workspaces_are_asked_with_the_identity(bench: Bench) -> None:
     for suffix in ("", f":{'0' * 64}"):
         assert "NotFound" in bench.tenant.fails("get", "--raw", path + suffix)
     bench.tenant("delete", "widget", "everywhere")
+
+
+def test_metadata_alone_need_no_identity(bench: Bench) -> None:
+    bench.tenant.apply(WIDGET % ("everywhere", 1))
+    kind = "application/json;g=meta.k8s.io;v=v1;as=PartialObjectMetadataList"
+    wildcard = bench.plane.all_clusters.wildcard()
+    found = json.loads(wildcard.request("GET", "/apis/example.com/v1/widgets", accept=kind).body)
+    (item,) = found["items"]
+    assert (item["kind"], item["metadata"]["name"]) == ("PartialObjectMetadata", "everywhere")
+    with pytest.raises(NotFound):
+        wildcard.request("GET", "/apis/example.com/v1/widgets")
+    bench.tenant("delete", "widget", "everywhere")
+    found = json.loads(wildcard.request("GET", "/apis/example.com/v1/widgets", accept=kind).body)
+    assert found["items"] == []
 
 
 def test_the_endpoint_is_there_while_something_is_bound(bench: Bench) -> None:

@@ -17,6 +17,7 @@ from kcpctl.client import AsyncClient, ClientConfig, Impersonation, http
 from kcpctl.client.connections import prepare_stream
 from kcpctl.errors import (
     ApiError,
+    ConfigError,
     ConnectionRefused,
     Expired,
     Forbidden,
@@ -111,6 +112,14 @@ async def test_a_refusal_on_every_address_of_a_name_is_a_refusal(server: Scripte
 async def test_a_name_that_does_not_resolve_is_said() -> None:
     client = AsyncClient.plain(ClientConfig(server="http://no-such-host.invalid"))
     assert "the host name cannot be resolved" in str(await failure(client))
+    await client.close()
+
+
+async def test_what_no_header_can_carry_is_the_configurations_fault(server: ScriptedServer) -> None:
+    client = AsyncClient.plain(ClientConfig(server=server.url, token="s3cret\nX-Evil: 1"))
+    with pytest.raises(ConfigError, match="the request cannot be sent") as caught:
+        await client.request("GET", "/readyz")
+    assert "s3cret" not in str(caught.value)
     await client.close()
 
 

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 import yaml
 
-from kcpctl.testing import ControlPlane
+from kcpctl.testing import ControlPlane, eventually
 
 Json = dict[str, Any]
 APIS = "/apis/apis.kcp.io"
@@ -25,6 +25,7 @@ CLUSTER = "kcp.io/cluster"
 PROVIDER = "provider"
 SHERIFFS = "/apis/wild.west/v1/sheriffs"
 SECRETS = "/api/v1/secrets"
+RESOURCE = {"group": "wild.west", "name": "sheriffs", "schema": "today.sheriffs.wild.west"}
 CLAIMS = [
     {"group": "", "resource": "secrets", "verbs": ["*"]},
     {"group": "", "resource": "configmaps", "verbs": ["get", "list", "watch"]},
@@ -250,10 +251,9 @@ def provider(server: Server) -> Workspace:
         },
     }
     workspace.ok("POST", f"{APIS}/v1alpha1/apiresourceschemas", schema)
-    resource = {"group": "wild.west", "name": "sheriffs", "schema": "today.sheriffs.wild.west"}
     export = {
         "metadata": {"name": "wild.west"},
-        "spec": {"resources": [resource], "permissionClaims": CLAIMS},
+        "spec": {"resources": [RESOURCE], "permissionClaims": CLAIMS},
     }
     workspace.ok("POST", f"{APIS}/v1alpha2/apiexports", export)
     workspace.grant(PROVIDER, ["*"])
@@ -369,11 +369,27 @@ def test_a_claimed_resource_shows_what_accepted_claims_admit(
     assert export.call("GET", f"{secret}/shown", at=by_label).status == 200
     assert export.call("GET", f"{secret}/hidden", at=by_label).status == 404
     assert export.call("GET", f"{secret}/none", at=second).status == 403
-    merge = "application/merge-patch+json"
-    assert export.call("PATCH", f"{secret}/hidden", {}, at=by_label, kind=merge).status == 404
-    assert export.call("DELETE", f"{secret}/hidden", at=by_label).status == 403
     for workspace in (first, second, by_label):
         workspace.ok("DELETE", secret)
+
+
+def test_what_the_selector_does_not_admit_cannot_be_written(export: Export, server: Server) -> None:
+    tenant = server.workspace()
+    tenant.bind(accepted("secrets", matchLabels={"managed": "yes"}))
+    tenant.add(SECRETS, "hidden")
+    tenant.add(SECRETS, "shown", metadata={"labels": {"managed": "yes"}})
+    path = "/api/v1/namespaces/default/secrets"
+    hidden = f"{path}/hidden"
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hidden"}}
+    merge, apply = "application/merge-patch+json", "application/apply-patch+yaml"
+    assert export.call("PATCH", hidden, {}, at=tenant, kind=merge).status == 404
+    assert export.call("PUT", hidden, body, at=tenant).status == 404
+    assert export.call("DELETE", hidden, at=tenant).status == 403
+    query = "?fieldManager=me&force=1"
+    assert export.call("PATCH", f"{hidden}{query}", body, at=tenant, kind=apply).status == 409
+    assert export.call("DELETE", path, at=tenant).status == 200
+    left = tenant.ok("GET", path)["items"]
+    assert [one["metadata"]["name"] for one in left] == ["hidden"]
 
 
 def test_objects_get_the_labels_that_the_claim_wants(export: Export, server: Server) -> None:
@@ -395,6 +411,23 @@ def test_objects_get_the_labels_that_the_claim_wants(export: Export, server: Ser
     applied = export.call("PATCH", url, config, at=tenant, kind=kind)
     assert applied.json["metadata"]["labels"]["managed"] == "yes"
     assert {name for _, name in export.call("GET", path, at=tenant).names} == {"a", "c"}
+
+
+def test_an_apply_ends_as_an_update_and_removes_nothing(export: Export, server: Server) -> None:
+    tenant = server.workspace()
+    tenant.bind()
+    path = "/apis/wild.west/v1/namespaces/default/sheriffs/a?fieldManager=me&force=1"
+    head = {"apiVersion": "wild.west/v1", "kind": "Sheriff", "metadata": {"name": "a"}}
+    kind = "application/apply-patch+yaml"
+    for spec in ({"a": 1, "b": 2}, {"a": 1}, {"c": 3}):
+        reply = export.call("PATCH", path, {**head, "spec": spec}, at=tenant, kind=kind)
+        assert reply.status == 200
+    assert reply.json["spec"] == {"a": 1, "b": 2, "c": 3}
+    owners = [(one["manager"], one["operation"]) for one in reply.json["metadata"]["managedFields"]]
+    assert owners == [("me", "Update")]
+    direct = tenant.ok("PATCH", path, {**head, "spec": {"c": 4}}, kind=kind)
+    owners = [(one["manager"], one["operation"]) for one in direct["metadata"]["managedFields"]]
+    assert owners == [("me", "Apply"), ("me", "Update")]
 
 
 def test_a_running_watch_follows_the_claim_and_the_selector(export: Export, server: Server) -> None:
@@ -436,6 +469,7 @@ def test_verbs_need_both_the_claim_and_its_acceptance(export: Export, server: Se
 def test_a_consumer_is_written_as_by_its_administrator(export: Export, server: Server) -> None:
     tenant = server.workspace()
     tenant.bind(
+        accepted("secrets"),
         accepted("serviceaccounts"),
         accepted("clusterroles", "rbac.authorization.k8s.io"),
         accepted("logicalclusters", "core.kcp.io"),
@@ -462,6 +496,14 @@ def test_a_consumer_is_written_as_by_its_administrator(export: Export, server: S
     assert export.call("POST", accounts, {"metadata": {"name": "s"}}, at=tenant).status == 201
     token = export.call("POST", f"{accounts}/s/token", {}, at=tenant)
     assert (token.status, token.json["message"]) == (404, 'serviceaccounts "s" not found')
+    secret = {
+        "metadata": {"name": "s", "annotations": {"kubernetes.io/service-account.name": "s"}},
+        "type": "kubernetes.io/service-account-token",
+    }
+    path = "/api/v1/namespaces/default/secrets"
+    made = export.call("POST", path, secret, at=tenant)
+    assert made.json["metadata"]["managedFields"][0]["manager"] == "kcp"
+    eventually(lambda: "token" in export.call("GET", f"{path}/s", at=tenant).json.get("data", {}))
     review = {"spec": {"user": "jane", "nonResourceAttributes": {"path": "/", "verb": "get"}}}
     path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
     assert export.call("POST", path, review, at=tenant).json["status"]["allowed"] is False
@@ -514,6 +556,7 @@ def test_discovery_shows_what_is_exported_and_claimed(export: Export) -> None:
     }
     core = export.call("GET", "/api/v1").json["resources"]
     assert {one["name"] for one in core} == {"configmaps", "events", "secrets", "serviceaccounts"}
+    assert all(len(one["verbs"]) == 8 for one in core)
     west = export.call("GET", "/apis/wild.west/v1").json["resources"]
     assert [one["name"] for one in west] == ["sheriffs", "sheriffs/status"]
     bindings = export.call("GET", f"{APIS}/v1alpha2").json["resources"]
@@ -543,7 +586,29 @@ def test_an_export_that_is_not_there_is_an_error_of_the_server(
         "found\n"
     )
     assert server.call("GET", url).status == 404
-    assert server.call("GET", "/services/apiexport/x", user=PROVIDER).status == 403
+    assert server.call("GET", "/services/apiexport/x").status == 404
+    assert server.call("GET", "/services/apiexport/x", user=PROVIDER).json["message"] == (
+        'forbidden: User "provider" cannot get path "/services/apiexport/x": Path not resolved to '
+        "a valid virtual workspace"
+    )
+
+
+def test_what_nobody_has_bound_is_a_list_without_a_version(
+    server: Server, provider: Workspace, export: Export
+) -> None:
+    """And a watch that is not answered: what begins too early on a kcp has to begin again."""
+    body = {"metadata": {"name": "early"}, "spec": {"resources": [RESOURCE]}}
+    provider.ok("POST", f"{APIS}/v1alpha2/apiexports", body)
+    url = export.url(SHERIFFS, export="early")
+    assert server.call("GET", url).json == {
+        "apiVersion": "wild.west/v1",
+        "kind": "SheriffList",
+        "items": [],
+    }
+    with closing(server.connect()) as connection:
+        connection.timeout = 0.3
+        with pytest.raises(TimeoutError):
+            server.send(connection, "GET", f"{url}?watch=1&sendInitialEvents=1")
 
 
 def test_watches_end_when_the_export_serves_something_else(
@@ -556,7 +621,8 @@ def test_watches_end_when_the_export_serves_something_else(
             pass
         left = [one for one in CLAIMS if one["resource"] != "secrets"]
         provider.ok("PATCH", path, {"spec": {"permissionClaims": left}}, kind=merge)
-        while not secrets.ends():
+        while secrets.next()[0] != "ERROR":
             pass
+        assert secrets.ends()
         assert export.call("GET", SECRETS).status == 404
     provider.ok("PATCH", path, {"spec": {"permissionClaims": CLAIMS}}, kind=merge)

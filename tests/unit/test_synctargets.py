@@ -40,6 +40,7 @@ def test_a_ready_target_takes_workloads() -> None:
         target(maintenance={"suspend": True}),
         target(taints=[{"key": "gpu", "effect": "NoSchedule"}]),
         target(evictAfter=format_time(NOW)),
+        target(evictAfter="0000-01-01T00:00:00Z"),
         target(metadata={"deletionTimestamp": format_time(NOW)}),
         target(status={"conditions": []}),
     ],
@@ -65,3 +66,9 @@ def test_free_is_what_is_left_of_the_allocatable() -> None:
 
 def test_capacity_stands_in_where_nothing_is_known_to_be_allocatable() -> None:
     assert free(target(status={"capacity": {"cpu": "8"}})) == {"cpu": Decimal(8)}
+
+
+def test_a_figure_beyond_all_range_is_left_out() -> None:
+    status = {"allocatable": {"cpu": "4", "memory": "1E900000", "pods": "2"}}
+    found = target(status={**status, "allocated": {"pods": "1E900000"}})
+    assert free(found) == {"cpu": Decimal(4)}

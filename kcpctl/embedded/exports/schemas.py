@@ -13,7 +13,7 @@ from kcpctl.embedded.store import ObjectKey, Store
 __all__ = ["BoundSchemas", "storage_versions"]
 
 Json = dict[str, Any]
-_KEPT_KEY: Final = "apiresourceschemas.apis.kcp.io:bound"
+_KEPT_KEY: Final = "boundschemas.internal.kcp.io"  # never served
 _KEPT_IN: Final = "system:bound-crds"
 
 

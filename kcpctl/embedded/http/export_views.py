@@ -26,7 +26,7 @@ from kcpctl.embedded.exports.directory import Exports, Place
 from kcpctl.embedded.exports.kinds import APIEXPORTS_KEY, SCHEMAS_KEY
 from kcpctl.embedded.http.request import ApiRequest
 from kcpctl.embedded.http.scope import Scope
-from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.kinds import ALL_VERBS, ResourceInfo
 from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.status import (
     StatusError,
@@ -87,14 +87,19 @@ class Served:
     def scope(self, selector: Json | None = None) -> Scope:
         """Return the objects that are shown; ``selector`` is the accepted claim's."""
         if not self.values:
-            return Scope()
-        return Scope(lambda labels: labels.get(self.label) in self.values, selector)
+            return Scope(forwarded=True)
+        return Scope(lambda labels: labels.get(self.label) in self.values, selector, forwarded=True)
 
 
 @lru_cache(maxsize=1024)
 def _without_endpoints(info: ResourceInfo) -> ResourceInfo:
     """Return a resource without the endpoints that kcp does not serve here: all but status."""
     return replace(info, subresources=info.subresources & {"status"})
+
+
+@lru_cache(maxsize=1024)
+def _with_all_verbs(info: ResourceInfo) -> ResourceInfo:
+    return replace(info, verbs=ALL_VERBS)
 
 
 @lru_cache(maxsize=8)
@@ -155,6 +160,19 @@ class ExportViews:
         if resource.normal in CLAIMABLE:
             return self._claimable.get(resource.normal, ())
         return self._exports.identified(*resource, identity) if identity else ()
+
+    def shown(self, key: Place) -> list[ResourceInfo]:
+        """Return what discovery shows: every verb, whatever a claim or the kind allows."""
+        return [
+            one.info if one.label == BINDING_LABEL else _with_all_verbs(one.info)
+            for one in self.served(key)
+        ]
+
+    def is_unknown(self, info: ResourceInfo) -> bool:
+        """Whether a resource of an export is one that nobody has bound."""
+        name = f"{info.plural}:{info.identity}"
+        find = self._registry.backend.kinds.find
+        return bool(info.identity) and find(WILDCARD, info.group, info.version, name) is None
 
     def find(self, key: Place, request: ApiRequest) -> Served | None:
         """Return the resource that a request is about, None when it is not served."""

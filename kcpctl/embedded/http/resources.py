@@ -65,6 +65,7 @@ _JOB_WARNING: Final = (
     "propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress "
     "this warning"
 )
+_FORWARDER: Final = "kcp"  # what virtual workspaces call themselves behind them
 _STREAMS: Final = ("attach", "exec", "portforward")
 _NO_STREAMS: Final = (
     "the embedded cluster starts no containers, so there is none to attach to, to run commands in "
@@ -181,14 +182,17 @@ class _Call:
             choices = ("", "Ignore", "Strict", "Warn")
             cause = Cause.not_supported("fieldValidation", validation, choices)
             raise invalid("PatchOptions", "meta.k8s.io", "", [cause])
-        agent = self._http.headers.get("User-Agent", "")
+        agent = self._http.headers.get("User-Agent", "").split("/")[0]
+        if self._scope.forwarded:
+            agent = _FORWARDER
         return WriteOptions(
             user=self._user.username,
-            field_manager=request.value("fieldManager") or agent.split("/")[0] or "unknown",
+            field_manager=request.value("fieldManager") or agent or "unknown",
             field_validation=validation,  # type: ignore[arg-type]
             dry_run="All" in dry_run,
             force=request.flag("force"),
             trusted=False,
+            forwarded=self._scope.forwarded,
             mutate=self._mutation(),
             admission=self._admission(),
             warnings=self.warnings,
@@ -383,7 +387,8 @@ class _Call:
             options,
             subresource=subresource,
         )
-        return self._object(made, status=201 if created else 200, warnings=options.warnings)
+        status = 201 if created and not options.forwarded else 200
+        return self._object(made, status=status, warnings=options.warnings)
 
     def _check_patch_options(self, patch_type: str, options: WriteOptions) -> None:
         causes: list[Cause] = []

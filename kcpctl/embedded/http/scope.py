@@ -19,11 +19,13 @@ class Scope:
     """A part of a resource's objects.
 
     ``labels`` tells which ones are there at all. ``selector`` (of an accepted claim) is what an
-    object has to match that is created, updated or deleted.
+    object has to match that is created, updated or deleted. ``forwarded`` writes go on from a
+    virtual workspace to the server behind it.
     """
 
     labels: LabelSelector | None = None
     selector: Json | None = None
+    forwarded: bool = False
 
     def shows(self, obj: Json) -> bool:
         """Whether an object is in here."""

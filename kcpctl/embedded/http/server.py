@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,12 +18,12 @@ from kcpctl.embedded.http.export_access import ExportAccess
 from kcpctl.embedded.http.export_paths import ExportPath, parse_export_path
 from kcpctl.embedded.http.export_views import ExportViews
 from kcpctl.embedded.http.lists import Selection
-from kcpctl.embedded.http.negotiation import Representation, negotiate_stream
+from kcpctl.embedded.http.negotiation import Representation, negotiate, negotiate_stream
 from kcpctl.embedded.http.paths import PathHandler
 from kcpctl.embedded.http.render import encode
 from kcpctl.embedded.http.request import ApiRequest, denied, parse_path, split_cluster
 from kcpctl.embedded.http.resources import Answer, ResourceHandler
-from kcpctl.embedded.http.watches import Watch
+from kcpctl.embedded.http.watches import MIN_TIMEOUT_SECONDS, Watch
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.status import (
     StatusError,
@@ -31,7 +32,7 @@ from kcpctl.embedded.status import (
     not_served,
     page_not_found,
 )
-from kcpctl.embedded.user import UserInfo
+from kcpctl.embedded.user import Attributes, UserInfo
 from kcpctl.logicalcluster import ROOT, WILDCARD
 from kcpctl.runtime import SYSTEM_RANDOM, BlockingPool, TaskSet, get_logger
 
@@ -96,6 +97,8 @@ class ApiServer:
         exported = parse_export_path(path) if self._registry.workspaces else None
         if exported is not None:
             return await self._handle_exported(http, exported, query)
+        if path.startswith("/services/") and self._registry.workspaces:
+            raise self._unresolved(http, path)
         wanted, path = split_cluster(path) if self._registry.workspaces else (None, path)
         request = parse_path(http.method, path, query)
         cluster, user = self._identify(http, wanted)
@@ -110,7 +113,7 @@ class ApiServer:
             return _response(answer)
         if cluster == WILDCARD and request.verb not in ("list", "watch"):
             raise method_not_allowed()
-        info = self._info(request, cluster)
+        info = self._info(request, cluster, http.headers.get("Accept", ""))
         if request.verb == "watch":
             return await self._watch(http, request, info, Selection.of(request, info, cluster))
         return _response(await self._resources.handle(http, request, info, cluster, user))
@@ -126,10 +129,12 @@ class ApiServer:
         self._access.check(user, path, request.attributes(path.consumer), http.path_qs)
         if not request.is_resource:
             accept = http.headers.get("Accept", "")
-            infos = [one.info for one in self._views.served(path.export)]
+            infos = self._views.shown(path.export)
             answer = await self._paths.handle(request, infos, accept, http.host, is_view=True)
             return _response(answer)
         info, scope = self._views.open(path.export, path.consumer, request)
+        if path.consumer == WILDCARD and self._views.is_unknown(info):
+            return await self._nothing(request, info)
         if request.verb == "watch":
             selection = Selection.of(request, info, path.consumer, scope)
             return await self._watch(http, request, info, selection, path.export)
@@ -138,6 +143,27 @@ class ApiServer:
         return _response(
             await self._resources.handle(http, request, info, path.consumer, admin, scope)
         )
+
+    def _unresolved(self, http: web.BaseRequest, path: str) -> StatusError:
+        """Return what is said of a path that is of no virtual workspace; raises 401 and 403."""
+        user = self._authenticate(http, None)
+        if _MASTERS in user.groups:
+            return page_not_found()
+        attributes = Attributes(http.method.lower(), path=path)
+        return denied(user, attributes, "Path not resolved to a valid virtual workspace")
+
+    async def _nothing(self, request: ApiRequest, info: ResourceInfo) -> web.StreamResponse:
+        """Answer a list or watch of what nobody has bound yet, as kcp does.
+
+        The list has no version, and a watch is not even answered until its time is over: not
+        when something is bound meanwhile either.
+        """
+        if request.verb == "list":
+            empty = {"apiVersion": info.api_version, "kind": info.list_kind, "items": []}
+            return _response(Answer(encode(empty, Representation())))
+        seconds = float(request.integer("timeoutSeconds") or MIN_TIMEOUT_SECONDS)
+        await asyncio.wait([self._tasks.spawn(self._context.clock.asleep(seconds), name="nothing")])
+        return _response(Answer(b""))
 
     def _authenticate(self, http: web.BaseRequest, cluster: str | None) -> UserInfo:
         """Return who asks, as a logical cluster knows them; raises 401 and 403."""
@@ -161,12 +187,18 @@ class ApiServer:
             raise self._registry.logical_clusters.unknown(wanted or "", masters=masters)
         return cluster, user
 
-    def _info(self, request: ApiRequest, cluster: str) -> ResourceInfo:
+    def _info(self, request: ApiRequest, cluster: str, accept: str) -> ResourceInfo:
         """Return the resource; raises 404."""
         kinds = self._registry.backend.kinds
         if request.malformed:
             raise not_served() if request.group in kinds.built_in_groups else page_not_found()
-        return self._registry.info(cluster, request.group, request.version, request.plural)
+        wanted = (request.group, request.version, request.plural)
+        if cluster == WILDCARD and kinds.find(cluster, *wanted) is None:
+            # All clusters' objects are asked for by identity, but for their metadata alone.
+            family = kinds.find_family(*wanted)
+            if family is not None and _wants_metadata(accept):
+                return family
+        return self._registry.info(cluster, *wanted)
 
     async def _watch(
         self,
@@ -207,6 +239,11 @@ class ApiServer:
         finally:
             await lines.aclose()
         return response
+
+
+def _wants_metadata(accept: str) -> bool:
+    wanted = negotiate(accept, transforms=_WATCH_TRANSFORMS).transform
+    return wanted in ("PartialObjectMetadata", "PartialObjectMetadataList")
 
 
 def _quote(text: str) -> str:

@@ -19,17 +19,22 @@ from kcpctl.embedded.status import StatusError, expired, internal
 from kcpctl.embedded.store import Change, Cursor, Stored
 from kcpctl.runtime import Clock, TaskSet
 
-__all__ = ["Watch"]
+__all__ = ["MIN_TIMEOUT_SECONDS", "Watch"]
 
 Json = dict[str, Any]
 _encoder = msgspec.json.Encoder()
 
 # The real server's --min-request-timeout: a watch without timeoutSeconds lasts 30 to 60 minutes.
-_MIN_TIMEOUT_SECONDS: Final = 1800.0
+MIN_TIMEOUT_SECONDS: Final = 1800.0
 _BOOKMARK_PERIOD_SECONDS: Final = 60.0
 # The last bookmark comes this long before the end, so that the client can go on from there.
 _LAST_BOOKMARK_SECONDS: Final = 2.0
 _TOO_LARGE_WAIT_SECONDS: Final = 3.0
+# What a virtual workspace of kcp says when the API below a watch is replaced.
+_CUT_OFF: Final = internal(
+    'an error on the server ("unable to decode an event from the watch stream: context canceled") '
+    "has prevented the request from succeeding"
+)
 _END_OF_INITIAL: Final = "k8s.io/initial-events-end"
 
 
@@ -122,7 +127,7 @@ class Watch:
         self._clock = clock
         check_list_options(request, watch=True)
         timeout = request.integer("timeoutSeconds")
-        self._timeout_seconds = float(timeout or _MIN_TIMEOUT_SECONDS * (1 + rng.random()))
+        self._timeout_seconds = float(timeout or MIN_TIMEOUT_SECONDS * (1 + rng.random()))
         self._revision = _revision(request.value("resourceVersion"))
         self._bookmarks = request.flag("allowWatchBookmarks")
         sends = request.query.get("sendInitialEvents")
@@ -135,7 +140,7 @@ class Watch:
         self._ended = False
 
     def end(self) -> None:
-        """End ``lines``: what is watched is served no more."""
+        """End ``lines`` with an error: what is watched is served no more, or otherwise."""
         self._ended = True
         if self._cursor is not None:
             self._cursor.end()
@@ -209,6 +214,8 @@ class Watch:
             if chunk:
                 sent = changes[-1].revision
                 yield chunk
+            if self._ended:
+                yield _encoder.encode({"type": "ERROR", "object": _CUT_OFF.status}) + b"\n"
             if cursor.ended:
                 return
             if self._bookmarks and self._clock.monotonic() >= due:

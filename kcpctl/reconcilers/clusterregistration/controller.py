@@ -10,8 +10,9 @@ from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.client import Client
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import ResourceVersionChanged
-from kcpctl.informers import CachedObject, InformerFactory, Lister
+from kcpctl.informers import CachedObject, Informers, Lister
 from kcpctl.logicalcluster import split_key
+from kcpctl.reconcilers.claims import Hint, no_hint
 from kcpctl.reconcilers.clusterregistration.options import ClusterRegistrationOptions
 from kcpctl.reconcilers.clusterregistration.reconcile import (
     ClusterRegistrationReconciler,
@@ -48,10 +49,11 @@ class _Targets:
 def new_controller(
     *,
     client: Client,
-    factory: InformerFactory,
+    factory: Informers,
     pool: ClusterPool,
     recorder: Recorder,
     options: ClusterRegistrationOptions,
+    hint: Hint = no_hint,
     clock: Clock = SYSTEM_CLOCK,
     metrics: Metrics | None = None,
 ) -> EndingController:
@@ -65,7 +67,10 @@ def new_controller(
     targets = factory.informer(SYNCTARGETS, SyncTarget)
     secrets = factory.informer(SECRETS)
     credentials = CredentialSource(
-        secrets.lister, registrations.lister, namespace=options.credentials_namespace
+        secrets.lister,
+        registrations.lister,
+        namespace=options.credentials_namespace,
+        hint=hint,
     )
     add_indexes(targets, registrations, credentials)
     reconciler = ClusterRegistrationReconciler(

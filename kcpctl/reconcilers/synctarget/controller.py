@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from kcpctl.apis.resource import SECRETS
+from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.naming import MANAGED_BY_LABEL, SYNCTARGET_NAME_LABEL
+from kcpctl.apis.resource import CERTIFICATE_SIGNING_REQUESTS, SECRETS
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS, ClusterRegistration
 from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.client import Client
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import ResourceVersionChanged
-from kcpctl.informers import CachedObject, InformerFactory, Lister
+from kcpctl.informers import CachedObject, Informer, Informers, Lister
 from kcpctl.logicalcluster import key_of
+from kcpctl.reconcilers.claims import Hint, no_hint
 from kcpctl.reconcilers.credentials import CredentialSource
 from kcpctl.reconcilers.ending import EndingController
 from kcpctl.reconcilers.indexes import REGISTRATION_INDEX, SECRET_INDEX, add_indexes
 from kcpctl.reconcilers.pool import disconnects
 from kcpctl.reconcilers.recorder import Recorder
+from kcpctl.reconcilers.synctarget.approval import Approver
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
-from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
+from kcpctl.reconcilers.synctarget.options import AUTH_CERTIFICATE, SyncTargetOptions
 from kcpctl.reconcilers.synctarget.reconcile import SyncTargetReconciler
 from kcpctl.reconcilers.synctarget.rollout_watch import RolloutWatch
 from kcpctl.reconcilers.workspaces import Workspaces
@@ -57,10 +61,11 @@ class SyncTargetController(EndingController):
 def new_controller(
     *,
     client: Client,
-    factory: InformerFactory,
+    factory: Informers,
     pool: ClusterPool,
     recorder: Recorder,
     options: SyncTargetOptions,
+    hint: Hint = no_hint,
     clock: Clock = SYSTEM_CLOCK,
     metrics: Metrics | None = None,
 ) -> SyncTargetController:
@@ -68,17 +73,20 @@ def new_controller(
 
     ``client`` and ``factory`` are of the same server: one logical cluster or all of them. Events of
     SyncTargets, of the Secrets and ClusterRegistrations that they name, of the pool's
-    connections and of the syncers' Deployments bring a SyncTarget up.
+    connections and of the syncers' Deployments bring a SyncTarget up. ``hint`` tells what a
+    workspace has to accept where something is missing.
     """
     targets = factory.informer(SYNCTARGETS, SyncTarget)
     secrets = factory.informer(SECRETS)
     registrations = factory.informer(CLUSTER_REGISTRATIONS, ClusterRegistration)
+    requests = _signing_requests(factory) if options.syncer_auth == AUTH_CERTIFICATE else None
     workspaces = _workspaces(client, options, clock)
     credentials = CredentialSource(
         secrets.lister,
         registrations.lister,
         namespace=options.credentials_namespace,
         workspaces=workspaces,
+        hint=hint,
     )
     add_indexes(targets, registrations, credentials)
 
@@ -87,6 +95,10 @@ def new_controller(
         if targets.lister.cached(key) is not None:
             controller.enqueue(key)
 
+    approver = None
+    if requests is not None:
+        namespace = options.credentials_namespace
+        approver = Approver(requests.lister, namespace=namespace, clock=clock)
     watch = RolloutWatch(client.loop, enqueue, clock=clock)
     reconciler = SyncTargetReconciler(
         client=client,
@@ -94,9 +106,11 @@ def new_controller(
         credentials=credentials,
         pool=pool,
         deployer=SyncerDeployer(options, watch, clock=clock),
+        approver=approver,
         recorder=recorder,
         options=options,
         clock=clock,
+        hint=hint,
     )
     controller = SyncTargetController(reconciler, targets.lister, clock=clock, metrics=metrics)
     changed = (ResourceVersionChanged(),)
@@ -108,9 +122,22 @@ def new_controller(
         map_to=_targets_of_secret(targets.lister, registrations.lister, of_registration),
         predicates=changed,
     )
+    if requests is not None:
+        controller.watches(requests, map_to=_target_of_request, predicates=changed)
     controller.ends(pool.subscribe(enqueue), watch.close)
     controller.on_removal(disconnects(pool)).on_removal(reconciler.remove)
     return controller
+
+
+def _signing_requests(factory: Informers) -> Informer[Unstructured]:
+    selector = f"{MANAGED_BY_LABEL}=kcpctl"
+    return factory.informer(CERTIFICATE_SIGNING_REQUESTS, label_selector=selector)
+
+
+def _target_of_request(obj: CachedObject) -> Iterable[str]:
+    # A label that anybody may set: all it does is have a SyncTarget looked at.
+    if name := obj.meta.labels.get(SYNCTARGET_NAME_LABEL):
+        yield key_of(obj.cluster, "", name)
 
 
 def _workspaces(client: Client, options: SyncTargetOptions, clock: Clock) -> Workspaces:

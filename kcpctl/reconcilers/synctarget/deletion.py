@@ -33,8 +33,13 @@ from kcpctl.apis.workload import ORPHAN, SyncTarget
 from kcpctl.client import Client
 from kcpctl.errors import ApiError, NotFound
 from kcpctl.reconcilers.problem import BUSY
+from kcpctl.reconcilers.synctarget.eviction import list_if_served
 from kcpctl.reconcilers.synctarget.manifests import SYNCED_RESOURCES
-from kcpctl.reconcilers.synctarget.removal import delete_exactly, delete_syncers_namespace
+from kcpctl.reconcilers.synctarget.removal import (
+    delete_certificate_rights,
+    delete_exactly,
+    delete_syncers_namespace,
+)
 
 __all__ = ["Cleaner", "Progress"]
 
@@ -177,6 +182,7 @@ class Cleaner:
 
     def _delete_identity(self, upstream: Client) -> None:
         """Garbage collection would do it too, but not before the SyncTarget is gone."""
+        delete_certificate_rights(upstream, syncer=self._id, uid=self._uid)
         for resource in (CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, SERVICE_ACCOUNTS):
             namespace = self._namespace if resource.namespaced else None
             with contextlib.suppress(NotFound):
@@ -188,7 +194,7 @@ class Cleaner:
         """Let go of the upstream objects that were assigned to the target."""
         for resource in (*SYNCED_RESOURCES, NAMESPACES):
             client = upstream.resource(resource)
-            for obj in client.list():
+            for obj in list_if_served(upstream, resource):
                 if (patch := self._unmarked(obj)) is not None:
                     meta = obj["metadata"]
                     with contextlib.suppress(NotFound):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.naming import STATE_SYNC, deletion_annotation, state_label, sync_target_key
 from kcpctl.apis.resource import NAMESPACES, Resource
 from kcpctl.client import Client
-from kcpctl.errors import Conflict, NotFound
+from kcpctl.errors import Conflict, Forbidden, NotFound
 from kcpctl.reconcilers.synctarget.manifests import SYNCED_RESOURCES
 from kcpctl.runtime import format_time
 
-__all__ = ["evict"]
+__all__ = ["evict", "list_if_served"]
 
 
 def evict(upstream: Client, cluster: str, name: str, now: float) -> bool:
@@ -26,11 +27,28 @@ def evict(upstream: Client, cluster: str, name: str, now: float) -> bool:
     assigned = False
     # Namespaces first: an object whose own marks are gone is not to be handed over again.
     for resource in (NAMESPACES, *SYNCED_RESOURCES):
-        client = upstream.resource(resource)
-        for obj in client.list(label_selector=f"{state_label(key)}={STATE_SYNC}"):
+        for obj in list_if_served(upstream, resource, f"{state_label(key)}={STATE_SYNC}"):
             assigned = True
             _mark(upstream, resource, obj, deletion_annotation(key), now)
     return assigned
+
+
+def list_if_served(
+    upstream: Client, resource: Resource, label_selector: str = ""
+) -> Iterable[Unstructured]:
+    """Return the objects of a kind, none where the server does not have that kind.
+
+    A kcp has no Deployments unless somebody exports them, and one that is reached through an
+    export answers Forbidden for what that export has nothing of.
+    """
+    try:
+        return upstream.resource(resource).list(label_selector=label_selector)
+    except NotFound:
+        return ()
+    except Forbidden:
+        if upstream.has_resource(resource):
+            raise
+        return ()
 
 
 def _mark(

@@ -86,19 +86,19 @@ class Observer:
         Raises ValueError for a stamp that is no RFC 3339 time.
         """
         texts = tuple(stamps)
-        written = max((parse_time(text) for text in texts), default=None)
         now = self._clock.monotonic()
         with self._lock:
             seen = self._seen.get(key)
             if seen is None or seen.uid != uid:
                 seen = self._seen[key] = _Seen(uid)
             known = seen.slots.get(slot)
-            if known is None:
-                claimed = 0.0 if written is None else self._clock.time() - written
-                known = seen.slots[slot] = (texts, now - max(claimed, 0.0))
-            elif known[0] != texts:
-                known = seen.slots[slot] = (texts, now)
-        return None if written is None else now - known[1]
+            if known is None or known[0] != texts:
+                written = max(map(parse_time, texts), default=None)
+                since = now
+                if known is None and written is not None:
+                    since -= max(self._clock.time() - written, 0.0)
+                known = seen.slots[slot] = (texts, since)
+        return now - known[1] if texts else None
 
     def forget(self, key: str) -> None:
         """Drop everything about an object that is gone."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
+
+from kcpctl.apis.convert import decode
 from kcpctl.apis.resource import PODS
 from kcpctl.client import Client
 from kcpctl.errors import ApiError
@@ -41,12 +44,46 @@ def image_pull_problem(downstream: Client, namespace: str, name: str, image: str
 
 def is_waiting_for_image(pod: Mapping[str, Any], image: str) -> bool:
     """Whether a Pod of that image waits for it; one of a former image does not count."""
-    if pod["metadata"].get("deletionTimestamp"):
+    try:
+        found = decode(pod, _Pod)
+    except msgspec.ValidationError:
         return False
-    if all(one.get("image") != image for one in pod.get("spec", {}).get("containers") or ()):
+    if found.metadata.deletion_timestamp:
         return False
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    return any(
-        ((one.get("state") or {}).get("waiting") or {}).get("reason") in _REASONS
-        for one in statuses
-    )
+    if all(one.image != image for one in found.spec.containers):
+        return False
+    return any(one.state.waiting.reason in _REASONS for one in found.status.container_statuses)
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    deletion_timestamp: str = ""
+
+
+class _Container(msgspec.Struct, rename="camel"):
+    image: str = ""
+
+
+class _Spec(msgspec.Struct, rename="camel"):
+    containers: list[_Container] = []
+
+
+class _Waiting(msgspec.Struct, rename="camel"):
+    reason: str = ""
+
+
+class _State(msgspec.Struct, rename="camel"):
+    waiting: _Waiting = msgspec.field(default_factory=_Waiting)
+
+
+class _ContainerStatus(msgspec.Struct, rename="camel"):
+    state: _State = msgspec.field(default_factory=_State)
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    container_statuses: list[_ContainerStatus] = []
+
+
+class _Pod(msgspec.Struct, rename="camel"):
+    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+    status: _Status = msgspec.field(default_factory=_Status)

@@ -26,7 +26,7 @@ from kcpctl.reconcilers.synctarget.manifests import (
     downstream_objects,
     upstream_objects,
 )
-from kcpctl.reconcilers.synctarget.removal import prune
+from kcpctl.reconcilers.synctarget.removal import delete_certificate_rights, prune
 from kcpctl.runtime import Clock, format_time
 
 __all__ = ["RENEW_AFTER", "apply", "install", "make_identity", "with_token"]
@@ -56,7 +56,10 @@ def apply(client: Client, obj: Unstructured) -> Unstructured:
 def make_identity(
     upstream: Client, target: SyncTarget, inputs: SyncerInputs, namespace: str
 ) -> None:
-    """Make the syncer's service account and rights in the SyncTarget's workspace."""
+    """Make the syncer's service account and rights in the SyncTarget's workspace.
+
+    What it had for certificates is removed if it is to have none.
+    """
     namespaces = upstream.resource(NAMESPACES)
     try:
         namespaces.get(namespace)
@@ -65,6 +68,8 @@ def make_identity(
             namespaces.create({"metadata": {"name": namespace}}, field_manager=FIELD_MANAGER)
     for obj in upstream_objects(inputs, namespace, _owner(target)):
         apply(upstream, obj)
+    if not inputs.certificate:
+        delete_certificate_rights(upstream, syncer=inputs.id, uid=inputs.uid)
 
 
 def with_token(

@@ -15,7 +15,9 @@ from kcpctl.apis.naming import (
     LEGACY_SYNCTARGET_FINALIZER,
     SYNCTARGET_FINALIZER,
     sync_target_key,
+    syncer_id,
 )
+from kcpctl.apis.signing import RequestState
 from kcpctl.apis.synctarget_status import SyncTargetStatus
 from kcpctl.apis.workload import (
     MANAGED,
@@ -29,17 +31,20 @@ from kcpctl.clusters import ConnectionStatus
 from kcpctl.controller import Request, Result
 from kcpctl.errors import (
     ApiError,
+    Forbidden,
     NotConnected,
     TerminalError,
     TransportError,
 )
+from kcpctl.reconcilers.claims import Hint, explained, no_hint
 from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.credentials import Cache, CredentialSource
 from kcpctl.reconcilers.pool import Access, Pool, connect
 from kcpctl.reconcilers.problem import BUSY, Problem
 from kcpctl.reconcilers.recorder import Recorder
+from kcpctl.reconcilers.synctarget.approval import Approver, Signing
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
-from kcpctl.reconcilers.synctarget.deletion import Cleaner
+from kcpctl.reconcilers.synctarget.deletion import Cleaner, Progress
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.events import reference_to, transitions
 from kcpctl.reconcilers.synctarget.eviction import evict
@@ -72,6 +77,7 @@ class _Findings:
     connection: ConnectionStatus | None = None
     source: str = ""
     rollout: Rollout | None = None
+    signing: Signing | None = None
     again_in_seconds: float | None = None
     recheck_after_seconds: float | None = None
     updated: bool = False
@@ -101,18 +107,22 @@ class SyncTargetReconciler:
         credentials: CredentialSource,
         pool: Pool,
         deployer: SyncerDeployer,
+        approver: Approver | None = None,
         recorder: Recorder,
         options: SyncTargetOptions,
         clock: Clock,
+        hint: Hint = no_hint,
     ) -> None:
         self._client = client
         self._targets = targets
         self._credentials = credentials
         self._pool = pool
         self._deployer = deployer
+        self._approver = approver
         self._recorder = recorder
         self.options = options
         self._clock = clock
+        self._hint = hint
         self._observer = Observer(clock)
 
     def reconcile(self, request: Request) -> Result | None:
@@ -141,10 +151,14 @@ class SyncTargetReconciler:
     def remove(self, belongs: Callable[[str], bool]) -> None:
         """Drop what is kept for the keys that belong, but for their connections."""
         self._deployer.remove(belongs)
+        if self._approver is not None:
+            self._approver.remove(belongs)
         self._observer.remove(belongs)
 
     def _forget(self, key: str) -> None:
         self._deployer.forget(key)
+        if self._approver is not None:
+            self._approver.forget(key)
         self._pool.remove(key)
         self._observer.forget(key)
 
@@ -160,6 +174,7 @@ class SyncTargetReconciler:
         findings = self._validate(request, target, options)
         if findings.invalid is None:
             self._deploy(request, target, findings, options)
+            self._certify(request, target, findings)
         heartbeat = self._check_health(request.key, target)
         now = self._clock.time()  # one for both: evictAfter may pass between two looks
         if findings.invalid is None:
@@ -172,6 +187,7 @@ class SyncTargetReconciler:
                 connection=findings.connection,
                 source=findings.source,
                 rollout=findings.rollout,
+                signing=findings.signing,
                 heartbeat=heartbeat,
                 thresholds=options.thresholds,
                 assigned=findings.assigned,
@@ -179,7 +195,6 @@ class SyncTargetReconciler:
             )
         )
         self._update_status(request, target, decision)
-        self._waited_for_syncer(request.key, target, decision.status)  # the grace begins here
         if findings.updated:
             self._record(request, target, "Normal", "SyncerUpdated", "The syncer was changed")
         if findings.failure is not None:
@@ -188,6 +203,7 @@ class SyncTargetReconciler:
             decision.requeue_after_seconds,
             findings.again_in_seconds,
             findings.recheck_after_seconds,
+            None if findings.signing is None else findings.signing.again_in_seconds,
         )
 
     def _validate(
@@ -244,11 +260,24 @@ class SyncTargetReconciler:
             findings.rollout = Rollout(delay=f"The syncer could not be deployed yet: {error}")
         except ApiError as error:
             findings.failure = error
-            findings.rollout = Rollout(error=f"The syncer could not be deployed: {error.message}")
+            why = explained(error, request.cluster, self._hint)
+            findings.rollout = Rollout(error=f"The syncer could not be deployed: {why}")
         else:
             findings.rollout = deployed.rollout
             findings.again_in_seconds = deployed.again_in_seconds
             findings.updated = deployed.updated
+
+    def _certify(self, request: Request, target: SyncTarget, findings: _Findings) -> None:
+        """Have the syncer get its certificates, whoever has deployed it."""
+        if self._approver is None:
+            return
+        upstream = self._client.cluster(request.cluster)
+        try:
+            findings.signing = self._approver.look(request.key, target, request.cluster, upstream)
+        except ApiError as error:
+            name = syncer_id(target.metadata.name, target.metadata.uid)
+            findings.signing = Signing(name, RequestState.PENDING)  # nobody knows
+            findings.failure = findings.failure or error
 
     def _evict(self, request: Request, target: SyncTarget, findings: _Findings, now: float) -> None:
         """Once evictAfter has passed, ask what is assigned to leave, until nothing is.
@@ -285,6 +314,9 @@ class SyncTargetReconciler:
     def _update_status(self, request: Request, target: SyncTarget, decision: Decision) -> None:
         """Write the status if it differs, and tell its transitions once it is written."""
         old, new = target.status, decision.status
+        if new == old:
+            return
+        self._waited_for_syncer(request.key, target, new)  # the grace may begin here
         if not self._commit(request, target, msgspec.structs.replace(target, status=new)):
             return
         if old.phase != new.phase:
@@ -313,13 +345,20 @@ class SyncTargetReconciler:
             target, request.cluster, credentials_namespace=options.credentials_namespace
         )
         force_after = options.force_delete_after_seconds
-        progress = cleaner.run(
-            self._client.cluster(request.cluster),
-            downstream,
-            why_not=why_not,
-            # Where somebody else brought the syncer, there is nothing to wait for.
-            force=waited >= force_after or not names_a_cluster(target.spec),
-        )
+        try:
+            progress = cleaner.run(
+                self._client.cluster(request.cluster),
+                downstream,
+                why_not=why_not,
+                # Where somebody else brought the syncer, there is nothing to wait for.
+                force=waited >= force_after or not names_a_cluster(target.spec),
+            )
+        except Forbidden as error:
+            why = explained(error, request.cluster, self._hint)
+            if waited < force_after:
+                self._report_remaining(request, target, (f"what the workspace has: {why}",))
+                raise
+            progress = Progress(orphaned=f"could not be looked for: {why}")
         if progress.remaining:
             self._report_remaining(request, target, progress.remaining)
             if downstream is None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+import msgspec
+
 from kcpctl.apis.conditions import ERROR, INFO, Condition, false, is_true, true, unknown
+from kcpctl.apis.convert import decode
 
 __all__ = [
     "CONFIG_HASH_ANNOTATION",
     "DEPLOYMENT_FAILED",
     "IMAGE_PULL_ERROR",
+    "WAITING_FOR_CERTIFICATE",
     "Rollout",
     "deployed_condition",
 ]
@@ -20,6 +24,7 @@ CONFIG_HASH_ANNOTATION: Final = "workload.kcp.io/config-hash"
 DEPLOYMENT_FAILED: Final = "DeploymentFailed"
 IMAGE_PULL_ERROR: Final = "ImagePullError"
 WAITING_FOR_SECRET: Final = "WaitingForSecret"
+WAITING_FOR_CERTIFICATE: Final = "WaitingForCertificate"
 _SYNCER_DEPLOYED: Final = "SyncerDeployed"
 
 
@@ -30,7 +35,7 @@ class Rollout:
     ``observed`` tells whether its status is about its present spec. ``failure`` is why it cannot
     go on (reported by its controller), ``missing_image`` the same by its Pods, ``error`` why it
     could not be applied, ``delay`` what keeps it from being looked at or applied now, ``waiting``
-    what somebody else has to do first; "" without.
+    what somebody else has to do first; "" without. ``waiting_for`` is the reason to that.
     """
 
     uid: str = ""
@@ -46,24 +51,30 @@ class Rollout:
     error: str = ""
     delay: str = ""
     waiting: str = ""
+    waiting_for: str = WAITING_FOR_SECRET
 
     @classmethod
     def of(cls, deployment: Mapping[str, Any]) -> Self:
-        """Return the rollout of a Deployment as read or applied."""
-        metadata = deployment.get("metadata") or {}
-        spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
-        generation = int(metadata.get("generation") or 0)
-        replicas = spec.get("replicas")
+        """Return the rollout of a Deployment as read or applied; total, whatever the cluster says.
+
+        What has not the shape of a Deployment has failed, and is applied again.
+        """
+        try:
+            found = decode(deployment, _Deployment)
+        except msgspec.ValidationError as error:
+            return cls(observed=True, failure=f"What the cluster has is no Deployment: {error}")
+        metadata, spec, status = found.metadata, found.spec, found.status
+        containers = spec.template.spec.containers
         return cls(
-            uid=metadata.get("uid", ""),
-            config_hash=(metadata.get("annotations") or {}).get(CONFIG_HASH_ANNOTATION, ""),
-            image=_image(spec),
-            generation=generation,
-            desired=1 if replicas is None else int(replicas),
-            available=int(status.get("availableReplicas") or 0),
-            observed=int(status.get("observedGeneration") or 0) >= generation,
-            deleting=bool(metadata.get("deletionTimestamp")),
-            failure=_failure(status.get("conditions") or ()),
+            uid=metadata.uid,
+            config_hash=metadata.annotations.get(CONFIG_HASH_ANNOTATION, ""),
+            image=containers[0].image if containers else "",
+            generation=metadata.generation,
+            desired=spec.replicas,
+            available=status.available_replicas,
+            observed=status.observed_generation >= metadata.generation,
+            deleting=bool(metadata.deletion_timestamp),
+            failure=_failure(status.conditions),
         )
 
     @property
@@ -72,17 +83,54 @@ class Rollout:
         return self.observed and (self.available >= 1 or self.desired == 0)
 
 
-def _image(spec: Mapping[str, Any]) -> str:
-    containers = ((spec.get("template") or {}).get("spec") or {}).get("containers") or ()
-    return str(containers[0].get("image", "")) if containers else ""
+class _Metadata(msgspec.Struct, rename="camel"):
+    uid: str = ""
+    generation: int = 0
+    annotations: dict[str, str] = {}
+    deletion_timestamp: str = ""
 
 
-def _failure(conditions: Any) -> str:
+class _Container(msgspec.Struct, rename="camel"):
+    image: str = ""
+
+
+class _PodSpec(msgspec.Struct, rename="camel"):
+    containers: list[_Container] = []
+
+
+class _Template(msgspec.Struct, rename="camel"):
+    spec: _PodSpec = msgspec.field(default_factory=_PodSpec)
+
+
+class _Spec(msgspec.Struct, rename="camel"):
+    replicas: int = 1
+    template: _Template = msgspec.field(default_factory=_Template)
+
+
+class _Condition(msgspec.Struct, rename="camel"):
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    available_replicas: int = 0
+    observed_generation: int = 0
+    conditions: list[_Condition] = []
+
+
+class _Deployment(msgspec.Struct, rename="camel"):
+    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+    status: _Status = msgspec.field(default_factory=_Status)
+
+
+def _failure(conditions: Sequence[_Condition]) -> str:
     """Return why the Deployment's controller gave up or cannot make Pods."""
     for one in conditions:
-        kind, status = one.get("type"), one.get("status")
-        if (kind, status) in {("ReplicaFailure", "True"), ("Progressing", "False")}:
-            return str(one.get("message") or one.get("reason") or kind)
+        if (one.type, one.status) in {("ReplicaFailure", "True"), ("Progressing", "False")}:
+            return one.message or one.reason or one.type
     return ""
 
 
@@ -102,7 +150,7 @@ def deployed_condition(connected: Condition, rollout: Rollout | None) -> Conditi
         what = "The syncer runs" if rollout.desired else "The syncer is scaled to zero"
         return true(_SYNCER_DEPLOYED, "Deployed", what)
     if rollout.waiting:
-        return false(_SYNCER_DEPLOYED, INFO, WAITING_FOR_SECRET, rollout.waiting)
+        return false(_SYNCER_DEPLOYED, INFO, rollout.waiting_for, rollout.waiting)
     if rollout.missing_image:
         return false(_SYNCER_DEPLOYED, ERROR, IMAGE_PULL_ERROR, rollout.missing_image)
     if rollout.failure and rollout.observed:

@@ -90,3 +90,12 @@ def test_what_was_set_last_is_found(updates: list[Condition]) -> None:
         found = get_condition(result, update.type)
         assert found is not None
         assert found.status == update.status
+
+
+def test_a_message_is_cut_and_loses_control_characters() -> None:
+    long = conditions.false(
+        "Valid", conditions.ERROR, "ValidationFailed", "x\x1b[31m\n" + "y" * 5000
+    )
+    (found,) = set_condition([], long, 0.0)
+    assert found.message.startswith("x [31m yyy")
+    assert len(found.message) == 1024

@@ -12,7 +12,13 @@ import yaml
 
 from kcpctl.apis import export
 from kcpctl.apis.crds import all_crds
-from kcpctl.apis.export import CLAIMS, binding, provider_objects, resource_schemas
+from kcpctl.apis.export import (
+    CLAIMS,
+    binding,
+    endpoint_slice,
+    provider_objects,
+    resource_schemas,
+)
 from kcpctl.apis.meta import Unstructured
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -26,9 +32,13 @@ def by_kind(objects: list[Unstructured], kind: str) -> list[Unstructured]:
     return [obj for obj in objects if obj["kind"] == kind]
 
 
+def read(path: str) -> Any:
+    return yaml.safe_load((ROOT / path).read_text())
+
+
 def rules(name: str) -> dict[str, Any]:
     """Return the verbs by resource of a ClusterRole of the provider's workspace."""
-    roles = by_kind(provider_objects("root:p", "e"), "ClusterRole")
+    roles = by_kind(provider_objects("e"), "ClusterRole")
     [role] = [one for one in roles if one["metadata"]["name"] == name]
     return {one: rule for rule in role["rules"] for one in rule.get("resources", ["/"])}
 
@@ -66,7 +76,7 @@ def test_another_content_is_another_name_and_the_same_content_the_same(
 
 
 def test_the_export_points_to_the_schemas_that_come_before_it() -> None:
-    objects = provider_objects("root:p", "mine")
+    objects = provider_objects("mine")
     [offered] = by_kind(objects, "APIExport")
     before = objects[: objects.index(offered)]
     assert [one["schema"] for one in offered["spec"]["resources"]] == [
@@ -75,17 +85,17 @@ def test_the_export_points_to_the_schemas_that_come_before_it() -> None:
 
 
 def test_the_slice_names_the_path_or_kcp_would_give_it_no_url() -> None:
-    [endpoints] = by_kind(provider_objects("root:p", "mine"), "APIExportEndpointSlice")
+    endpoints = endpoint_slice("root:p", "mine")
     assert endpoints["spec"]["export"] == {"path": "root:p", "name": "mine"}
 
 
 def test_a_tenant_accepts_exactly_what_the_export_claims() -> None:
     """Verbs count only where both sides spell them alike."""
-    [offered] = by_kind(provider_objects("root:p"), "APIExport")
+    [offered] = by_kind(provider_objects(), "APIExport")
     accepted = binding("root:p")["spec"]
     assert accepted["reference"]["export"] == {"path": "root:p", "name": "kcpctl"}
     assert [
-        {name: claim[name] for name in ("group", "resource", "verbs")}
+        {name: claim[name] for name in ("group", "resource", "identityHash", "verbs")}
         for claim in accepted["permissionClaims"]
         if claim["state"] == "Accepted" and claim["selector"] == {"matchAll": True}
     ] == offered["spec"]["permissionClaims"]
@@ -114,6 +124,6 @@ def test_the_files_in_config_have_all_of_it() -> None:
     def order(obj: Unstructured) -> tuple[str, str]:
         return obj["kind"], obj["metadata"]["name"]
 
-    assert sorted(there, key=order) == sorted(provider_objects("root:kcpctl"), key=order)
-    text = (ROOT / "config/kcp-tenant/apibinding.yaml").read_text()
-    assert yaml.safe_load(text) == binding("root:kcpctl")
+    assert sorted(there, key=order) == sorted(provider_objects(), key=order)
+    assert read("config/kcp-tenant/apibinding.yaml") == binding("root:kcpctl")
+    assert read("config/kcp/slice/apiexportendpointslice.yaml") == endpoint_slice("root:kcpctl")

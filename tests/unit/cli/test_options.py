@@ -4,7 +4,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from kcpctl.cli.options import COMMANDS, DURATION, GroupedCommand, flag
+from kcpctl.apis.kcp import ExportReference
+from kcpctl.cli.options import COMMANDS, DURATION, EXPORT, GroupedCommand, flag
 
 
 @click.command(cls=GroupedCommand)
@@ -59,3 +60,28 @@ def lists(commands: frozenset[str]) -> None:
 def test_commands_are_separated_by_commas(text: str, commands: str) -> None:
     assert CliRunner().invoke(lists, ["--commands", text]).output == f"{commands}\n"
     assert CliRunner().invoke(lists, []).output == "none\n"
+
+
+@click.command(cls=GroupedCommand)
+@flag("--apiexport", group="Server", type=EXPORT, help="Which.")
+def exports(apiexport: ExportReference) -> None:
+    click.echo(f"{apiexport.path} {apiexport.name}")
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("root:org:kcpctl:kcpctl", "root:org:kcpctl kcpctl"),
+        (" root:workload.kcp.io", "root workload.kcp.io"),
+        ("1irluw4wa1h4baz1:e", "1irluw4wa1h4baz1 e"),
+    ],
+)
+def test_an_export_is_written_as_its_workspace_and_its_name(text: str, read: str) -> None:
+    assert CliRunner().invoke(exports, ["--apiexport", text]).output == f"{read}\n"
+
+
+@pytest.mark.parametrize("text", ["", "kcpctl", ":kcpctl", "root:", "root:*", "Root:a", "a/b:c"])
+def test_what_is_no_export_is_a_usage_error(text: str) -> None:
+    result = CliRunner().invoke(exports, ["--apiexport", text])
+    assert result.exit_code == 2
+    assert "root:kcpctl:kcpctl" in result.output

@@ -73,3 +73,13 @@ def test_an_excerpt_is_one_short_line(body: bytes) -> None:
     text = excerpt(body)
     assert len(text) <= 203
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("Forbidden control character in headers"), UnicodeError("label too long")],
+)
+def test_a_request_that_cannot_be_sent_is_the_configurations_fault(error: Exception) -> None:
+    found = transport_error(error, REQUEST, 30)
+    assert isinstance(found, ConfigError)
+    assert str(found) == f"the request cannot be sent: {error} ({REQUEST})"

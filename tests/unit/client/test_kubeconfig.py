@@ -130,14 +130,76 @@ def test_a_context_without_a_user_is_anonymous() -> None:
 # Servers.
 
 
-@pytest.mark.parametrize("url", ["", "host:6443", "ftp://host", "https://", "https://host:port"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("[" * 5000, id="deep"),
+        pytest.param("a: 1" + "0" * 5000, id="an integer that is too long for int()"),
+        "a: 2021-13-45",
+        "a: !!float s3cret",
+        "a: !!timestamp s3cret",
+        "!!python/object/apply:os.system [id]",
+    ],
+)
+def test_whatever_the_yaml_loader_stumbles_over_is_one_sentence(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^Secret kube/east is not YAML") as caught:
+        config_from_kubeconfig(text.encode(), source="Secret kube/east")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_kubeconfig_from_elsewhere_must_not_be_long() -> None:
+    data = dump(kubeconfig()) + b"#" * 262_144
+    with pytest.raises(ConfigError, match="longer than 256 KiB"):
+        config_from_kubeconfig(data, source="Secret kube/east")
+
+
+def test_two_entries_of_one_name_are_refused() -> None:
+    document = kubeconfig()
+    document["clusters"] *= 2
+    assert "clusters has two of the name 'c'" in problem(document)
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"token": ["s3cret"]},
+        {"token": "s3cret\nX-Evil: 1"},
+        {"username": {"a": "s3cret"}},
+        {"exec": "s3cret"},
+        {"token": "t", "as": "a\r\nb"},
+        {"token": "t", "as": "a", "as-groups": 5},
+        {"token": "t", "as": "a", "as-user-extra": ["x"]},
+        {"token": "t", "as": "a", "as-user-extra": {"x": "y"}},
+        {"client-certificate-data": "\u00e9", "client-key-data": "\u00e9"},
+    ],
+)
+def test_values_of_the_wrong_shape_are_named_and_not_shown(user: dict[str, Any]) -> None:
+    assert "s3cret" not in problem(kubeconfig(user=user))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "host:6443", "ftp://host", "https://", "https://host:port", "https://["),
+        *("https://[zz]:1", "https://a\u2100b:1", "https://a b", "https://a..b"),
+        "https://" + "a" * 64,
+    ],
+)
 def test_a_server_that_is_no_url_is_named(url: str) -> None:
     assert f"server {url!r} is not a URL" in problem(kubeconfig(cluster={"server": url}))
 
 
-def test_credentials_in_the_url_are_refused_and_not_shown() -> None:
-    message = problem(kubeconfig(cluster={"server": "https://me:s3cret@host"}))
+@pytest.mark.parametrize("url", ["http://[", "http://host:99999", "http://me:s3cret@["])
+def test_a_proxy_that_is_no_url_is_refused_and_not_shown(url: str) -> None:
+    message = problem(kubeconfig(cluster={"proxy-url": url}))
+    assert "the proxy is not a URL" in message
     assert "s3cret" not in message
+
+
+def test_credentials_in_the_url_are_refused_and_not_shown() -> None:
+    for host in ("host", "host:port"):
+        message = problem(kubeconfig(cluster={"server": f"https://me:s3cret@{host}"}))
+        assert "s3cret" not in message
 
 
 def test_a_logical_cluster_at_the_end_of_the_url_is_cut_off() -> None:

@@ -305,6 +305,31 @@ async def test_an_answer_that_is_not_json_is_shown() -> None:
         await client.resource(NAMESPACES).get("n")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"metadata": []},
+        {"metadata": {"labels": []}},
+        {"metadata": {"annotations": {"a": 5}}},
+        {"metadata": {"finalizers": "x"}},
+        b'{"a": ' + b"[" * 100_000,
+    ],
+)
+async def test_an_answer_without_the_shape_of_an_object_is_one_that_cannot_be_used(
+    answer: object,
+) -> None:
+    client, _ = root(answer)
+    with pytest.raises(TransportError, match="the answer is not a dict"):
+        await client.resource(NAMESPACES).get("n")
+
+
+@pytest.mark.parametrize("item", [{}, {"metadata": None}, {"metadata": {"name": ""}}])
+async def test_an_item_of_a_list_has_a_name(item: object) -> None:
+    client, _ = root({"kind": "NamespaceList", "items": [item]})
+    with pytest.raises(TransportError, match="an item of the list has no name"):
+        await client.resource(NAMESPACES).list()
+
+
 # RC-16: what is refused before anything is sent.
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kcpctl.embedded import store as store_module
 from kcpctl.embedded.status import StatusError
-from kcpctl.embedded.store import ObjectKey, Store, Stored
+from kcpctl.embedded.store import ObjectKey, Store, Stored, family_of
 
 
 def put(
@@ -209,3 +209,24 @@ def test_any_older_state_equals_what_was_listed_then(
         states[store.revision] = names(store)
     revision = data.draw(st.sampled_from(sorted(states)))
     assert [key.name for key, _ in store.list_at("xs", revision)] == states[revision]
+
+
+async def test_what_is_bound_is_also_read_whatever_its_identity() -> None:
+    store = Store()
+    family = family_of("widgets.example.com")
+    cursor = store.follow(family, "*")
+    for cluster, identity in (("b", "one"), ("a", "two")):
+        key = ObjectKey(cluster, "", "x")
+        obj = {"metadata": {"name": identity}}
+        store.put(f"widgets.example.com:{identity}", key, obj, is_custom=True)
+    found = [stored.obj["metadata"]["name"] for _, stored in store.list(family)]
+    assert found == ["two", "one"]
+    store.delete("widgets.example.com:two", ObjectKey("a", "", "x"))
+    assert [key.cluster for key, _ in store.list(family)] == ["b"]
+    assert [(one.type, one.key.cluster) for one in cursor.pending()] == [
+        ("ADDED", "b"),
+        ("ADDED", "a"),
+        ("DELETED", "a"),
+    ]
+    cursor.close()
+    assert store.count("widgets.example.com", "b") == 0

@@ -12,6 +12,7 @@ from kcpctl.clusters import ClusterPool, ConnectionState, ConnectionStatus
 from kcpctl.informers import SharedInformer
 from kcpctl.informers.status import InformerStatus
 from kcpctl.manager.debug import pages
+from kcpctl.manager.fleet import EndpointStatus
 from kcpctl.runtime import SYSTEM_CLOCK, IOLoop, start_thread
 from kcpctl.testing import eventually
 from kcpctl.workqueue import QueueSnapshot
@@ -89,6 +90,41 @@ def test_clusters_tell_state_reason_and_next_attempt_and_no_address(io_loop: IOL
     cells = ["root|east", "Disconnected", "2023-11-14T22:13:20Z", "ConnectionFailed", "in 7.2s"]
     assert line == "   ".join([*cells, "     refused"])
     assert "secret" not in page.text() + json.dumps(page.data())
+
+
+class OneFleet:
+    def __init__(self, problem: str, *endpoints: EndpointStatus) -> None:
+        self._problem = problem
+        self._endpoints = endpoints
+
+    def problem(self) -> str:
+        return self._problem
+
+    def endpoints(self) -> list[EndpointStatus]:
+        return list(self._endpoints)
+
+
+def test_a_fleet_tells_of_its_endpoints_and_of_whom_they_serve(io_loop: IOLoop) -> None:
+    many = [f"c{number}" for number in range(7)]
+    fleet = OneFleet("nobody there", EndpointStatus("https://a/x", "Serving", ["w"], many, "slow"))
+    page = pages(io_loop, pools=[], controllers=[], factories=[], fleet=fleet)["/debug/fleet"]
+    assert page.data() == {
+        "problem": "nobody there",
+        "endpoints": [
+            {
+                "url": "https://a/x",
+                "state": "Serving",
+                "engaged": ["w"],
+                "parked": many,
+                "lastError": "slow",
+            }
+        ],
+    }
+    problem, _, header, line = page.text().splitlines()
+    assert problem == "problem: nobody there"
+    assert header.split()[:4] == ["ENDPOINT", "STATE", "ENGAGED", "PARKED"]
+    assert line.split() == ["https://a/x", "Serving", "1", "7", "c0,c1,c2,c3,c4,...", "slow"]
+    assert "/debug/fleet" not in pages(io_loop, pools=[], controllers=[], factories=[])
 
 
 def test_queues_are_told_by_controller_and_logical_cluster(io_loop: IOLoop) -> None:

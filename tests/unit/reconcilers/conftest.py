@@ -6,6 +6,7 @@ import base64
 import copy
 import itertools
 import json
+import re
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -15,7 +16,13 @@ import msgspec
 import pytest
 
 from kcpctl.apis.meta import Unstructured
-from kcpctl.apis.resource import DEPLOYMENTS, LOGICAL_CLUSTERS, SECRETS, Resource
+from kcpctl.apis.resource import (
+    CERTIFICATE_SIGNING_REQUESTS,
+    DEPLOYMENTS,
+    LOGICAL_CLUSTERS,
+    SECRETS,
+    Resource,
+)
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.client import AsyncClient, Call, Client, Response, confine
@@ -33,6 +40,7 @@ from kcpctl.informers import CachedObject
 from kcpctl.informers.objects import ObjectDecoder
 from kcpctl.logicalcluster import key_of
 from kcpctl.reconcilers.credentials import CredentialSource
+from kcpctl.reconcilers.synctarget.approval import Approver
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.reconcile import SyncTargetReconciler
@@ -42,6 +50,7 @@ from kcpctl.runtime import IOLoop, format_time
 from kcpctl.testing.clock import FakeClock
 
 KUBECONFIG = b"apiVersion: v1\nkind: Config\n"
+_GROUP_VERSION = re.compile(r"/(api|apis/[^/]+)/v1$")
 
 
 def merged(target: Any, patch: Any) -> Any:
@@ -67,6 +76,7 @@ class Server:
         self.bodies: list[tuple[str, Any]] = []
         self.errors: dict[str, Exception] = {}
         self.served: dict[str, Unstructured] = {}
+        self.unserved: set[str] = set()
         self.grants: set[tuple[str, str, str, str]] = set()
         self.version = 100
 
@@ -116,6 +126,8 @@ class Server:
             return self._post(path, body)
         if call.method == "DELETE":
             return self._delete(path, body or {})
+        if call.method == "PUT":
+            return self._replace(path.removesuffix("/approval"), body)
         if "apply-patch" in call.content_type:
             old = self.objects.get(path, {})
             kept = {k: v for k, v in old.items() if k == "status"}
@@ -132,6 +144,8 @@ class Server:
         if path.endswith("/logicalclusters/cluster"):
             raise NotFound(path)
         plural = path.rpartition("/")[2]
+        if _GROUP_VERSION.search(path):
+            return {"resources": [{"name": name} for name in sorted(PLURALS - self.unserved)]}
         if plural in PLURALS:
             scope = path.rpartition("/")[0]
             found = [obj for key, obj in self.objects.items() if self._listed(key, scope, plural)]
@@ -179,6 +193,14 @@ class Server:
                 for key in [key for key in self.objects if inside in key]:
                     del self.objects[key]
         return {"kind": "Status", "apiVersion": "v1"}
+
+    def _replace(self, path: str, body: Unstructured) -> Unstructured:
+        old = self.objects.get(path)
+        if old is None:
+            raise NotFound(path)
+        if body["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]:
+            raise Conflict(path)
+        return self.put(path, body)
 
     def _patch(self, path: str, body: Unstructured) -> Unstructured:
         status = path.endswith("/status")
@@ -352,6 +374,7 @@ class World:
             AsyncClient(self.up, cluster_name=name, prefix=prefix, multi_cluster=multi), io_loop
         )
         self.options = SyncTargetOptions(syncer_image="kcpctl-syncer:local", upstream_ca_data=b"CA")
+        self.hints: dict[tuple[str, str], str] = {}
         self.reconciler = self.new_reconciler()
 
     def new_reconciler(self) -> SyncTargetReconciler:
@@ -366,13 +389,25 @@ class World:
                 workspaces=Workspaces(
                     self.client, namespace=self.options.credentials_namespace, clock=self.clock
                 ),
+                hint=self.hint,
             ),
             pool=self.pool,
             deployer=SyncerDeployer(self.options, self.rollouts, clock=self.clock),
+            approver=self._approver() if self.options.syncer_auth == "certificate" else None,
             recorder=self.recorder,
             options=self.options,
             clock=self.clock,
+            hint=self.hint,
         )
+
+    def _approver(self) -> Approver:
+        requests = Cache(self, CERTIFICATE_SIGNING_REQUESTS)
+        namespace = self.options.credentials_namespace
+        return Approver(requests, namespace=namespace, clock=self.clock)
+
+    def hint(self, cluster: str, group_resource: str) -> str:
+        """Return what a test says is to be accepted in a workspace."""
+        return self.hints.get((cluster, group_resource), "")
 
     def cache(self, resource: Resource) -> Cache:
         """Return a lister of upstream objects."""

@@ -112,11 +112,29 @@ def test_a_secret_without_content_is_named_with_its_key(
     assert "Secret kcpctl-system/reg-kubeconfig" in found.message
 
 
+def test_a_secret_that_may_only_not_be_shown_comes_with_what_to_accept(world: World) -> None:
+    world.hints["root", "secrets"] = "accept the permission claim on secrets"
+    assert problem(world, {"cluster": "east"}).problem.message == (
+        "Secret kcpctl-system/east-kubeconfig in cluster 'root' does not exist, or is not shown to "
+        "the controllers: accept the permission claim on secrets"
+    )
+
+
 def test_data_that_is_not_base64_is_said_without_quoting_it(world: World) -> None:
     world.add(SECRETS, "reg-kubeconfig", "kcpctl-system", data={"kubeconfig": "s3cret!"})
     found = problem(world, {"cluster": "reg"}).problem
     assert found.reason == "InvalidConfiguration"
     assert "s3cret" not in found.message
+
+
+def test_a_token_that_is_not_text_is_said(world: World) -> None:
+    data = {"token": base64.b64encode(b"\xff\xfe").decode()}
+    world.add(SECRETS, "t", "kcpctl-system", data=data)
+    endpoint = {"serverURL": "https://east:6443", "credentialsSecret": {"name": "t"}}
+    add_registration(world, clusterEndpoint=endpoint)
+    found = problem(world, {"clusterRef": {"name": "reg"}}).problem
+    assert found.reason == "InvalidConfiguration"
+    assert found.message == "key \"token\" of Secret kcpctl-system/t in cluster 'root' is not text"
 
 
 def test_an_endpoint_with_a_token_becomes_a_kubeconfig(world: World) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from kcpctl.apis.resource import SECRETS
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
-from kcpctl.errors import CrossWorkspaceAccess, Forbidden, ServiceUnavailable
+from kcpctl.client import Client
+from kcpctl.errors import CrossWorkspaceAccess, Forbidden, NotFound, ServiceUnavailable
 from kcpctl.reconcilers.problem import Unusable
 from kcpctl.reconcilers.workspaces import Permission, Workspaces
 
@@ -126,6 +127,18 @@ def test_a_path_that_leads_nowhere_is_not_found(other: World) -> None:
     assert other.condition("Valid", cluster="a") == "False ClusterRefNotFound"
     assert "Workspace 'root:nowhere' does not exist" in other.message("Valid", cluster="a")
     assert requeue == 30
+
+
+def test_a_fleet_says_itself_how_a_workspace_comes_into_it(
+    other: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cluster(self: Client, name: str) -> Client:
+        raise NotFound(f"no endpoint serves {name!r}; bind the export there")
+
+    source = Workspaces(other.client, namespace="kcpctl-system")
+    monkeypatch.setattr(Client, "cluster", cluster)
+    with pytest.raises(Unusable, match="No endpoint serves 'root:b'; bind the export there"):
+        source.resolve("root:b")
 
 
 def test_a_path_of_ones_own_workspace_needs_no_permission(other: World) -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from kcpctl.embedded.controllers.deployments import DeploymentController
 from kcpctl.embedded.controllers.event_writer import EventWriter
@@ -12,8 +13,10 @@ from kcpctl.embedded.controllers.garbage import GarbageCollector
 from kcpctl.embedded.controllers.namespaces import NamespaceController
 from kcpctl.embedded.controllers.replicasets import ReplicaSetController
 from kcpctl.embedded.controllers.signing import SigningController
+from kcpctl.embedded.controllers.token_secrets import TokenSecretController
 from kcpctl.embedded.registry import Registry
 from kcpctl.embedded.security.ca import CertificateAuthority
+from kcpctl.embedded.security.tokens import ServiceAccountTokens
 from kcpctl.testing.clock import FakeClock
 
 Json = dict[str, Any]
@@ -27,10 +30,13 @@ class World:
         self.registry = Registry(workspaces=workspaces, clock=self.clock)
         events = EventWriter(self.registry, "test", clock=self.clock)
         authority = CertificateAuthority(clock=self.clock)
+        key = ec.generate_private_key(ec.SECP256R1())
+        self.tokens = ServiceAccountTokens(key, clock=self.clock)
         self._controllers: list[Any] = [
             NamespaceController(self.registry, ca_pem=b"the CA", clock=self.clock),
             GarbageCollector(self.registry, clock=self.clock),
             SigningController(self.registry, authority, longest_seconds=86_400, clock=self.clock),
+            TokenSecretController(self.registry, self.tokens, ca_pem=b"the CA", clock=self.clock),
             DeploymentController(self.registry, events, clock=self.clock),
             ReplicaSetController(self.registry, events, clock=self.clock),
         ]

@@ -5,7 +5,7 @@ import pytest
 from kcpctl.embedded.status import StatusError
 from tests.unit.embedded.exports.conftest import World, schema_spec
 
-KEPT = "apiresourceschemas.apis.kcp.io:bound"
+KEPT = "boundschemas.internal.kcp.io"
 
 
 def test_a_schema_is_kept_for_as_long_as_it_is_bound(world: World) -> None:

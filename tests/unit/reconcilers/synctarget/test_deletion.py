@@ -169,6 +169,32 @@ def test_a_cluster_that_refuses_holds_the_target_until_force_time_and_says_so(
     assert world.recorder.take() == ["Warning OrphanedDownstream", "Normal Deleted"]
 
 
+def test_a_workspace_that_refuses_is_told_what_to_accept_until_force_time(world: World) -> None:
+    world.make_ready()
+    world.delete_target()
+    details = {"kind": "serviceaccounts", "name": "x"}
+    world.up.errors["/serviceaccounts/"] = Forbidden("not for you", details=details)
+    world.hints["root", "serviceaccounts"] = "accept the claim"
+    with pytest.raises(Forbidden):
+        world.reconcile()
+    assert world.message("Deleting") == (
+        "Still to be removed: what the workspace has: not for you; accept the claim"
+    )
+    world.clock.step(600)
+    world.take()
+    world.reconcile()
+    assert not world.exists()
+    assert world.recorder.take() == ["Warning OrphanedDownstream", "Normal Deleted"]
+
+
+def test_a_kind_that_the_workspace_does_not_have_holds_up_nothing(world: World) -> None:
+    world.make_ready()
+    world.delete_target()
+    world.up.unserved.add("services")
+    world.up.errors["GET /api/v1/services"] = Forbidden("not claimed")
+    delete_until_gone(world)
+
+
 @pytest.mark.parametrize("error", [ServiceUnavailable("later"), TransportError("not JSON")])
 def test_a_cluster_that_is_busy_is_waited_for_however_long_it_takes(
     world: World, error: Exception

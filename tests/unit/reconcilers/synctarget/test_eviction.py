@@ -8,7 +8,7 @@ import pytest
 
 from kcpctl.apis.naming import deletion_annotation, state_label, sync_target_key
 from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, Resource
-from kcpctl.errors import Forbidden
+from kcpctl.errors import ApiError, Forbidden, NotFound
 from kcpctl.runtime import format_time
 
 if TYPE_CHECKING:
@@ -132,6 +132,23 @@ def test_a_list_that_fails_is_no_drained_target(world: World) -> None:
     with pytest.raises(Forbidden):
         world.reconcile()
     assert world.condition("Schedulable") == "False Evicting"
+
+
+@pytest.mark.parametrize("error", [NotFound("no such kind"), Forbidden("not claimed")])
+def test_a_kind_that_the_workspace_does_not_have_is_none_that_is_assigned(
+    world: World, error: ApiError
+) -> None:
+    """A kcp has no Deployments of its own, and an export has what it exports and claims."""
+    world.make_ready()
+    path = assign(world, NAMESPACES, "web")
+    drain(world)
+    world.up.unserved.add("deployments")
+    world.up.errors["GET /apis/apps/v1/deployments"] = error
+    world.reconcile()
+    assert MARK in marks(world, path)
+    world.up.objects.pop(path)
+    world.reconcile()
+    assert world.condition("Schedulable") == "False Evicted"
 
 
 def test_another_workspace_with_the_same_names_is_left_alone(workspaces: World) -> None:

@@ -179,6 +179,23 @@ def test_row_72_a_deploy_error_is_reported_raised_and_its_time_stays(world: Worl
     assert world.condition("SyncerDeployed") == "False Progressing"
 
 
+def test_a_write_that_the_workspace_has_not_accepted_is_told_with_the_claim(world: World) -> None:
+    world.add_secret()
+    world.add_target()
+    world.reconcile()
+    world.connect()
+    world.reconcile()
+    world.connect()
+    details = {"kind": "serviceaccounts", "name": "x"}
+    world.up.errors["/serviceaccounts/"] = Forbidden("not for you", details=details)
+    world.hints["root", "serviceaccounts"] = "accept the claim in the APIBinding 'kcpctl'"
+    with pytest.raises(Forbidden):
+        world.reconcile()
+    assert world.message("SyncerDeployed") == (
+        "The syncer could not be deployed: not for you; accept the claim in the APIBinding 'kcpctl'"
+    )
+
+
 BUSY = [TooManyRequests, ServiceUnavailable, Conflict, TransportError]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kcpctl.apis.conditions import Condition
 from kcpctl.reconcilers.synctarget.rollout import Rollout, deployed_condition
@@ -83,3 +85,27 @@ def test_the_message_of_a_failure_is_passed_on() -> None:
         conditions=[{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}],
     )
     assert deployed_condition(CONNECTED, Rollout.of(obj)).message == "exceeded quota"
+
+
+JSON = st.none() | st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["metadata", "spec", "status"]),
+        st.dictionaries(
+            st.sampled_from(["uid", "generation", "annotations", "replicas", "template"])
+            | st.sampled_from(["availableReplicas", "observedGeneration", "conditions"]),
+            JSON,
+        )
+        | JSON,
+    )
+)
+def test_whatever_a_cluster_says_of_a_deployment_is_a_rollout(obj: dict[str, Any]) -> None:
+    assert deployed_condition(CONNECTED, Rollout.of(obj)).status in {"True", "False"}
+
+
+def test_what_is_no_deployment_has_failed() -> None:
+    condition = deployed_condition(CONNECTED, Rollout.of({"spec": {"replicas": "many"}}))
+    assert (condition.status, condition.reason) == ("False", "DeploymentFailed")
+    assert "no Deployment" in condition.message
