@@ -21,7 +21,7 @@ from kcpctl.client import (
     TokenBucket,
     WriteGate,
 )
-from kcpctl.clusters import ClusterPool
+from kcpctl.clusters import ClusterPool, cluster_client
 from kcpctl.controller import EventRecorder
 from kcpctl.errors import Forbidden, KcpctlError, NotFound
 from kcpctl.informers import InformerFactory, Informers
@@ -133,7 +133,7 @@ class Assembly:
             self.io_loop,
             metrics=self.metrics,
             allow_exec=flags["allow_exec_plugins"],
-            new_client=partial(AsyncClient.plain, write_gate=self._gate),
+            new_client=partial(cluster_client, write_gate=self._gate),
         )
         manager.add_pool(pool)
         takes: dict[str, Callable[[Mapping[str, Any]], object]] = dict(flags["reload"])
