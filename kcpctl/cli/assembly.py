@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -11,7 +12,6 @@ from typing import Any, Final, Self, TypedDict
 
 from kcpctl.apis.kcp import API_EXPORT_ENDPOINT_SLICES, ExportReference
 from kcpctl.cli.election import new_election
-from kcpctl.cli.export import install_export
 from kcpctl.cli.reloading import Reloader
 from kcpctl.client import (
     AsyncClient,
@@ -21,7 +21,7 @@ from kcpctl.client import (
     TokenBucket,
     WriteGate,
 )
-from kcpctl.clusters import ClusterPool
+from kcpctl.clusters import ClusterPool, cluster_client
 from kcpctl.controller import EventRecorder
 from kcpctl.errors import Forbidden, KcpctlError, NotFound
 from kcpctl.informers import InformerFactory, Informers
@@ -32,10 +32,11 @@ from kcpctl.reconcilers import clusterregistration, synctarget
 from kcpctl.reconcilers.claims import Hint, hint_from, no_hint
 from kcpctl.reconcilers.clusterregistration import ClusterRegistrationOptions
 from kcpctl.reconcilers.synctarget import SyncTargetController, SyncTargetOptions
-from kcpctl.runtime import IOLoop, Metrics
+from kcpctl.runtime import IOLoop, Metrics, start_thread
 
 __all__ = ["Assembly", "in_workspace"]
 
+_POLL_SECONDS: Final = 0.05
 # What may change while the SyncTarget controller runs; see SyncTargetOptions.newer.
 _LIVE_OPTIONS: Final = (
     "sync_target_heartbeat_threshold",
@@ -63,6 +64,7 @@ class Assembly:
     def __init__(self, flags: Mapping[str, Any]) -> None:
         self._flags = flags
         self._stack = ExitStack()
+        self._clients: list[Client] = []
         self.metrics = Metrics()
         self.io_loop = self._stack.enter_context(IOLoop())
         self._gate = WriteGate() if flags["leader_elect"] else None
@@ -90,16 +92,11 @@ class Assembly:
     def fleet(self, config: ClientConfig) -> Fleet:
         """Return the consumers of the APIExport of ``--apiexport``.
 
-        With ``--install-crds`` the export is there then, with all that it needs. Raises KcpctlError
-        when that, or the endpoints, may not be read; endpoints that are not there are no error.
+        Raises KcpctlError when the endpoints may not be read; where there are none yet it does not.
         """
         export: ExportReference = self._flags["apiexport"]
         options = self._client_options()
-        # Whoever comes first installs, leader or not.
-        ungated = self._client_options(gated=False)
-        home = self._client(AsyncClient.plain(in_workspace(config, export.path), **ungated))
-        if self._flags["install_crds"]:
-            install_export(home, export.name)
+        home = self._client(AsyncClient.plain(in_workspace(config, export.path), **options))
         try:
             home.resource(API_EXPORT_ENDPOINT_SLICES).get(export.name)
         except NotFound as error:
@@ -140,7 +137,7 @@ class Assembly:
             self.io_loop,
             metrics=self.metrics,
             allow_exec=flags["allow_exec_plugins"],
-            new_client=partial(AsyncClient.plain, write_gate=self._gate),
+            new_client=partial(cluster_client, write_gate=self._gate),
         )
         manager.add_pool(pool)
         takes: dict[str, Callable[[Mapping[str, Any]], object]] = dict(flags["reload"])
@@ -176,8 +173,27 @@ class Assembly:
     def _limit(self, flags: Mapping[str, Any]) -> None:
         self._limiter.change(flags["kube_api_qps"], flags["kube_api_burst"])
 
+    @contextmanager
+    def ended_by(self, stop: threading.Event) -> Iterator[None]:
+        """Let ``stop`` close the clients, and so end what waits inside for a server."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(_POLL_SECONDS):
+                if stop.is_set():
+                    for client in list(self._clients):
+                        client.close()
+
+        thread = start_thread(watch, name="kcpctl-start")
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
     def _client(self, made: AsyncClient) -> Client:
         client = Client(made, self.io_loop)
+        self._clients.append(client)
         self._stack.callback(client.close)
         return client
 

@@ -152,13 +152,10 @@ class Fleet:
         )
 
     def binding(self, cluster: str) -> APIBinding | None:
-        """Return the APIBinding that a logical cluster is served by, as it was last seen."""
+        """Return the APIBinding by which a logical cluster is served, as it was last shown."""
         found = self._membership.find(cluster)
         unit = None if found is None else self._units.get(found[0])
-        if unit is None:
-            return None
-        bindings = unit.bindings.lister.cluster(cluster).list()
-        return max(bindings, key=lambda one: one.is_ready, default=None)
+        return None if unit is None or found is None else unit.binding(found[1])
 
     def tell(
         self, *, on_engaged: Callable[[str], object], on_gone: Callable[[str], object]

@@ -28,7 +28,11 @@ from kcpctl.reconcilers.synctarget.manifests import (
     config_hash,
     secret_object,
 )
-from kcpctl.reconcilers.synctarget.options import AUTH_EXTERNAL, SyncTargetOptions
+from kcpctl.reconcilers.synctarget.options import (
+    AUTH_CERTIFICATE,
+    AUTH_EXTERNAL,
+    SyncTargetOptions,
+)
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.validation import image_of
 from kcpctl.runtime import Clock, get_logger, parse_time
@@ -98,6 +102,7 @@ def syncer_inputs(
         insecure=options.upstream_insecure,
         server_name=options.upstream_server_name,
         external_secret=options.syncer_auth == AUTH_EXTERNAL,
+        certificate=options.syncer_auth == AUTH_CERTIFICATE,
         deployment=target.spec.deployment or Deployment(),
         arguments=_arguments(target.spec),
     )
@@ -273,7 +278,7 @@ class SyncerDeployer:
 
     def _remember(self, key: str, uid: str, renew_after_seconds: float) -> _Token:
         # Never trusted for longer than one of our own would be: clocks may have jumped.
-        longest = RENEW_AFTER * self._options.syncer_token_seconds
+        longest = RENEW_AFTER * self._options.token_seconds
         seconds = min(renew_after_seconds, longest)
         token = _Token(uid, self._clock.monotonic() + seconds)
         with self._lock:
@@ -309,6 +314,6 @@ class SyncerDeployer:
             upstream,
             inputs,
             namespace,
-            seconds=self._options.syncer_token_seconds,
+            seconds=self._options.token_seconds,
             clock=self._clock,
         )
