@@ -296,7 +296,7 @@ class SyncTargetReconciler:
     def _evict(self, request: Request, target: SyncTarget, findings: _Findings, now: float) -> None:
         """Once evictAfter has passed, ask what is assigned to leave, until nothing is.
 
-        What somebody assigns afterwards stays, until the next change of the spec.
+        What somebody assigns afterwards is asked too, when the syncer counts its copy.
         """
         if seconds_to_eviction(target.spec, now) != 0 or _is_evicted(target):
             return
@@ -463,12 +463,13 @@ def _is_leaving(target: SyncTarget) -> bool:
 
 
 def _is_evicted(target: SyncTarget) -> bool:
-    """Whether the status says so of this very spec."""
+    """Whether the status says so of this very spec, and the syncer has nothing."""
     found = get_condition(target.status.conditions, SCHEDULABLE)
     return (
         found is not None
         and (found.status, found.reason) == (FALSE, EVICTED)
         and found.observed_generation == target.metadata.generation
+        and not target.status.resource_count
     )
 
 
