@@ -233,6 +233,7 @@ class CertificateKeeper:
             f"CertificateSigningRequest {self.name!r} is not approved and signed yet: "
             f"kubectl certificate approve {self.name}"
         )
+        _log.info("Asked for a client certificate, to be approved", name=self.name)
         return _Asked(made["metadata"]["uid"], key)
 
     async def _remove(self, requests: SigningRequests, found: Unstructured) -> None:
