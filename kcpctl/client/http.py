@@ -16,6 +16,7 @@ from kcpctl.client.config import ClientConfig
 from kcpctl.client.connections import Connector, hang_up, prepare_stream
 from kcpctl.client.credentials import Credential, Credentials, credentials_of
 from kcpctl.client.failures import (
+    AnswerTooLong,
     ClientCertificateRefused,
     ClientClosed,
     ConnectionLost,
@@ -51,6 +52,8 @@ _MAX_ERROR_BYTES = 1024 * 1024
 # Watches of thousands of events a second are a tenth faster than with aiohttp's 64 KiB.
 _READ_AHEAD_BYTES = 256 * 1024
 _LARGE_BYTES = 256 * 1024
+# Of one answer: of the server that we work for, which may send all of its objects at once.
+_MAX_ANSWER_BYTES = 1024 * 1024 * 1024
 _FAILURES = (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError)
 # What other credentials or certificates may mend; nothing was done for such a call.
 _REFUSED = (Unauthorized, CertificateInvalid, ClientCertificateRefused)
@@ -86,11 +89,13 @@ class HttpTransport:
         request_timeout_seconds: float = 30.0,
         write_gate: WriteGate | None = None,
         on_warning: WarningHandler | None = None,
+        max_answer_bytes: int = _MAX_ANSWER_BYTES,
         credentials: Credentials | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
         self._timeout_seconds = request_timeout_seconds
+        self._max_answer_bytes = max_answer_bytes
         self._on_warning = on_warning or WarningLog(config.host)
         self._limiter = limiter
         if qps is not None:
@@ -157,13 +162,28 @@ class HttpTransport:
         response = await self._open(call, endless=False)
         try:
             with self._in_flight.reading(response):
-                body = await response.read()
+                body = await self._body(response, call)
         except _FAILURES as error:
             raise self._failure(error, call, self._total_seconds(call)) from error
         finally:
             response.release()
         self._metrics.sized(call.method, len(call.body or b""), len(body))
         return Response(response.status, _lower(response.headers), body)
+
+    async def _body(self, response: aiohttp.ClientResponse, call: Call) -> bytes:
+        """Read an answer; one that does not end must not fill the memory."""
+        parts: list[bytes] = []
+        size = 0
+        async for part in response.content.iter_any():
+            parts.append(part)
+            size += len(part)
+            if size > self._max_answer_bytes:
+                response.close()
+                raise AnswerTooLong(
+                    f"the answer is longer than {self._max_answer_bytes} bytes "
+                    f"({self._describe(call)})"
+                )
+        return b"".join(parts)
 
     async def _unless_closed(self, waiting: Coroutine[Any, Any, T]) -> T:
         """Wait for something other than the server; TransportError once the client is closed."""

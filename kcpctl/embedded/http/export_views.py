@@ -26,7 +26,7 @@ from kcpctl.embedded.exports.directory import Exports, Place
 from kcpctl.embedded.exports.kinds import APIEXPORTS_KEY, SCHEMAS_KEY
 from kcpctl.embedded.http.request import ApiRequest
 from kcpctl.embedded.http.scope import Scope
-from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.kinds import ALL_VERBS, ResourceInfo
 from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.status import (
     StatusError,
@@ -97,6 +97,11 @@ def _without_endpoints(info: ResourceInfo) -> ResourceInfo:
     return replace(info, subresources=info.subresources & {"status"})
 
 
+@lru_cache(maxsize=1024)
+def _with_all_verbs(info: ResourceInfo) -> ResourceInfo:
+    return replace(info, verbs=ALL_VERBS)
+
+
 @lru_cache(maxsize=8)
 def _read_only(info: ResourceInfo) -> ResourceInfo:
     return replace(info, subresources=frozenset(), verbs=_READ)
@@ -155,6 +160,13 @@ class ExportViews:
         if resource.normal in CLAIMABLE:
             return self._claimable.get(resource.normal, ())
         return self._exports.identified(*resource, identity) if identity else ()
+
+    def shown(self, key: Place) -> list[ResourceInfo]:
+        """Return what discovery shows: every verb, whatever a claim or the kind allows."""
+        return [
+            one.info if one.label == BINDING_LABEL else _with_all_verbs(one.info)
+            for one in self.served(key)
+        ]
 
     def is_unknown(self, info: ResourceInfo) -> bool:
         """Whether a resource of an export is one that nobody has bound."""

@@ -142,6 +142,12 @@ class Fleet:
             reason="NotFound",
         )
 
+    def binding(self, cluster: str) -> APIBinding | None:
+        """Return the APIBinding by which a logical cluster is served, as it was last shown."""
+        found = self._membership.find(cluster)
+        unit = None if found is None else self._units.get(found[0])
+        return None if unit is None or found is None else unit.binding(found[1])
+
     def tell(
         self, *, on_engaged: Callable[[str], object], on_gone: Callable[[str], object]
     ) -> None:

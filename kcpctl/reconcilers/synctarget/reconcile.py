@@ -32,15 +32,15 @@ from kcpctl.controller import Request, Result
 from kcpctl.errors import (
     ApiError,
     Forbidden,
+    KcpctlError,
     NotConnected,
     TerminalError,
-    TransportError,
 )
 from kcpctl.reconcilers.claims import Hint, explained, no_hint
 from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.credentials import Cache, CredentialSource
 from kcpctl.reconcilers.pool import Access, Pool, connect
-from kcpctl.reconcilers.problem import BUSY, Problem
+from kcpctl.reconcilers.problem import BUSY, CLUSTER_SECONDS, Problem
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.approval import Approver, Signing
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
@@ -53,12 +53,13 @@ from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.scheduling import (
     EVICTED,
+    LEAVING,
     SCHEDULABLE,
     seconds_to_eviction,
 )
 from kcpctl.reconcilers.synctarget.status import Decision, Snapshot, decide
 from kcpctl.reconcilers.synctarget.validation import validate
-from kcpctl.runtime import Clock, get_logger
+from kcpctl.runtime import Clock, Deadline, get_logger
 
 __all__ = ["SyncTargetReconciler"]
 
@@ -82,7 +83,7 @@ class _Findings:
     recheck_after_seconds: float | None = None
     updated: bool = False
     assigned: bool = False
-    failure: ApiError | TransportError | None = None
+    failure: KcpctlError | None = None
 
 
 class SyncTargetReconciler:
@@ -124,6 +125,9 @@ class SyncTargetReconciler:
         self._clock = clock
         self._hint = hint
         self._observer = Observer(clock)
+        # Since when what is to be deleted has met a busy cluster, on the monotonic clock; a key is
+        # one worker's at a time.
+        self._busy_since: dict[str, float] = {}
 
     def reconcile(self, request: Request) -> Result | None:
         """Reconcile one SyncTarget."""
@@ -161,6 +165,7 @@ class SyncTargetReconciler:
             self._approver.forget(key)
         self._pool.remove(key)
         self._observer.forget(key)
+        self._busy_since.pop(key, None)
 
     def _commit(self, request: Request, old: SyncTarget, new: SyncTarget) -> bool:
         """Write what differs to the request's own logical cluster; False if nothing does."""
@@ -249,9 +254,10 @@ class SyncTargetReconciler:
         upstream = self._client.cluster(request.cluster)
         try:
             downstream = self._pool.client(request.key)
-            deployed = self._deployer.ensure(
-                request.key, target, request.cluster, upstream, downstream, options
-            )
+            with Deadline.within(CLUSTER_SECONDS, clock=self._clock):
+                deployed = self._deployer.ensure(
+                    request.key, target, request.cluster, upstream, downstream, options
+                )
         except NotConnected:
             findings.connection = self._pool.status(request.key)
         except BUSY as error:
@@ -309,7 +315,11 @@ class SyncTargetReconciler:
         start = get_condition(status.conditions, type_)
         since = start.last_transition_time if start and start.status == TRUE else None
         stamps = (since,) if since else ()
-        return self._observer.age(key, target.metadata.uid, "start", stamps)
+        try:
+            return self._observer.age(key, target.metadata.uid, "start", stamps)
+        except ValueError:
+            # Whoever may write the status has written a year that is none.
+            return self._observer.age(key, target.metadata.uid, "start", ())
 
     def _update_status(self, request: Request, target: SyncTarget, decision: Decision) -> None:
         """Write the status if it differs, and tell its transitions once it is written."""
@@ -340,19 +350,15 @@ class SyncTargetReconciler:
             self._forget(request.key)
             return None
         waited = self._waited(request.key, target)
-        downstream, why_not = self._reach(request, target)
-        cleaner = Cleaner(
-            target, request.cluster, credentials_namespace=options.credentials_namespace
-        )
+        if not _is_leaving(target):
+            # First of all nothing more is to be placed there; the write's event brings the rest.
+            status = decide(Snapshot(target=target, now=self._clock.time())).status
+            self._commit(request, target, msgspec.structs.replace(target, status=status))
+            return None
         force_after = options.force_delete_after_seconds
+        downstream, why_not = self._reach(request, target)
         try:
-            progress = cleaner.run(
-                self._client.cluster(request.cluster),
-                downstream,
-                why_not=why_not,
-                # Where somebody else brought the syncer, there is nothing to wait for.
-                force=waited >= force_after or not names_a_cluster(target.spec),
-            )
+            progress = self._clean(request, target, options, downstream, why_not, waited)
         except Forbidden as error:
             why = explained(error, request.cluster, self._hint)
             if waited < force_after:
@@ -377,6 +383,36 @@ class SyncTargetReconciler:
         self._record(request, target, "Normal", "Deleted", "The SyncTarget was cleaned up")
         self._forget(request.key)
         return None
+
+    def _clean(
+        self,
+        request: Request,
+        target: SyncTarget,
+        options: SyncTargetOptions,
+        downstream: Client | None,
+        why_not: str,
+        waited: float,
+    ) -> Progress:
+        namespace, force_after = options.credentials_namespace, options.force_delete_after_seconds
+        progress = Cleaner(
+            target, request.cluster, credentials_namespace=namespace, clock=self._clock
+        ).run(
+            self._client.cluster(request.cluster),
+            downstream,
+            why_not=why_not,
+            # Where somebody else brought the syncer, there is nothing to wait for.
+            force=waited >= force_after or not names_a_cluster(target.spec),
+            give_up=self._busy_seconds(request.key) >= force_after,
+        )
+        if progress.busy:
+            self._busy_since.setdefault(request.key, self._clock.monotonic())
+        else:
+            self._busy_since.pop(request.key, None)
+        return progress
+
+    def _busy_seconds(self, key: str) -> float:
+        now = self._clock.monotonic()
+        return now - self._busy_since.get(key, now)
 
     def _waited(self, key: str, target: SyncTarget) -> float:
         since = target.metadata.deletion_timestamp or ""
@@ -411,6 +447,11 @@ def deleting_status(target: SyncTarget, message: str, now: float) -> SyncTargetS
     deleting.observed_generation = target.metadata.generation
     conditions = set_condition(decision.status.conditions, deleting, now)
     return msgspec.structs.replace(decision.status, conditions=conditions)
+
+
+def _is_leaving(target: SyncTarget) -> bool:
+    found = get_condition(target.status.conditions, SCHEDULABLE)
+    return found is not None and (found.status, found.reason) == (FALSE, LEAVING)
 
 
 def _is_evicted(target: SyncTarget) -> bool:

@@ -53,7 +53,11 @@ from kcpctl.reconcilers.synctarget.rollout import (
     Rollout,
     deployed_condition,
 )
-from kcpctl.reconcilers.synctarget.scheduling import next_eviction_look, schedulable_condition
+from kcpctl.reconcilers.synctarget.scheduling import (
+    leaving_condition,
+    next_eviction_look,
+    schedulable_condition,
+)
 
 __all__ = ["Decision", "Snapshot", "decide", "decide_phase"]
 
@@ -107,7 +111,9 @@ def decide(snapshot: Snapshot) -> Decision:
     managed = deployment_mode(target.spec) == MANAGED
     deleting = target.metadata.deletion_timestamp is not None
     conditions, heartbeat = list(target.status.conditions), snapshot.heartbeat
-    if not deleting:
+    if deleting:
+        conditions = _set(snapshot, conditions, leaving_condition())
+    else:
         conditions = _set(snapshot, conditions, valid_condition(snapshot.invalid))
     if snapshot.invalid is None and not deleting:
         conditions = _certified(snapshot, conditions, managed=managed)
