@@ -270,6 +270,7 @@ class CertificateKeeper:
             raise
         before, self._own = self._own, login
         self._issued, self._refused, self._asked = issued, False, None
+        self._wake.clear()  # whoever was refused meanwhile has what it asked for
         self._ends_at = self._clock.boottime() + issued.life_seconds
         self.rotations += 1
         self.problem = ""
