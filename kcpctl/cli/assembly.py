@@ -29,6 +29,7 @@ from kcpctl.logicalcluster import ClusterName
 from kcpctl.manager import Endpoint, Manager
 from kcpctl.manager.fleet import Fleet, explain
 from kcpctl.reconcilers import clusterregistration, synctarget
+from kcpctl.reconcilers.claims import Hint, hint_from, no_hint
 from kcpctl.reconcilers.clusterregistration import ClusterRegistrationOptions
 from kcpctl.reconcilers.synctarget import SyncTargetController, SyncTargetOptions
 from kcpctl.runtime import IOLoop, Metrics, start_thread
@@ -54,6 +55,7 @@ class _Parts(TypedDict):
     pool: ClusterPool
     recorder: EventRecorder
     metrics: Metrics
+    hint: Hint
 
 
 class Assembly:
@@ -97,8 +99,10 @@ class Assembly:
         home = self._client(AsyncClient.plain(in_workspace(config, export.path), **options))
         try:
             home.resource(API_EXPORT_ENDPOINT_SLICES).get(export.name)
-        except NotFound:
-            pass  # it is waited for
+        except NotFound as error:
+            # The slice itself is waited for; without the workspace, or the kind, that is no use.
+            if error.details.get("kind") != API_EXPORT_ENDPOINT_SLICES.plural:
+                raise KcpctlError(explain(error, export)) from error
         except Forbidden as error:
             raise KcpctlError(explain(error, export)) from error
         return Fleet(
@@ -145,6 +149,7 @@ class Assembly:
                 "pool": pool,
                 "recorder": manager.recorder(f"kcpctl-{name}"),
                 "metrics": self.metrics,
+                "hint": no_hint if fleet is None else hint_from(fleet),
             }
             if name == "synctarget":
                 targets = synctarget.new_controller(options=_options(flags, config), **parts)

@@ -56,7 +56,12 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     help="Serve every workspace of a kcp that binds the APIExport NAME of the workspace PATH, "
     "through the export's virtual workspaces.",
 )
-@flag("--install-crds", group="Server", is_flag=True, help="Apply the CRDs before starting.")
+@flag(
+    "--install-crds",
+    group="Server",
+    is_flag=True,
+    help="Apply the CRDs before starting; with --apiexport what config/kcp has, in PATH.",
+)
 @flag(
     "--crd-timeout",
     group="Server",

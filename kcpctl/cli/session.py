@@ -70,12 +70,15 @@ def _run_on_server(flags: Mapping[str, Any], stop: threading.Event) -> None:
 def _run_on_export(flags: Mapping[str, Any], stop: threading.Event) -> None:
     """Run on every workspace of a kcp that binds an APIExport."""
     from kcpctl.cli.assembly import Assembly, in_workspace
+    from kcpctl.cli.export import install_export
     from kcpctl.client import load_config
 
     config = load_config(flags["kubeconfig"], flags["context"])
     home = in_workspace(config, flags["apiexport"].path)
     with Assembly(flags) as assembly:
         with _first_contact(home, assembly, stop):
+            if flags["install_crds"]:
+                install_export(assembly.connect(home, gated=False), flags["apiexport"].name)
             fleet = assembly.fleet(config)
         assembly.manager(fleet.client, home, fleet=fleet).run(stop)
 

@@ -14,7 +14,7 @@ from kcpctl.apis.kcp import APIBinding
 from kcpctl.errors import Forbidden, NotFound
 from kcpctl.reconcilers.claims import claim_hint, explained, hint_from, no_hint
 
-SECRETS_SPELLED = "get, list, watch, create, patch, delete"
+SECRETS_SPELLED = "get, list, watch, create, patch"
 WHERE = "the APIBinding 'kcpctl' of workspace 'root:tenant'"
 
 
@@ -81,7 +81,7 @@ ACCEPT = f"accept the permission claim on secrets (verbs {SECRETS_SPELLED}) in {
         (rejected, ACCEPT),
         (
             other_verbs,
-            f"the permission claim on secrets does not allow create, patch, delete: {RESPELL}",
+            f"the permission claim on secrets does not allow create, patch: {RESPELL}",
         ),
         (
             wildcard,
