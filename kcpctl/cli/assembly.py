@@ -54,8 +54,8 @@ class _Parts(TypedDict):
     factory: Informers
     pool: ClusterPool
     recorder: EventRecorder
-    hint: Hint
     metrics: Metrics
+    hint: Hint
 
 
 class Assembly:
@@ -99,8 +99,10 @@ class Assembly:
         home = self._client(AsyncClient.plain(in_workspace(config, export.path), **options))
         try:
             home.resource(API_EXPORT_ENDPOINT_SLICES).get(export.name)
-        except NotFound:
-            pass  # it is waited for
+        except NotFound as error:
+            # The slice itself is waited for; without the workspace, or the kind, that is no use.
+            if error.details.get("kind") != API_EXPORT_ENDPOINT_SLICES.plural:
+                raise KcpctlError(explain(error, export)) from error
         except Forbidden as error:
             raise KcpctlError(explain(error, export)) from error
         return Fleet(
@@ -146,8 +148,8 @@ class Assembly:
                 "factory": factory,
                 "pool": pool,
                 "recorder": manager.recorder(f"kcpctl-{name}"),
-                "hint": no_hint if fleet is None else hint_from(fleet),
                 "metrics": self.metrics,
+                "hint": no_hint if fleet is None else hint_from(fleet),
             }
             if name == "synctarget":
                 targets = synctarget.new_controller(options=_options(flags, config), **parts)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from kcpctl.apis.meta import Unstructured
-from kcpctl.apis.resource import NAMESPACES, NODES, Resource
+from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, NODES, Resource
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import Client
 from kcpctl.controller import Controller
@@ -110,7 +110,9 @@ class Session:
         self._namespaces = NamespaceMapper(gate.target, gate, self._down.side)
         # Not waited for: an identity that may not list Nodes serves all the same.
         self._nodes = self._down.factory.informer(NODES, transform=without_most_of_a_node)
-        self._facts = ClusterFacts(downstream.aio, self._known_nodes, declared, clock=clock)
+        self._facts = ClusterFacts(
+            downstream.aio, self._known_nodes, declared, clock=clock, counts=self._counts
+        )
         self.reporter = StatusReporter(
             gate,
             upstream.aio.resource(SYNCTARGETS),
@@ -232,6 +234,14 @@ class Session:
 
     def _known_nodes(self) -> list[Unstructured] | None:
         return self._nodes.lister.list() if self._nodes.synced else None
+
+    def _counts(self) -> Unstructured:
+        """Return how many copies there are."""
+        informers = self._down.objects
+        if not all(informer.synced for informer in informers.values()):
+            return {}
+        counts = {resource: len(one.lister.keys()) for resource, one in informers.items()}
+        return {"resourceCount": sum(counts.values()), "workloadCount": counts[DEPLOYMENTS]}
 
     async def _spawn_heartbeat(self) -> None:
         self._tasks = TaskSet("syncer")

@@ -564,6 +564,7 @@ def test_discovery_shows_what_is_exported_and_claimed(export: Export) -> None:
         ("apibindings", ["get", "list", "watch"])
     ]
     assert export.call("GET", "/apis/apps/v1/deployments").status == 404
+    assert export.call("GET", "/apis/apps/v1").body == b"404 page not found\n"
     assert export.call("GET", "/openapi/v3").status == 200
 
 

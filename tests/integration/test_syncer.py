@@ -298,6 +298,15 @@ def test_heartbeats_leave_the_rest_of_the_status_alone(world: World) -> None:
     assert status["syncerIdentity"]
 
 
+def test_heartbeats_count_the_copies(world: World) -> None:
+    world.create(CONFIG_MAPS, "one")
+    with world.agent(heartbeat_interval_seconds=0.2):
+        eventually(lambda: world.sync_target["status"].get("resourceCount") == 1)
+        assert world.sync_target["status"]["workloadCount"] == 0
+        world.upstream.resource(CONFIG_MAPS).delete("one", namespace="default")
+        eventually(lambda: world.sync_target["status"]["resourceCount"] == 0)
+
+
 def test_everything_is_compared_again_now_and_then(world: World) -> None:
     """A stranger's object is not watched, and what was refused waits for a minute."""
     world.create(CONFIG_MAPS, "first")

@@ -30,7 +30,6 @@ from kcpctl.embedded.kinds import ALL_VERBS, ResourceInfo
 from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.status import (
     StatusError,
-    bad_request,
     forbidden,
     not_found,
     not_served,
@@ -220,10 +219,11 @@ class ExportViews:
             if request.verb not in ("list", "watch"):
                 raise not_served()
             if info.namespaced and request.namespace:
-                raise bad_request(
+                message = (
                     "cross-cluster LIST and WATCH are required to be cross-namespace, not scoped "
                     f"to namespace {request.namespace}"
                 )
+                raise StatusError(400, "", message)
             return info, served.scope()
         if request.verb in _READ:
             return self._in_consumer(served, consumer, request), served.scope()

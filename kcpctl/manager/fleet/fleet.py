@@ -64,7 +64,9 @@ class Fleet:
     ----------
     config: of the kcp; its credentials and CA are used for the endpoints, too.
     export: path and name; the path may be the name of a logical cluster.
-    new_client: makes the clients of endpoints, bound to all logical clusters there.
+    new_client: makes the clients of endpoints, bound to all logical clusters there;
+        new_slice_client that of the export's workspace.
+    forget_after_seconds: how long who is gone is kept in case of a return.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Fleet:
         *,
         new_client: NewClient = AsyncClient.workspaces,
         new_slice_client: NewClient = AsyncClient.plain,
+        forget_after_seconds: float = _FORGET_SECONDS,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
         metrics: Metrics | None = None,
@@ -84,11 +87,17 @@ class Fleet:
         self._config = config
         self._io_loop = io_loop
         self._new_client = new_client
+        self._forget_after_seconds = forget_after_seconds
         self._clock = clock
         self._rng = rng
         self._metrics = metrics or Metrics()
         self.informers = AggregateFactory(
-            io_loop, name="upstream", clock=clock, rng=rng, metrics=metrics
+            io_loop,
+            name="upstream",
+            members=f"endpoints of {self.description}",
+            clock=clock,
+            rng=rng,
+            metrics=metrics,
         )
         self.client = Client(
             RoutingClient(self, description=f"the {self.description}", clock=clock), io_loop
@@ -299,7 +308,7 @@ class Fleet:
         self._membership.sync_endpoint(unit.url)
 
     async def _drop_later(self, unit: Unit, leaving: object) -> None:
-        await self._clock.asleep(_FORGET_SECONDS)
+        await self._clock.asleep(self._forget_after_seconds)
         if unit.leaving is not leaving:
             return
         # From here on the URL is a new one if it comes back.
@@ -324,7 +333,7 @@ class Fleet:
         self._tasks.spawn(self._forget_later(cluster, token), name=f"forget {cluster}")
 
     async def _forget_later(self, cluster: str, token: object) -> None:
-        await self._clock.asleep(_FORGET_SECONDS)
+        await self._clock.asleep(self._forget_after_seconds)
         if self._membership.forget(cluster, token):
             _log.debug("Logical cluster forgotten", cluster=cluster)
             self._on_gone(cluster)

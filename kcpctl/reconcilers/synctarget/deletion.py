@@ -128,12 +128,13 @@ class Cleaner:
         return Progress(orphaned=orphaned)
 
     def _has_identity(self, upstream: Client) -> bool:
-        accounts = upstream.resource(SERVICE_ACCOUNTS)
-        try:
-            found = accounts.get(self._id, namespace=self._namespace)
-        except NotFound:
-            return False
-        return self._is_ours(found)
+        # The account alone is missing for a moment when a syncer moves to another cluster.
+        for resource in (SERVICE_ACCOUNTS, CLUSTER_ROLES):
+            namespace = self._namespace if resource.namespaced else None
+            with contextlib.suppress(NotFound):
+                if self._is_ours(upstream.resource(resource).get(self._id, namespace=namespace)):
+                    return True
+        return False
 
     def _is_ours(self, obj: Unstructured) -> bool:
         labels = obj["metadata"].get("labels") or {}

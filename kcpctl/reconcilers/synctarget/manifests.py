@@ -37,6 +37,7 @@ from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.reconcilers.synctarget.rollout import CONFIG_HASH_ANNOTATION
 
 __all__ = [
+    "CLUSTER_UID_ANNOTATION",
     "FIELD_MANAGER",
     "KUBECONFIG_KEY",
     "SYNCED_RESOURCES",
@@ -53,6 +54,8 @@ __all__ = [
 FIELD_MANAGER: Final = "kcpctl-synctarget"
 """Decision 13."""
 KUBECONFIG_KEY: Final = "kubeconfig"
+CLUSTER_UID_ANNOTATION: Final = "workload.kcp.io/cluster-uid"
+"""On the syncer's ServiceAccount in the workspace: the cluster that its tokens were given to."""
 TOKEN_RENEW_ANNOTATION: Final = "workload.kcp.io/token-renew-at"
 """On the Secret downstream, so that a restarted controller need not ask for another token."""
 SYNCED_RESOURCES: Final = (DEPLOYMENTS, CONFIG_MAPS, SECRETS, SERVICES)
@@ -71,7 +74,8 @@ class SyncerInputs:
     """What the manifests of one syncer depend on.
 
     ``id`` names everything; ``server`` is the upstream URL, with ``/clusters/<name>`` where the
-    server has logical clusters; ``token`` is "" wherever it must not matter. With
+    server has logical clusters; ``token`` is "" wherever it must not matter; ``cluster_uid`` is of
+    the physical cluster, where it is known. With
     ``external_secret`` somebody else keeps the Secret, and it is not rendered. With
     ``certificate`` the token may do nothing but ask for a client certificate, which the syncer
     does and then works as.
@@ -91,6 +95,7 @@ class SyncerInputs:
     token_renew_at: str = ""
     external_secret: bool = False
     certificate: bool = False
+    cluster_uid: str = ""
     deployment: Deployment = field(default_factory=Deployment)
     arguments: Sequence[str] = ()
 
@@ -144,6 +149,8 @@ def upstream_objects(
         _object(CLUSTER_ROLES, inputs.id, "", inputs, rules=_upstream_rules(inputs.name)),
         *_upstream_bindings(inputs, namespace),
     ]
+    if inputs.cluster_uid:
+        objects[0]["metadata"]["annotations"] = {CLUSTER_UID_ANNOTATION: inputs.cluster_uid}
     for obj in objects:
         obj["metadata"]["ownerReferences"] = [dict(owner)]
     return objects

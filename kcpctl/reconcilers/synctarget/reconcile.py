@@ -67,6 +67,10 @@ _log = get_logger(__name__)
 
 # While something remains; the servers do the work meanwhile.
 _DELETION_RETRY_SECONDS: Final = 2.0
+_MOVED: Final = (
+    "The credentials lead to another cluster than before: what is on that one was left behind, "
+    "and its syncer locked out"
+)
 
 
 @dataclass(slots=True)
@@ -82,6 +86,7 @@ class _Findings:
     again_in_seconds: float | None = None
     recheck_after_seconds: float | None = None
     updated: bool = False
+    moved: bool = False
     assigned: bool = False
     failure: KcpctlError | None = None
 
@@ -200,6 +205,8 @@ class SyncTargetReconciler:
             )
         )
         self._update_status(request, target, decision)
+        if findings.moved:
+            self._record(request, target, "Warning", "OrphanedDownstream", _MOVED)
         if findings.updated:
             self._record(request, target, "Normal", "SyncerUpdated", "The syncer was changed")
         if findings.failure is not None:
@@ -272,6 +279,7 @@ class SyncTargetReconciler:
             findings.rollout = deployed.rollout
             findings.again_in_seconds = deployed.again_in_seconds
             findings.updated = deployed.updated
+            findings.moved = deployed.moved
 
     def _certify(self, request: Request, target: SyncTarget, findings: _Findings) -> None:
         """Have the syncer get its certificates, whoever has deployed it."""
@@ -288,7 +296,7 @@ class SyncTargetReconciler:
     def _evict(self, request: Request, target: SyncTarget, findings: _Findings, now: float) -> None:
         """Once evictAfter has passed, ask what is assigned to leave, until nothing is.
 
-        What somebody assigns afterwards stays, until the next change of the spec.
+        What somebody assigns afterwards is asked too, when the syncer counts its copy.
         """
         if seconds_to_eviction(target.spec, now) != 0 or _is_evicted(target):
             return
@@ -455,12 +463,13 @@ def _is_leaving(target: SyncTarget) -> bool:
 
 
 def _is_evicted(target: SyncTarget) -> bool:
-    """Whether the status says so of this very spec."""
+    """Whether the status says so of this very spec, and the syncer has nothing."""
     found = get_condition(target.status.conditions, SCHEDULABLE)
     return (
         found is not None
         and (found.status, found.reason) == (FALSE, EVICTED)
         and found.observed_generation == target.metadata.generation
+        and not target.status.resource_count
     )
 
 

@@ -390,6 +390,17 @@ def test_a_path_is_resolved_by_the_bindings_and_stays_confined(rig: Rig) -> None
     assert shard.requests[-1] == "GET /clusters/two/api/v1/secrets"
 
 
+def test_the_binding_of_a_cluster_can_be_looked_at(rig: Rig) -> None:
+    """A ready one before others: what it lacks is what matters."""
+    shard = rig.shard("a", "one")
+    shard.bind("one", ready=False, name="a-stale-one")
+    rig.start("a")
+    found = rig.fleet.binding("one")
+    assert found is not None
+    assert (found.metadata.name, found.path) == ("b", "root:one")
+    assert rig.fleet.binding("two") is None
+
+
 def test_nothing_is_asked_of_all_clusters_at_once(rig: Rig) -> None:
     rig.shard("a", "one")
     rig.start("a")
