@@ -233,6 +233,7 @@ class CertificateKeeper:
             f"CertificateSigningRequest {self.name!r} is not approved and signed yet: "
             f"kubectl certificate approve {self.name}"
         )
+        _log.info("Asked for a client certificate, to be approved", name=self.name)
         return _Asked(made["metadata"]["uid"], key)
 
     async def _remove(self, requests: SigningRequests, found: Unstructured) -> None:
@@ -269,6 +270,7 @@ class CertificateKeeper:
             raise
         before, self._own = self._own, login
         self._issued, self._refused, self._asked = issued, False, None
+        self._wake.clear()  # whoever was refused meanwhile has what it asked for
         self._ends_at = self._clock.boottime() + issued.life_seconds
         self.rotations += 1
         self.problem = ""

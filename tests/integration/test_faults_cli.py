@@ -100,6 +100,20 @@ def test_a_stop_ends_the_first_contact_with_a_server_that_hangs(
     assert codes == [0]
 
 
+def test_a_stop_ends_the_start_of_the_embedded_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop = threading.Event()
+    stop.set()
+    monkeypatch.setattr(session, "install", lambda: stop)
+    path = tmp_path / "kubeconfig"
+    assert main(["run-controllers", "--embedded", "--demo", f"--write-kubeconfig={path}"]) == 0
+    told = capsys.readouterr()
+    assert told.out.rstrip().endswith("stopping")
+    assert "up at" not in told.out
+    assert not path.exists()
+
+
 def test_a_port_in_use_is_named_with_its_flag(
     site: Site, busy_port: int, the_error: Callable[..., str]
 ) -> None:

@@ -373,6 +373,19 @@ async def test_a_refused_call_waits_for_the_next_certificate(running: Running) -
     assert running.who() == []
 
 
+async def test_many_refused_calls_ask_for_one_certificate(running: Running) -> None:
+    first = await begin(running)
+    calls = [asyncio.ensure_future(running.keeper.renew(first)) for _ in range(3)]
+    running.server.signs = False
+    await running.settle()
+    late = asyncio.ensure_future(running.keeper.renew(first))
+    await running.settle()
+    running.server.sign()
+    assert await asyncio.gather(*calls, late) == [True] * 4
+    await running.settle()
+    assert running.who() == ["bootstrap"]
+
+
 async def test_a_refused_call_does_not_wait_for_ever(running: Running) -> None:
     first = await begin(running)
     running.server.signs = False
