@@ -63,10 +63,7 @@ def not_claimed(obj: dict[str, Any]) -> None:
 
 
 RESPELL = f"accept it in {WHERE} with the verbs spelled as the export does ({SECRETS_SPELLED})"
-RELABEL = (
-    f"{WHERE} opens secrets only where labels match: label it so that they do, or bind anew with "
-    "the selector matchAll"
-)
+RELABEL = f"{WHERE} opens secrets only with the labels for=kcpctl: label it so"
 OF_THE_PROVIDER = (
     "the APIExport 'kcpctl' in 'root:provider' does not claim secrets: its provider has to apply "
     "config/kcp of this version there"
