@@ -20,8 +20,8 @@ from kcpctl.apis.quantity import parse
 from kcpctl.apis.resource import SECRETS
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS, ClusterRegistration
 from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
-from kcpctl.client import AsyncClient, Client
-from kcpctl.clusters import ClusterPool
+from kcpctl.client import Client
+from kcpctl.clusters import ClusterPool, cluster_client
 from kcpctl.controller import commit
 from kcpctl.errors import NotConnected
 from kcpctl.informers import CLUSTER_INDEX, CachedObject, HandlerFuncs, Informer
@@ -205,7 +205,7 @@ class _Connections:
             metrics=manager.metrics,
             allow_exec=allow_exec,
             # A sibling that has lost the Lease writes no more to the clusters either.
-            new_client=partial(AsyncClient.plain, write_gate=manager.write_gate),
+            new_client=partial(cluster_client, write_gate=manager.write_gate),
         )
         manager.add_pool(self._pool)
 

@@ -12,6 +12,8 @@ __all__ = [
     "DNS_LABEL",
     "DNS_SUBDOMAIN",
     "DURATION",
+    "LABEL_KEY",
+    "LABEL_VALUE",
     "PATH_PATTERN",
     "TIME",
     "ConfigSecretReference",
@@ -25,6 +27,10 @@ __all__ = [
 
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+LABEL_VALUE: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+LABEL_KEY: Final = (
+    r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+)
 PATH_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(:[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
 DURATION: Final[dict[str, Any]] = {

@@ -57,8 +57,8 @@ def _claim(resource: Resource, *verbs: str) -> PermissionClaim:
 
 
 CLAIMS: Final[Sequence[PermissionClaim]] = (
-    # The credentials of clusters are read; a Secret that is assigned to a target is let go.
-    _claim(SECRETS, "get", "list", "watch", "create", "patch", "delete"),
+    # The credentials of clusters are read, those of syncers made, and what is assigned is let go.
+    _claim(SECRETS, "get", "list", "watch", "create", "patch"),
     # The place of credentials and identities is made; what is assigned is let go.
     _claim(NAMESPACES, "get", "list", "create", "patch"),
     _claim(CONFIG_MAPS, "list", "patch"),

@@ -136,6 +136,10 @@ class RetryBackoff(ApiStruct):
                 "duration(self.initialInterval) > duration('0s')",
                 "message": "initialInterval must be greater than 0",
             },
+            {
+                "rule": "!has(self.maxInterval) || duration(self.maxInterval) > duration('0s')",
+                "message": "maxInterval must be greater than 0",
+            },
         ]
     }
 

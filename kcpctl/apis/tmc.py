@@ -104,7 +104,7 @@ class ClusterRegistrationSpec(ApiStruct):
         ),
     ] = []
     health_check_interval: Annotated[
-        str, doc("How often the cluster is looked at; 30s by default.", DURATION)
+        str, doc("How often the cluster is looked at; 30s by default, 1s at least.", DURATION)
     ] = ""
     create_sync_target: Annotated[
         bool,

@@ -9,6 +9,7 @@ import msgspec
 from kcpctl.apis.common import (
     DNS_SUBDOMAIN,
     DURATION,
+    LABEL_VALUE,
     PATH_PATTERN,
     TIME,
     LabelSelector,
@@ -168,7 +169,15 @@ class SyncTargetSpec(ApiStruct):
         ),
     ] = msgspec.field(default_factory=list, name="supportedAPIExports")
     supported_resource_types: Annotated[
-        list[Annotated[str, doc("resource.group or resource.version.group.", {"maxLength": 253})]],
+        list[
+            Annotated[
+                str,
+                doc(
+                    "resource.group or resource.version.group.",
+                    {"maxLength": 253, "pattern": DNS_SUBDOMAIN},
+                ),
+            ]
+        ],
         doc(
             "The resource types that may be synced, such as deployments.apps or "
             "deployments.v1.apps. Empty means all that the syncer knows.",
@@ -176,7 +185,7 @@ class SyncTargetSpec(ApiStruct):
         ),
     ] = []
     cells: Annotated[
-        dict[str, Annotated[str, doc("A label value.", {"maxLength": 63})]],
+        dict[str, Annotated[str, doc("A label value.", {"maxLength": 63, "pattern": LABEL_VALUE})]],
         doc(
             "Labels that say where in the physical world the cluster is. SyncTargets with the "
             "same cells share one cluster. A target that names a cluster needs at least one."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -20,7 +21,7 @@ from kcpctl.client import (
     TokenBucket,
     WriteGate,
 )
-from kcpctl.clusters import ClusterPool
+from kcpctl.clusters import ClusterPool, cluster_client
 from kcpctl.controller import EventRecorder
 from kcpctl.errors import Forbidden, KcpctlError, NotFound
 from kcpctl.informers import InformerFactory, Informers
@@ -28,12 +29,14 @@ from kcpctl.logicalcluster import ClusterName
 from kcpctl.manager import Endpoint, Manager
 from kcpctl.manager.fleet import Fleet, explain
 from kcpctl.reconcilers import clusterregistration, synctarget
+from kcpctl.reconcilers.claims import Hint, hint_from, no_hint
 from kcpctl.reconcilers.clusterregistration import ClusterRegistrationOptions
 from kcpctl.reconcilers.synctarget import SyncTargetController, SyncTargetOptions
-from kcpctl.runtime import IOLoop, Metrics
+from kcpctl.runtime import IOLoop, Metrics, start_thread
 
 __all__ = ["Assembly", "in_workspace"]
 
+_POLL_SECONDS: Final = 0.05
 # What may change while the SyncTarget controller runs; see SyncTargetOptions.newer.
 _LIVE_OPTIONS: Final = (
     "sync_target_heartbeat_threshold",
@@ -52,6 +55,7 @@ class _Parts(TypedDict):
     pool: ClusterPool
     recorder: EventRecorder
     metrics: Metrics
+    hint: Hint
 
 
 class Assembly:
@@ -60,6 +64,7 @@ class Assembly:
     def __init__(self, flags: Mapping[str, Any]) -> None:
         self._flags = flags
         self._stack = ExitStack()
+        self._clients: list[Client] = []
         self.metrics = Metrics()
         self.io_loop = self._stack.enter_context(IOLoop())
         self._gate = WriteGate() if flags["leader_elect"] else None
@@ -94,8 +99,10 @@ class Assembly:
         home = self._client(AsyncClient.plain(in_workspace(config, export.path), **options))
         try:
             home.resource(API_EXPORT_ENDPOINT_SLICES).get(export.name)
-        except NotFound:
-            pass  # it is waited for
+        except NotFound as error:
+            # The slice itself is waited for; without the workspace, or the kind, that is no use.
+            if error.details.get("kind") != API_EXPORT_ENDPOINT_SLICES.plural:
+                raise KcpctlError(explain(error, export)) from error
         except Forbidden as error:
             raise KcpctlError(explain(error, export)) from error
         return Fleet(
@@ -130,7 +137,7 @@ class Assembly:
             self.io_loop,
             metrics=self.metrics,
             allow_exec=flags["allow_exec_plugins"],
-            new_client=partial(AsyncClient.plain, write_gate=self._gate),
+            new_client=partial(cluster_client, write_gate=self._gate),
         )
         manager.add_pool(pool)
         takes: dict[str, Callable[[Mapping[str, Any]], object]] = dict(flags["reload"])
@@ -142,6 +149,7 @@ class Assembly:
                 "pool": pool,
                 "recorder": manager.recorder(f"kcpctl-{name}"),
                 "metrics": self.metrics,
+                "hint": no_hint if fleet is None else hint_from(fleet),
             }
             if name == "synctarget":
                 targets = synctarget.new_controller(options=_options(flags, config), **parts)
@@ -165,8 +173,27 @@ class Assembly:
     def _limit(self, flags: Mapping[str, Any]) -> None:
         self._limiter.change(flags["kube_api_qps"], flags["kube_api_burst"])
 
+    @contextmanager
+    def ended_by(self, stop: threading.Event) -> Iterator[None]:
+        """Let ``stop`` close the clients, and so end what waits inside for a server."""
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.wait(_POLL_SECONDS):
+                if stop.is_set():
+                    for client in list(self._clients):
+                        client.close()
+
+        thread = start_thread(watch, name="kcpctl-start")
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
     def _client(self, made: AsyncClient) -> Client:
         client = Client(made, self.io_loop)
+        self._clients.append(client)
         self._stack.callback(client.close)
         return client
 

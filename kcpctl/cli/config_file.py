@@ -18,6 +18,8 @@ from kcpctl.errors import UsageError
 __all__ = ["ConfigFile", "config_flag"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+# What click has for "nothing given, and no default": None before 8.3, then an object of its own.
+_UNSET: Final = click.Option(["--unset"]).default
 _NULL: Final = "tag:yaml.org,2002:null"
 _NOT_IN_FILES: Final = frozenset({"config", "help"})
 
@@ -130,7 +132,7 @@ class ConfigFile:
         """Return a parameter as the file has it now, or else its default."""
         (param,) = (param for param in self._params.values() if param.name == name)
         raw, _ = param.consume_value(self._ctx, {})
-        return param.type_cast_value(self._ctx, raw)
+        return None if raw is _UNSET else param.type_cast_value(self._ctx, raw)
 
     def key(self, name: str) -> str:
         """Return what the file calls a parameter."""

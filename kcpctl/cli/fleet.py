@@ -72,10 +72,10 @@ class Fleet:
         for member in self.members.values():
             member.start()
 
-    def wait_ready(self, name: str) -> dict[str, Any]:
-        """Wait until one serves and return its kubeconfig; raises FleetError."""
+    def wait_ready(self, name: str, stop: threading.Event | None = None) -> dict[str, Any]:
+        """Wait until one serves and return its kubeconfig; raises FleetError, also at ``stop``."""
         try:
-            path = self.members[name].wait_ready().kubeconfig
+            path = self.members[name].wait_ready(stop=stop).kubeconfig
         except ControlPlaneStartError as error:
             raise FleetError(f"the embedded server {name!r} did not start: {error}") from error
         kubeconfig: dict[str, Any] = yaml.safe_load(path.read_text())

@@ -56,7 +56,12 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
     help="Serve every workspace of a kcp that binds the APIExport NAME of the workspace PATH, "
     "through the export's virtual workspaces.",
 )
-@flag("--install-crds", group="Server", is_flag=True, help="Apply the CRDs before starting.")
+@flag(
+    "--install-crds",
+    group="Server",
+    is_flag=True,
+    help="Apply the CRDs before starting; with --apiexport what config/kcp has, in PATH.",
+)
 @flag(
     "--crd-timeout",
     group="Server",
@@ -194,10 +199,12 @@ def _on_loopback(_ctx: click.Context, _param: click.Parameter, value: str) -> st
 @flag(
     "--syncer-auth",
     group="Controller",
-    type=click.Choice(["token", "external"]),
+    type=click.Choice(["token", "certificate", "external"]),
     default="token",
     help="How deployed syncers authenticate upstream: token is made and renewed by the controller; "
-    "with external somebody else puts a kubeconfig into the syncer's Secret on its cluster.",
+    "certificate is asked for by each syncer itself, approved by the controller and signed by the "
+    "server's signer; external is a kubeconfig that somebody else puts into the syncer's Secret on "
+    "its cluster.",
 )
 @flag(
     "--upstream-server-url",
@@ -303,4 +310,9 @@ def _check_fleet(flags: dict[str, Any]) -> None:
         raise UsageError(
             "--cluster-name is for a server that is one cluster; with --apiexport each workspace "
             "has the name that kcp gave it: leave it out"
+        )
+    if flags["syncer_auth"] == "certificate":
+        raise UsageError(
+            "--syncer-auth certificate needs a server that signs certificates, and a kcp has no "
+            "signer: with --apiexport use token or external"
         )

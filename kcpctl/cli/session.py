@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -23,6 +23,7 @@ from kcpctl.errors import (
 from kcpctl.manager.signals import install
 
 if TYPE_CHECKING:
+    from kcpctl.cli.assembly import Assembly
     from kcpctl.cli.demo_watch import DemoWatch
     from kcpctl.client import Client, ClientConfig
     from kcpctl.manager import Manager
@@ -40,10 +41,16 @@ def run(flags: Mapping[str, Any], *, started_at: float) -> int:
         if flags["embedded"]:
             with ExitStack() as stack:
                 return _Embedded(flags, stop, stack, Progress(started_at=started_at)).run()
-        return (_run_on_server if flags["apiexport"] is None else _run_on_export)(flags, stop)
+        with suppress(_Stopped):
+            (_run_on_server if flags["apiexport"] is None else _run_on_export)(flags, stop)
+        return 0
 
 
-def _run_on_server(flags: Mapping[str, Any], stop: threading.Event) -> int:
+class _Stopped(Exception):
+    """The stop came before there was anything to run."""
+
+
+def _run_on_server(flags: Mapping[str, Any], stop: threading.Event) -> None:
     """Run on the server of a kubeconfig, as one cluster."""
     from kcpctl.cli.assembly import Assembly
     from kcpctl.cli.crds import install_crds, wait_for_crds
@@ -51,29 +58,44 @@ def _run_on_server(flags: Mapping[str, Any], stop: threading.Event) -> int:
 
     config = load_config(flags["kubeconfig"], flags["context"])
     with Assembly(flags) as assembly:
-        with _explained(config):
+        with _first_contact(config, assembly, stop):
             client = assembly.connect(config)
             if flags["install_crds"]:
                 # Whoever comes first does this, leader or not.
                 install_crds(assembly.connect(config, gated=False))
-            served = wait_for_crds(client, flags["crd_timeout"], stop)
-        if served:
-            assembly.manager(client, config).run(stop)
-    return 0
+            wait_for_crds(client, flags["crd_timeout"], stop)
+        assembly.manager(client, config).run(stop)
 
 
-def _run_on_export(flags: Mapping[str, Any], stop: threading.Event) -> int:
+def _run_on_export(flags: Mapping[str, Any], stop: threading.Event) -> None:
     """Run on every workspace of a kcp that binds an APIExport."""
     from kcpctl.cli.assembly import Assembly, in_workspace
+    from kcpctl.cli.export import install_export
     from kcpctl.client import load_config
 
     config = load_config(flags["kubeconfig"], flags["context"])
     home = in_workspace(config, flags["apiexport"].path)
     with Assembly(flags) as assembly:
-        with _explained(home):
+        with _first_contact(home, assembly, stop):
+            if flags["install_crds"]:
+                install_export(assembly.connect(home, gated=False), flags["apiexport"].name)
             fleet = assembly.fleet(config)
         assembly.manager(fleet.client, home, fleet=fleet).run(stop)
-    return 0
+
+
+@contextmanager
+def _first_contact(
+    config: ClientConfig, assembly: Assembly, stop: threading.Event
+) -> Iterator[None]:
+    """Explain what fails inside. The stop ends it, however long a server may take to answer."""
+    try:
+        with _explained(config), assembly.ended_by(stop):
+            yield
+    except KcpctlError:
+        if not stop.is_set():
+            raise
+    if stop.is_set():
+        raise _Stopped
 
 
 @contextmanager
@@ -114,13 +136,23 @@ class _Embedded:
 
     def run(self) -> int:
         """See :func:`run`."""
+        try:
+            code = self._run()
+        except KcpctlError:
+            if not self._stop.is_set():
+                raise
+            code = 0  # the stop has cut the start off
+        self._progress.say("kcpctl", "stopping")
+        return code
+
+    def _run(self) -> int:
         self._progress.say("kcpctl", f"version {__version__}")
         fleet = self._start_fleet()
         # The servers start on the other core while this process imports what it needs.
         from kcpctl.cli.assembly import Assembly
         from kcpctl.client import config_from_kubeconfig
 
-        root = self._kubeconfigs["root"] = fleet.wait_ready("root")
+        root = self._kubeconfigs["root"] = fleet.wait_ready("root", self._stop)
         self._write_kubeconfig()
         config = config_from_kubeconfig(yaml.safe_dump(root).encode(), source="embedded server")
         path = self._flags["write_kubeconfig"]
@@ -129,15 +161,13 @@ class _Embedded:
         client = assembly.connect_all(config)
         manager = assembly.manager(client, config)
         self._stack.callback(manager.stop)
-        watch = self._start_demo(fleet, client) if self._flags["demo"] else None
+        with assembly.ended_by(self._stop):
+            watch = self._start_demo(fleet, client) if self._flags["demo"] else None
         fleet.supervise()
-        if manager.start(self._stop):
-            self._tell_started(manager)
-            code = self._serve(watch)
-        else:
-            code = 0
-        self._progress.say("kcpctl", "stopping")
-        return code
+        if not manager.start(self._stop):
+            return 0
+        self._tell_started(manager)
+        return self._serve(watch)
 
     def _start_fleet(self) -> Fleet:
         clusters: tuple[str, ...] = ()
@@ -171,7 +201,7 @@ class _Embedded:
         self._progress.say("workspace", f"{workspace} ready")
         downstream: dict[str, Kubeconfig] = {}
         for name in demo.CLUSTERS:
-            downstream[name] = fleet.wait_ready(name)
+            downstream[name] = fleet.wait_ready(name, self._stop)
             server = downstream[name]["clusters"][0]["cluster"]["server"]
             self._progress.say(f"cluster {name}", f"up at {server}")
         root = self._kubeconfigs["root"]

@@ -38,6 +38,21 @@ __all__ = ["command"]
     help="Kubeconfig of the upstream server. It is read again when it changes.",
 )
 @flag(
+    "--from-auth",
+    group="Server",
+    type=click.Choice(["kubeconfig", "certificate"]),
+    default="kubeconfig",
+    help="How to log in upstream: as the kubeconfig says; or so only to ask for a client "
+    "certificate by a CertificateSigningRequest, which is renewed at 80 % of its life.",
+)
+@flag(
+    "--certificate-duration",
+    group="Server",
+    type=DURATION,
+    default="24h",
+    help="Life of such a certificate; the server may grant less.",
+)
+@flag(
     "--from-cluster",
     group="Server",
     default="root",
@@ -136,6 +151,8 @@ def command(
     sync_target_name: str,
     sync_target_uid: str,
     from_kubeconfig: Path,
+    from_auth: str,
+    certificate_duration: float,
     from_cluster: str,
     to_kubeconfig: Path | None,
     qps: float,
@@ -173,6 +190,7 @@ def command(
         namespace_clean_delay_seconds=downstream_namespace_clean_delay,
         health_bind_address=health_probe_bind_address,
         syncer_namespace=namespace,
+        certificate_seconds=certificate_duration if from_auth == "certificate" else None,
     )
     with traced(tracing, "kcpctl-syncer"):
         run_syncer(

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.naming import KEY_LABEL, STATE_LABEL_PREFIX, STATE_SYNC, sync_target_key
 from kcpctl.apis.resource import (
     CONFIG_MAPS,
@@ -116,6 +117,8 @@ def _label(
             ) from error
         meta = found["metadata"]
         cluster = cluster_of(meta.get("annotations"), ROOT)
+        if state is not None:
+            _warn_if_unschedulable(found)
         label = meta.get("labels", {}).get(KEY_LABEL) or sync_target_key(cluster, target)
         where = None
         if resource.namespaced:
@@ -128,3 +131,12 @@ def _label(
         )
     done = "assigned to" if state else "no longer assigned to"
     click.echo(f"{resource.kind.lower()}/{name} {done} {target}")
+
+
+def _warn_if_unschedulable(target: Unstructured) -> None:
+    """Who assigns by hand may do so; but what is evicted is asked to leave at once."""
+    for condition in target.get("status", {}).get("conditions", ()):
+        if condition["type"] == "Schedulable" and condition["status"] == "False":
+            name, reason = target["metadata"]["name"], condition.get("reason", "")
+            message = f"warning: {name} is {reason}: {condition.get('message', '')}"
+            click.echo(message, err=True)

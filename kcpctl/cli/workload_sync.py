@@ -28,6 +28,7 @@ from kcpctl.reconcilers.synctarget import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.deployment import syncer_inputs
 from kcpctl.reconcilers.synctarget.installation import install, make_identity, with_token
 from kcpctl.reconcilers.synctarget.manifests import FIELD_MANAGER, SyncerInputs
+from kcpctl.reconcilers.synctarget.options import AUTH_CERTIFICATE, AUTH_TOKEN
 from kcpctl.reconcilers.synctarget.printing import as_text, printable_objects
 from kcpctl.reconcilers.synctarget.validation import validate
 from kcpctl.runtime import SYSTEM_CLOCK, IOLoop, format_time
@@ -64,6 +65,14 @@ _EXTERNAL_SECONDS: Final = 365 * 86_400
     metavar="NAME",
     help="Namespace of the syncer's identity in the workspace; the --credentials-namespace of the "
     "controllers, which remove it.",
+)
+@flag(
+    "--syncer-auth",
+    group="Server",
+    type=click.Choice([AUTH_TOKEN, AUTH_CERTIFICATE]),
+    default=AUTH_TOKEN,
+    help="How the syncer logs in: with the token in its Secret, or with a client certificate that "
+    "it asks for by that token. Controllers with the same flag approve that.",
 )
 @flag(
     "--token-duration",
@@ -268,6 +277,7 @@ def _inputs(
         upstream_ca_data=config.ca,
         upstream_insecure=config.insecure,
         upstream_server_name=config.server_name,
+        syncer_auth=flags["syncer_auth"],
     )
     inputs = syncer_inputs(target, client.cluster_name, options, client)
     _require_image(inputs.image)
@@ -300,6 +310,12 @@ def _with_identity(
     if not managed:
         until = format_time(SYSTEM_CLOCK.time() + life)
         click.echo(f"The syncer's token ends at {until}: repeat this before", err=True)
+    if inputs.certificate:
+        click.echo(
+            "The syncer will ask for a client certificate. Controllers with --syncer-auth "
+            f"certificate approve that; else do it: kubectl certificate approve {inputs.id}",
+            err=True,
+        )
     return inputs
 
 

@@ -39,6 +39,7 @@ class ClientOptions(TypedDict, total=False):
     metrics: where to count requests. clock: the time. request_timeout_seconds: of one try
     (default 30). write_gate: what every request that writes must pass. on_warning: is called with
     the text of each Warning header of the server; without it each text is logged once (RC-19).
+    max_answer_bytes: what one answer may have (default 1 GiB), beyond it is a TransportError.
     """
 
     qps: float | None
@@ -49,6 +50,7 @@ class ClientOptions(TypedDict, total=False):
     request_timeout_seconds: float
     write_gate: WriteGate | None
     on_warning: WarningHandler | None
+    max_answer_bytes: int
 
 
 class AsyncClient:

@@ -24,6 +24,7 @@ from kcpctl.errors import (
 )
 
 __all__ = [
+    "AnswerTooLong",
     "ClientCertificateRefused",
     "ClientClosed",
     "ConnectionLost",
@@ -58,6 +59,12 @@ class ConnectionLost(TransportError):
 
 class ConnectionRenewed(TransportError):
     """A stream was ended by this side, to be opened again with new certificates (AU-07)."""
+
+
+class AnswerTooLong(TransportError):
+    """The server sends more than anybody wants to hold; it would do so again."""
+
+    retryable = False
 
 
 class ClientCertificateRefused(TransportError):

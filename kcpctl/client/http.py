@@ -14,8 +14,9 @@ from yarl import URL
 
 from kcpctl.client.config import ClientConfig
 from kcpctl.client.connections import Connector, hang_up, prepare_stream
-from kcpctl.client.credentials import Credential, credentials_of
+from kcpctl.client.credentials import Credential, Credentials, credentials_of
 from kcpctl.client.failures import (
+    AnswerTooLong,
     ClientCertificateRefused,
     ClientClosed,
     ConnectionLost,
@@ -51,6 +52,8 @@ _MAX_ERROR_BYTES = 1024 * 1024
 # Watches of thousands of events a second are a tenth faster than with aiohttp's 64 KiB.
 _READ_AHEAD_BYTES = 256 * 1024
 _LARGE_BYTES = 256 * 1024
+# Of one answer: of the server that we work for, which may send all of its objects at once.
+_MAX_ANSWER_BYTES = 1024 * 1024 * 1024
 _FAILURES = (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError)
 # What other credentials or certificates may mend; nothing was done for such a call.
 _REFUSED = (Unauthorized, CertificateInvalid, ClientCertificateRefused)
@@ -68,6 +71,8 @@ class HttpTransport:
     connections are not used again, and streams end with ConnectionRenewed, which a watch takes for
     an orderly end (AU-07).
 
+    ``credentials`` are used in place of the configuration's.
+
     Redirects are errors: credentials go to the configured server only. Proxies are used when the
     configuration names one; the environment is not looked at here.
     """
@@ -84,16 +89,21 @@ class HttpTransport:
         request_timeout_seconds: float = 30.0,
         write_gate: WriteGate | None = None,
         on_warning: WarningHandler | None = None,
+        max_answer_bytes: int = _MAX_ANSWER_BYTES,
+        credentials: Credentials | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
         self._timeout_seconds = request_timeout_seconds
+        self._max_answer_bytes = max_answer_bytes
         self._on_warning = on_warning or WarningLog(config.host)
         self._limiter = limiter
         if qps is not None:
             self._limiter = TokenBucket(qps, burst, host=config.host, clock=clock)
         self._metrics = ClientMetrics(metrics, config.host)
-        self._credentials = credentials_of(config, clock)
+        # Those that are given may bring certificates as well, like a plugin.
+        self._brings_certificates = credentials is not None or config.exec_plugin is not None
+        self._credentials = credentials or credentials_of(config, clock)
         self._base = URL(config.server)
         self._headers = _constant_headers(config)
         self._files = TlsFiles(config, self._metrics)
@@ -113,14 +123,14 @@ class HttpTransport:
         """Send ``call`` and return the whole answer."""
         if not is_tracing():
             return await with_retries(call, self._exchange, self._pause, self._metrics)
-        with request_span(call, self._config.server) as span:
+        with request_span(call, self._base) as span:
             response = await with_retries(call, self._exchange, self._pause, self._metrics)
             span.set(STATUS, response.status)
             return response
 
     async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
         """Send ``call`` and yield the body's bytes as they come; not limited (RC-03)."""
-        with request_span(call, self._config.server) if is_tracing() else nullcontext():
+        with request_span(call, self._base) if is_tracing() else nullcontext():
             response = await with_retries(call, self._open, self._pause, self._metrics)
         try:
             prepare_stream(response)
@@ -152,13 +162,28 @@ class HttpTransport:
         response = await self._open(call, endless=False)
         try:
             with self._in_flight.reading(response):
-                body = await response.read()
+                body = await self._body(response, call)
         except _FAILURES as error:
             raise self._failure(error, call, self._total_seconds(call)) from error
         finally:
             response.release()
         self._metrics.sized(call.method, len(call.body or b""), len(body))
         return Response(response.status, _lower(response.headers), body)
+
+    async def _body(self, response: aiohttp.ClientResponse, call: Call) -> bytes:
+        """Read an answer; one that does not end must not fill the memory."""
+        parts: list[bytes] = []
+        size = 0
+        async for part in response.content.iter_any():
+            parts.append(part)
+            size += len(part)
+            if size > self._max_answer_bytes:
+                response.close()
+                raise AnswerTooLong(
+                    f"the answer is longer than {self._max_answer_bytes} bytes "
+                    f"({self._describe(call)})"
+                )
+        return b"".join(parts)
 
     async def _unless_closed(self, waiting: Coroutine[Any, Any, T]) -> T:
         """Wait for something other than the server; TransportError once the client is closed."""
@@ -295,7 +320,7 @@ class HttpTransport:
                 trust_env=False,
             )
             if self._base.scheme == "https" and (
-                self._files.are_named or self._config.exec_plugin is not None
+                self._files.are_named or self._brings_certificates
             ):
                 self._tasks.spawn(self._keep_renewed(), name="certificates")
         return self._session

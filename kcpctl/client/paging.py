@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Final
 
 import msgspec
 
 from kcpctl.client.objects import RawPage
-from kcpctl.errors import Gone
+from kcpctl.errors import Gone, TransportError
 
 __all__ = ["each_page", "list_all"]
+
+# Five million objects in pages of 500: a server that has more to say has lost its way.
+_MAX_PAGES: Final = 10_000
 
 
 async def list_all(
@@ -23,7 +27,11 @@ async def list_all(
     """
     first = await page(limit, "")
     items, token = first.items, first.continue_
+    pages = 1
     while token:
+        pages += 1
+        if pages > _MAX_PAGES:
+            raise TransportError(f"the list does not end after {_MAX_PAGES} pages")
         try:
             following = await page(limit, token)
         except Gone:

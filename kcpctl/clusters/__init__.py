@@ -4,8 +4,15 @@
 notifies of every change; it knows nothing of SyncTargets.
 """
 
-from kcpctl.clusters.pool import ClusterPool
+from kcpctl.clusters.pool import ClusterPool, cluster_client
 from kcpctl.clusters.status import ConnectionReason, ConnectionState, ConnectionStatus
 from kcpctl.clusters.watches import ClusterWatch
 
-__all__ = ["ClusterPool", "ClusterWatch", "ConnectionReason", "ConnectionState", "ConnectionStatus"]
+__all__ = [
+    "ClusterPool",
+    "ClusterWatch",
+    "ConnectionReason",
+    "ConnectionState",
+    "ConnectionStatus",
+    "cluster_client",
+]

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, overload
 
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import Resource
-from kcpctl.client import AsyncClient, Client, ClientConfig, config_from_kubeconfig
+from kcpctl.client import AsyncClient, Client, ClientConfig, WriteGate, config_from_kubeconfig
 from kcpctl.clusters.budget import ConnectBudget
 from kcpctl.clusters.connection import Connection, Environment
 from kcpctl.clusters.meter import Cap
@@ -30,14 +30,21 @@ from kcpctl.runtime import (
     get_logger,
 )
 
-__all__ = ["ClusterPool"]
+__all__ = ["ClusterPool", "cluster_client"]
 
 T = TypeVar("T")
 _log = get_logger(__name__)
 
 _CONNECTS_AT_ONCE: Final = 64
+# Fifty times a page of 500 objects. The clusters are somebody else's, the memory is ours.
+_MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 # From a cluster next door to the longest connect.
 _PROBE_BUCKETS_SECONDS: Final = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+def cluster_client(config: ClientConfig, *, write_gate: WriteGate | None = None) -> AsyncClient:
+    """Return a client of a cluster that is somebody else's: it holds no answer without end."""
+    return AsyncClient.plain(config, write_gate=write_gate, max_answer_bytes=_MAX_ANSWER_BYTES)
 
 
 class ClusterPool:
@@ -73,7 +80,7 @@ class ClusterPool:
         max_objects: int = 100_000,
         max_bytes: int = 256 * 2**20,
         allow_exec: Collection[str] = (),
-        new_client: Callable[[ClientConfig], AsyncClient] = AsyncClient.plain,
+        new_client: Callable[[ClientConfig], AsyncClient] = cluster_client,
     ) -> None:
         metrics = metrics or Metrics()
         self._io_loop = io_loop

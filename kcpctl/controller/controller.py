@@ -113,6 +113,7 @@ class Controller:
         self._lock = threading.Lock()
         # Guarded by _lock.
         self._threads: list[threading.Thread] = []
+        self._workers: list[Worker] = []
         self._started = False
 
     def watches(
@@ -244,9 +245,10 @@ class Controller:
             if self._started:
                 raise RuntimeError(f"controller {self.name!r} was started already")
             self._started = True
+            self._workers = [self._new_worker() for _ in range(self.workers)]
             self._threads = [
-                start_thread(self._new_worker().run, name=f"{self.name}-{number}")
-                for number in range(self.workers)
+                start_thread(worker.run, name=f"{self.name}-{number}")
+                for number, worker in enumerate(self._workers)
             ]
         _log.debug("Controller started", controller=self.name, workers=self.workers)
 
@@ -261,8 +263,9 @@ class Controller:
         with self._lock:
             threads, self._started = self._threads, True
         deadline = self._clock.monotonic() + timeout_seconds
-        if threads:
-            self.queue.shut_down_with_drain(timeout_seconds)
+        if threads and not self.queue.shut_down_with_drain(timeout_seconds):
+            for worker in self._workers:
+                worker.give_up()
         self.queue.shut_down()
         for thread in threads:
             thread.join(max(deadline - self._clock.monotonic(), 0.1))

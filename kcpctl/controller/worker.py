@@ -70,14 +70,22 @@ class Worker:
         self._timeout_seconds = timeout_seconds
         self._gate = gate
         self._on_removed = on_removed
+        self._given_up = False
+
+    def give_up(self) -> None:
+        """Begin no key any more: nobody waits for it, and what it needs is about to be closed."""
+        self._given_up = True
 
     def run(self) -> None:
-        """Take and process keys until the queue is shut down and empty."""
+        """Take and process keys until the queue is shut down and empty, or :meth:`give_up`."""
         queue, metrics = self._queue, self._metrics
         while True:
             try:
                 key = queue.get()
             except ShutDown:
+                return
+            if self._given_up:
+                queue.done(key)
                 return
             metrics.active = 1
             try:
@@ -160,6 +168,10 @@ class Worker:
         return "requeue_after"
 
     def _fail(self, key: str, error: BaseException) -> Outcome:
+        if self._given_up:
+            # Told by the controller already; the next process's initial list has the key.
+            _log.debug("Cut off by the stop", exc_info=error)
+            return "error"
         if isinstance(error, NotConnected):
             _log.debug("Waiting for a connection", exc_info=error)
             self._queue.forget(key)

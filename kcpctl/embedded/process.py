@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -107,14 +108,18 @@ class ControlPlaneProcess:
             self._child = Child(self._arguments(), env=os.environ, output=output)
         return self
 
-    def wait_ready(self, timeout_seconds: float = 30.0) -> Self:
-        """Wait until it serves; raises ControlPlaneStartError when it does not."""
+    def wait_ready(
+        self, timeout_seconds: float = 30.0, *, stop: threading.Event | None = None
+    ) -> Self:
+        """Wait until it serves; raises ControlPlaneStartError when it does not, or at ``stop``."""
         deadline = self._clock.monotonic() + timeout_seconds
         while self._kubeconfig_written_at() == self._kubeconfig_before:
             if not self.running:
                 raise ControlPlaneStartError(
                     f"the control plane ended at its start: {self._tail()}"
                 )
+            if stop is not None and stop.is_set():
+                raise ControlPlaneStartError("its start was cut off by a stop")
             if self._clock.monotonic() >= deadline:
                 raise ControlPlaneStartError(
                     f"the control plane did not serve within {timeout_seconds:.0f}s: {self._tail()}"

@@ -71,7 +71,6 @@ class Registry:
             self.deleter,
             self._crds,
             self.exports,
-            self.logical_clusters,
         )
         labels = ClaimLabels(self.backend, self.exports)
         self.backend.labels = labels.put_on

@@ -36,7 +36,7 @@ class AggregateFactory:
 
     Parameters
     ----------
-    name: tells the factories of a process apart in metrics, and what the members are in messages.
+    name: tells the factories of a process apart in metrics. members: what they are, for messages.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class AggregateFactory:
         io_loop: IOLoop,
         *,
         name: str = "",
+        members: str = "servers",
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
         metrics: Metrics | None = None,
@@ -51,6 +52,7 @@ class AggregateFactory:
     ) -> None:
         self._io_loop = io_loop
         self._name = name
+        self._whose = members
         self._clock = clock
         self._rng = rng
         self._metrics = metrics
@@ -117,7 +119,7 @@ class AggregateFactory:
     @property
     def waiting_for(self) -> list[str]:
         """What is to be known before the informers count as synced."""
-        return [] if self._members is not None else [f"the servers of {self._name}"]
+        return [] if self._members is not None else [f"the list of {self._whose}"]
 
     def all_informers(self) -> list[SharedInformer[Any]]:
         """Return the members' informers there are now."""

@@ -86,10 +86,9 @@ def claim_hint(binding: APIBinding, group_resource: str) -> str:
 def _restricted(claims: Sequence[AcceptableClaim], group_resource: str, where: str) -> str:
     if any(claim.selector.get("matchAll") for claim in claims):
         return ""
-    return (
-        f"{where} opens {group_resource} only where labels match: label it so that they do, or "
-        "bind anew with the selector matchAll"
-    )
+    labels = [one for claim in claims for one in claim.selector.get("matchLabels", {}).items()]
+    named = ", ".join(f"{key}={value}" for key, value in labels) or "those of its selector"
+    return f"{where} opens {group_resource} only with the labels {named}: label it so"
 
 
 def _verbs(verbs: Sequence[str]) -> str:

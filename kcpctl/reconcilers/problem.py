@@ -8,6 +8,7 @@ from typing import Final
 from kcpctl.apis.conditions import ERROR
 from kcpctl.errors import (
     Conflict,
+    DeadlineExceeded,
     ServerTimeout,
     ServiceUnavailable,
     TooManyRequests,
@@ -17,6 +18,7 @@ from kcpctl.errors import (
 __all__ = [
     "BUSY",
     "CLUSTER_REF_NOT_FOUND",
+    "CLUSTER_SECONDS",
     "CREDENTIALS_MISSING",
     "INVALID_CONFIGURATION",
     "PERMISSION_DENIED",
@@ -25,8 +27,18 @@ __all__ = [
     "Unusable",
 ]
 
-BUSY: Final = (Conflict, TooManyRequests, ServiceUnavailable, ServerTimeout, TransportError)
+BUSY: Final = (
+    Conflict,
+    TooManyRequests,
+    ServiceUnavailable,
+    ServerTimeout,
+    TransportError,
+    DeadlineExceeded,
+)
 """What a server, or the way to it, gets over by itself."""
+
+CLUSTER_SECONDS: Final = 60.0
+"""For all of the requests to a cluster in one pass: a slow one must not hold a worker for long."""
 
 VALIDATION_FAILED: Final = "ValidationFailed"
 CLUSTER_REF_NOT_FOUND: Final = "ClusterRefNotFound"

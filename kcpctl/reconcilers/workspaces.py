@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kcpctl.apis.conditions import WARNING
 from kcpctl.apis.meta import Unstructured
@@ -22,6 +22,9 @@ from kcpctl.reconcilers.problem import (
 from kcpctl.runtime import SYSTEM_CLOCK, Clock
 
 __all__ = ["Permission", "Workspaces"]
+
+# A kcp allows nothing to whoever may not enter the workspace (4.7).
+_ACCESS_ROLE: Final = "system:kcp:workspace:access"
 
 
 class Permission(NamedTuple):
@@ -197,7 +200,8 @@ class Workspaces:
                 PERMISSION_DENIED,
                 f"This workspace lacks the verb {permission.verb!r} on "
                 f"{_plural(permission.resource)} {name!r} in the workspace {cluster!r}; have it "
-                f"granted there to the group {_group(asker)!r} or the user {self._user(asker)!r}",
+                f"granted there to the group {_group(asker)!r} or the user {self._user(asker)!r}, "
+                f"and on a kcp the ClusterRole {_ACCESS_ROLE} too",
             )
         )
 

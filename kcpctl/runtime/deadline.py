@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from kcpctl.errors import DeadlineExceeded
@@ -36,6 +37,17 @@ class Deadline:
     def end(self) -> None:
         """Let this thread take its time again."""
         _current.set(None)
+
+    @classmethod
+    @contextmanager
+    def within(cls, seconds: float, *, clock: Clock) -> Iterator[None]:
+        """Keep a deadline inside the block; one that is kept already and comes sooner stays."""
+        outer, inner = _current.get(), cls(seconds, clock=clock)
+        token = _current.set(outer if outer is not None and outer._at < inner._at else inner)
+        try:
+            yield
+        finally:
+            _current.reset(token)
 
     @staticmethod
     def current() -> Deadline | None:

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import contextvars
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -22,8 +22,9 @@ class IOLoop:
     """An event loop on its own thread (named ``kcpctl-io``), started at construction.
 
     ``run`` and ``submit`` may be called from any other thread; on the loop's own thread ``run``
-    raises instead of deadlocking. ``close`` cancels what is left, waits for it and joins the
-    thread; it may be called twice. After it ``run`` and ``submit`` raise RuntimeError.
+    raises instead of deadlocking. ``close`` cancels what is left, waits for it, aborts the
+    connections that are still open and joins the thread; it may be called twice. After it ``run``
+    and ``submit`` raise RuntimeError.
     """
 
     def __init__(self, name: str = "kcpctl-io") -> None:
@@ -43,7 +44,22 @@ class IOLoop:
             if left:
                 self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._abort_connections()
             self._loop.close()
+
+    def _abort_connections(self) -> None:
+        """End the connections that nobody waits for any more.
+
+        A TLS connection that was closed, or was being made when its task was cancelled, stays open
+        until the other side has said goodbye; past the loop nobody would hear that.
+        """
+        left: Mapping[int, asyncio.Transport] = getattr(self._loop, "_transports", {})
+        for transport in list(left.values()):
+            transport.abort()
+        # They are told of it in the next step, and what uses a TLS connection in the one after.
+        for _ in range(3):
+            self._loop.call_soon(self._loop.stop)
+            self._loop.run_forever()
 
     @property
     def on_loop_thread(self) -> bool:

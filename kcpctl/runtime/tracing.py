@@ -10,6 +10,7 @@ it runs on the I/O loop (:meth:`IOLoop.run`), and from a task into those it star
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from kcpctl.errors import UsageError
+from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock
 from kcpctl.runtime.threads import start_thread
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ Value = str | bool | int | float
 
 # The collector may be away: the default of an export is 10 s, and nobody waits that long at a stop.
 _FLUSH_SECONDS: Final = 5.0
+_LOG_INTERVAL_SECONDS: Final = 60.0
 _HTTP: Final = "http/protobuf"
 
 
@@ -154,7 +157,7 @@ def exported(service: str) -> Iterator[None]:
     resource = Resource.create({"service.name": service}).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
-    _log_as_we_do()
+    log_as_we_do()
     enable(provider)
     try:
         yield
@@ -186,12 +189,21 @@ def _exporter() -> SpanExporter | None:
 
 
 class _Handler(logging.Handler):
-    """Writes what OpenTelemetry logs, such as a collector that is away, as our own lines."""
+    """Writes what OpenTelemetry logs as our own lines, one a minute: a collector may stay away."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._quiet_until = -math.inf
 
     def emit(self, record: logging.LogRecord) -> None:
-        logging.getLogger("kcpctl").handle(record)
+        now = self._clock.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + _LOG_INTERVAL_SECONDS
+            logging.getLogger("kcpctl").handle(record)
 
 
-def _log_as_we_do() -> None:
+def log_as_we_do(clock: Clock = SYSTEM_CLOCK) -> None:
+    """Let OpenTelemetry's log lines be some of ours."""
     logger = logging.getLogger("opentelemetry")
-    logger.handlers[:], logger.propagate = [_Handler()], False
+    logger.handlers[:], logger.propagate = [_Handler(clock)], False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kcpctl.apis.signing import LONGEST_CERTIFICATE_SECONDS, SHORTEST_CERTIFICATE_SECONDS
 from kcpctl.errors import UsageError
 
 __all__ = ["SyncerOptions"]
@@ -26,6 +27,8 @@ class SyncerOptions:
     health_bind_address: ``host:port`` of /healthz and /readyz; "" serves none.
     syncer_namespace: the namespace that the syncer runs in; nothing in it is ever synced.
     once_timeout_seconds: how long a single pass may take to settle.
+    certificate_seconds: life of the client certificate that it asks the upstream server for, with
+        the kubeconfig's credentials for that alone; None: they are used for everything.
     """
 
     sync_target_name: str
@@ -41,6 +44,7 @@ class SyncerOptions:
     health_bind_address: str = ""
     syncer_namespace: str = ""
     once_timeout_seconds: float = 60.0
+    certificate_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if not self.sync_target_name:
@@ -56,5 +60,9 @@ class SyncerOptions:
             raise UsageError("--retry-initial-interval must be above zero")
         if self.retry_multiplier <= 1:
             raise UsageError("--retry-multiplier must be above 1")
+        shortest, longest = SHORTEST_CERTIFICATE_SECONDS, LONGEST_CERTIFICATE_SECONDS
+        asked = self.certificate_seconds
+        if asked is not None and not shortest <= asked <= longest:
+            raise UsageError("--certificate-duration must be between 10m and 168h (a week)")
         if self.workers < 1:
             raise UsageError("--workers must be at least 1")

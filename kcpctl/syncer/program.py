@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from kcpctl.client import AsyncClient, Client, ClientConfig, Transport, load_config
+from kcpctl.client.credentials import Credential, Credentials
 from kcpctl.client.http import HttpTransport
 from kcpctl.errors import InternalError, ServiceUnavailable, TransportError, UsageError
 from kcpctl.logicalcluster import ROOT, WILDCARD, is_valid_path
@@ -22,6 +23,8 @@ from kcpctl.runtime import (
     Metrics,
     get_logger,
 )
+from kcpctl.syncer.keeper import CertificateKeeper
+from kcpctl.syncer.login import ClientLogin, without_credentials
 from kcpctl.syncer.options import SyncerOptions
 from kcpctl.syncer.reloading import ReloadingTransport
 from kcpctl.syncer.syncer import Syncer
@@ -54,13 +57,17 @@ def run_syncer(
 ) -> None:
     """Run a syncer until ``stop`` is set, or make a single pass with ``once``.
 
-    Both files are read again while it runs, so credentials may be renewed in place. Without
-    ``to_kubeconfig`` the cluster is the one that kubectl would use, or that the Pod runs in.
+    Both files are read again while it runs, so credentials may be renewed in place. With
+    ``certificate_seconds`` those upstream are used for nothing but to ask for a certificate.
+    Without ``to_kubeconfig`` the cluster is the one that kubectl would use, or that the Pod runs
+    in.
     Raises the tree of :mod:`kcpctl.errors`; with ``once`` also for whatever was not synced.
     """
 
-    def make(config: ClientConfig) -> Transport:
-        return HttpTransport(config, qps=qps, burst=burst, clock=clock, metrics=metrics)
+    def make(config: ClientConfig, credentials: Credentials | None = None) -> HttpTransport:
+        return HttpTransport(
+            config, qps=qps, burst=burst, clock=clock, metrics=metrics, credentials=credentials
+        )
 
     upstream_config = _load(from_kubeconfig)
     downstream_config = _load(to_kubeconfig)
@@ -71,6 +78,10 @@ def run_syncer(
             up, loop, clock, stop
         ):
             prefix = ""
+        keeper = None
+        if options.certificate_seconds is not None:
+            place = _Upstream(from_kubeconfig, name, prefix, make, clock)
+            keeper, up = loop.run(_certified(options, place, up, rng))
         down = loop.run(_transport(to_kubeconfig, downstream_config, make, clock))
         upstream = Client(AsyncClient(up, cluster_name=name, prefix=prefix), loop)
         downstream = Client(_downstream(down, downstream_config), loop)
@@ -84,12 +95,73 @@ def run_syncer(
                 metrics=metrics,
             )
             if once:
+                if keeper is not None:
+                    loop.run(keeper.first(options.once_timeout_seconds))
                 syncer.run_once(stop)
             else:
                 syncer.run(stop)
         finally:
             upstream.close()
             downstream.close()
+            if keeper is not None:
+                loop.run(keeper.close())
+
+
+class _Make(Protocol):
+    def __call__(
+        self, config: ClientConfig, credentials: Credentials | None = None
+    ) -> HttpTransport:
+        """Make a transport."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Upstream:
+    """Where upstream is: a kubeconfig, the logical cluster's name and URL prefix."""
+
+    path: Path
+    name: str
+    prefix: str
+    make: _Make
+    clock: Clock
+
+    def client(self, transport: Transport) -> AsyncClient:
+        return AsyncClient(transport, cluster_name=self.name, prefix=self.prefix)
+
+    def config(self, path: Path | None = None) -> ClientConfig:
+        """Return the server as the file has it now, and nobody who talks to it."""
+        return without_credentials(_load(path or self.path))
+
+
+async def _certified(
+    options: SyncerOptions, place: _Upstream, plain: Transport, rng: random.Random
+) -> tuple[CertificateKeeper, Transport]:
+    """Return a keeper that has begun to ask by ``plain``, and the transport of its certificates."""
+
+    def login(credential: Credential | None) -> ClientLogin:
+        transport = plain
+        if credential is not None:
+            cert, key = credential.client_cert, credential.client_key
+            transport = place.make(replace(place.config(), client_cert=cert, client_key=key))
+        return ClientLogin(place.client(transport), options.sync_target_name)
+
+    assert options.certificate_seconds is not None
+    keeper = CertificateKeeper(
+        options.sync_target_name,
+        options.sync_target_uid,
+        seconds=options.certificate_seconds,
+        login=login,
+        clock=place.clock,
+        rng=rng,
+    )
+    await keeper.start()
+    certified = ReloadingTransport(
+        place.path,
+        place.config(),
+        load=place.config,
+        make=lambda config: place.make(config, keeper),
+        clock=place.clock,
+    )
+    return keeper, certified
 
 
 def _load(path: Path | None) -> ClientConfig:

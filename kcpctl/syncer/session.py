@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from kcpctl.apis.meta import Unstructured
-from kcpctl.apis.resource import NAMESPACES, NODES, Resource
+from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, NODES, Resource
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import Client
 from kcpctl.controller import Controller
@@ -44,6 +45,7 @@ class _Informers:
         name: str,
         client: Client,
         selector: str,
+        resources: Sequence[Resource],
         *,
         clock: Clock,
         rng: random.Random,
@@ -55,7 +57,7 @@ class _Informers:
         self.namespaces = self.factory.informer(NAMESPACES, label_selector=selector)
         self.objects: Mapping[Resource, SharedInformer[Unstructured]] = {
             resource: self.factory.informer(resource, label_selector=selector)
-            for resource in SYNCED_RESOURCES
+            for resource in resources
         }
         self.side = Side(
             client,
@@ -71,7 +73,8 @@ class Session:
     ``wanted`` said no before. ``stop`` ends everything and may be called at any time, once or
     more, also after a failed start. Both block, on the thread that supervises the syncer.
 
-    A ``suspended`` one has the heartbeat alone: nothing is compared, written or removed.
+    A ``suspended`` one has the heartbeat alone: nothing is compared, written or removed. Of the
+    synced types those are left alone that are not ``served`` upstream: their copies stay, too.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Session:
         upstream: Client,
         downstream: Client,
         identity: str,
+        served: Sequence[Resource] = SYNCED_RESOURCES,
         declared: Callable[[], bool] = lambda: False,
         suspended: bool = False,
         clock: Clock = SYSTEM_CLOCK,
@@ -90,6 +94,7 @@ class Session:
     ) -> None:
         self.gate = gate
         self.progress = Progress()
+        self.served = served
         self.suspended = suspended
         self._options = options
         self._loop = upstream.loop
@@ -97,16 +102,17 @@ class Session:
         self._clock = clock
         self._rng = rng
         self._metrics = metrics or Metrics()
-        self._up = _Informers("upstream", upstream, "", clock=clock, rng=rng, metrics=metrics)
+        informers = partial(_Informers, clock=clock, rng=rng, metrics=metrics)
+        self._up = informers("upstream", upstream, "", served)
         selector = gate.target.downstream_selector
-        self._down = _Informers(
-            "downstream", downstream, selector, clock=clock, rng=rng, metrics=metrics
-        )
+        self._down = informers("downstream", downstream, selector, SYNCED_RESOURCES)
         self._down.namespaces.add_index(LOCATOR_INDEX, by_locator)
         self._namespaces = NamespaceMapper(gate.target, gate, self._down.side)
         # Not waited for: an identity that may not list Nodes serves all the same.
         self._nodes = self._down.factory.informer(NODES, transform=without_most_of_a_node)
-        self._facts = ClusterFacts(downstream.aio, self._known_nodes, declared, clock=clock)
+        self._facts = ClusterFacts(
+            downstream.aio, self._known_nodes, declared, clock=clock, counts=self._counts
+        )
         self.reporter = StatusReporter(
             gate,
             upstream.aio.resource(SYNCTARGETS),
@@ -117,7 +123,7 @@ class Session:
             clock=clock,
         )
         self._controllers = [
-            *(self._object_controller(resource) for resource in SYNCED_RESOURCES),
+            *(self._object_controller(resource) for resource in served),
             self._namespace_controller(),
         ]
         self._tasks: TaskSet | None = None
@@ -167,6 +173,7 @@ class Session:
                 map_to=cleaner.keys_around_copy,
                 predicates=(_went,),
             )
+        for resource in self.served:
             controller.watches(
                 self._up.objects[resource],
                 map_to=cleaner.keys_around,
@@ -210,6 +217,7 @@ class Session:
             cluster=self.gate.target.cluster,
             name=self.gate.target.name,
             key=self.gate.target.key,
+            types=",".join(resource.group_resource for resource in self.served),
             suspended=self.suspended,
         )
         return True
@@ -226,6 +234,14 @@ class Session:
 
     def _known_nodes(self) -> list[Unstructured] | None:
         return self._nodes.lister.list() if self._nodes.synced else None
+
+    def _counts(self) -> Unstructured:
+        """Return how many copies there are."""
+        informers = self._down.objects
+        if not all(informer.synced for informer in informers.values()):
+            return {}
+        counts = {resource: len(one.lister.keys()) for resource, one in informers.items()}
+        return {"resourceCount": sum(counts.values()), "workloadCount": counts[DEPLOYMENTS]}
 
     async def _spawn_heartbeat(self) -> None:
         self._tasks = TaskSet("syncer")

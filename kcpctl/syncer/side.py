@@ -58,6 +58,8 @@ class Side:
         return self.objects[resource].cached(self.key(namespace, name))
 
     def objects_in(self, resource: Resource, namespace: str) -> Iterable[CachedObject]:
-        """Return the cached objects of a namespace."""
+        """Return the cached objects of a namespace; none of a type that this side does not have."""
+        if (cache := self.objects.get(resource)) is None:
+            return ()
         value = cluster_and_namespace(self.cluster, namespace)
-        return self.objects[resource].cached_by_index(CLUSTER_AND_NAMESPACE_INDEX, value)
+        return cache.cached_by_index(CLUSTER_AND_NAMESPACE_INDEX, value)

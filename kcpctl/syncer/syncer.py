@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.resource import Resource
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import Client
-from kcpctl.errors import KcpctlError, NotFound
+from kcpctl.errors import Forbidden, KcpctlError, NotFound
 from kcpctl.informers import InformerFactory
 from kcpctl.logicalcluster import cluster_of
 from kcpctl.runtime import (
@@ -26,6 +27,7 @@ from kcpctl.syncer.gate import Gate, GateClosed, Verdict, judge
 from kcpctl.syncer.health import health_server
 from kcpctl.syncer.options import SyncerOptions
 from kcpctl.syncer.session import Session
+from kcpctl.syncer.side import SYNCED_RESOURCES
 from kcpctl.syncer.target import Target
 from kcpctl.syncer.watch import TargetWatch
 
@@ -40,6 +42,8 @@ _ALIVE_SLACK_SECONDS: Final = 330.0
 _PROBLEMS_SHOWN: Final = 5
 # How long a SyncTarget that could not be read is left alone.
 _ABSENT_SECONDS: Final = 5.0
+# A workspace of a kcp gets further types when somebody binds an export there: no hurry.
+_DISCOVER_SECONDS: Final = 30.0
 
 
 class SyncFailed(KcpctlError):
@@ -57,7 +61,8 @@ class Syncer:
     ``run`` blocks until ``stop`` is set. While the SyncTarget is gone, being deleted or has another
     uid than the options say, it stays alive and touches nothing downstream (decision 10); while it
     is suspended only the heartbeat goes on; while the upstream server does not answer, what is
-    downstream stays as it is. ``run_once`` makes a single pass and raises what kept it from being
+    downstream stays as it is. Types that the workspace does not serve are left alone until it does.
+    ``run_once`` makes a single pass and raises what kept it from being
     complete. Neither may be called on the I/O thread, nor both at once.
     """
 
@@ -83,6 +88,7 @@ class Syncer:
         self._changed = threading.Condition()
         self._ticked_at = clock.monotonic()
         self._ask_at: float | None = None
+        self._discover_at = 0.0
         self.health_address = ""
 
     def run(self, stop: threading.Event) -> None:
@@ -126,6 +132,8 @@ class Syncer:
             if self._session is not None and not self._goes_on(self._session, verdict):
                 self._ask_at = self._clock.monotonic()
                 self._end_session()
+            elif self._session is not None and self._has_more_types(self._session):
+                self._end_session()
             elif self._session is None and verdict and verdict.has_syncer and self._is_there():
                 self._begin_session(watch, verdict, stop)
             else:
@@ -136,6 +144,30 @@ class Syncer:
         suspended = verdict is Verdict.SUSPENDED
         there = suspended or verdict is Verdict.ACTIVE
         return there and session.suspended is suspended and session.gate.is_open
+
+    def _has_more_types(self, session: Session) -> bool:
+        """Whether the workspace serves a type by now that it did not when the session began."""
+        if session.suspended or len(session.served) == len(SYNCED_RESOURCES):
+            return False
+        now = self._clock.monotonic()
+        if now < self._discover_at:
+            return False
+        self._discover_at = now + _DISCOVER_SECONDS
+        try:
+            return not set(self._served()) <= set(session.served)
+        except KcpctlError as error:
+            _log.debug("The types of the workspace cannot be read", error=error)
+            return False
+
+    def _served(self) -> list[Resource]:
+        """Return the types that the workspace serves; raises what the client raises."""
+        return [resource for resource in SYNCED_RESOURCES if self._serves(resource)]
+
+    def _serves(self, resource: Resource) -> bool:
+        try:
+            return self._upstream.has_resource(resource)
+        except Forbidden:
+            return True  # discovery is not for everybody; the informer will find out
 
     def _is_there(self) -> bool:
         """Whether the watch may be believed that the SyncTarget is served.
@@ -176,6 +208,7 @@ class Syncer:
     def _new_session(
         self,
         target: Target,
+        served: Sequence[Resource],
         declared: Callable[[], bool] = lambda: True,
         *,
         suspended: bool = False,
@@ -186,6 +219,7 @@ class Syncer:
             upstream=self._upstream,
             downstream=self._downstream,
             identity=self._identity,
+            served=served,
             declared=declared,
             suspended=suspended,
             clock=self._clock,
@@ -195,9 +229,18 @@ class Syncer:
 
     def _begin_session(self, watch: TargetWatch, verdict: Verdict, stop: threading.Event) -> None:
         options = self._options
+        try:
+            served = self._served()
+        except KcpctlError as error:
+            _log.debug("The types of the workspace cannot be read", error=error)
+            with self._changed:
+                self._clock.wait(self._changed, _ABSENT_SECONDS)
+            return
+        self._discover_at = self._clock.monotonic() + _DISCOVER_SECONDS
         target = Target(watch.cluster, options.sync_target_name, options.sync_target_uid)
         session = self._session = self._new_session(
             target,
+            served,
             lambda: watch.declares_capacity,
             suspended=verdict is Verdict.SUSPENDED,
         )
@@ -227,7 +270,7 @@ class Syncer:
         stop = stop or threading.Event()
         target = self._read_target()
         deadline = self._clock.monotonic() + self._options.once_timeout_seconds
-        session = self._session = self._new_session(target)
+        session = self._session = self._new_session(target, self._served())
 
         def wanted() -> bool:
             return not stop.is_set() and self._clock.monotonic() < deadline

@@ -128,7 +128,9 @@ class ControlPlane:
         self.close()
 
 
-def new_workspace(clusters: Client, name: str) -> Client:
+def new_workspace(
+    clusters: Client, name: str, *, timeout_seconds: float = _WORKSPACE_SECONDS
+) -> Client:
     """Make a workspace below ``root`` and return a client bound to its logical cluster.
 
     ``clusters`` is an admin's client that is not bound to one.
@@ -141,6 +143,6 @@ def new_workspace(clusters: Client, name: str) -> Client:
     def is_ready(found: Unstructured | None) -> bool:
         return found is not None and found.get("status", {}).get("phase") == "Ready"
 
-    made = workspaces.wait_until(name, is_ready, timeout_seconds=_WORKSPACE_SECONDS)
+    made = workspaces.wait_until(name, is_ready, timeout_seconds=timeout_seconds)
     assert made is not None
     return clusters.cluster(made["spec"]["cluster"])

@@ -59,7 +59,7 @@ class RealKcp:
 
     def workspace(self, name: str) -> Client:
         """Make a workspace below ``root`` and return a client bound to its logical cluster."""
-        return new_workspace(self.client, name)
+        return new_workspace(self.client, name, timeout_seconds=_START_TIMEOUT_SECONDS)
 
     def start(self) -> Self:
         """Start it and wait until workspaces can be made."""

@@ -17,20 +17,24 @@ from typing import Any, Self
 import pytest
 import yaml
 
+from kcpctl.apis.kcp import ExportReference
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import CONFIG_MAPS, NAMESPACES, SECRETS, Resource
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import AsyncClient, Client, ClientConfig
 from kcpctl.clusters import ClusterPool
 from kcpctl.errors import AlreadyExists
-from kcpctl.informers import InformerFactory
+from kcpctl.informers import AggregateFactory, InformerFactory
 from kcpctl.manager import Manager
+from kcpctl.manager.fleet import Fleet
+from kcpctl.reconcilers.claims import hint_from, no_hint
 from kcpctl.reconcilers.synctarget import SyncTargetOptions, new_controller
 from kcpctl.runtime import Child, IOLoop, Metrics
 from kcpctl.syncer.target import Target
 from kcpctl.testing import ControlPlane, FaultProxy, eventually
 
 PROBE_SECONDS = 0.2
+FORGET_SECONDS = 1.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -76,16 +80,30 @@ class Controllers:
         config: ClientConfig,
         *,
         everywhere: bool = False,
+        export: ExportReference | None = None,
         request_timeout_seconds: float = 30.0,
         **options: Any,
     ) -> None:
         self.metrics = Metrics()
         self.loop = IOLoop("kcpctl-controllers-io")
-        make = AsyncClient.workspaces if everywhere else AsyncClient.plain
-        made = make(config, metrics=self.metrics, request_timeout_seconds=request_timeout_seconds)
-        client = self._client = Client(made, self.loop)
-        self.manager = Manager(client, metrics=self.metrics, graceful_shutdown_timeout_seconds=5)
-        factory = InformerFactory(client.aio, self.loop, metrics=self.metrics)
+        self.fleet: Fleet | None = None
+        factory: InformerFactory | AggregateFactory
+        if export is not None:
+            self.fleet = Fleet(
+                config, export, self.loop, forget_after_seconds=FORGET_SECONDS, metrics=self.metrics
+            )
+            client, factory = self.fleet.client, self.fleet.informers
+        else:
+            make = AsyncClient.workspaces if everywhere else AsyncClient.plain
+            made = make(
+                config, metrics=self.metrics, request_timeout_seconds=request_timeout_seconds
+            )
+            client = Client(made, self.loop)
+            factory = InformerFactory(client.aio, self.loop, metrics=self.metrics)
+        self._client = client
+        self.manager = Manager(
+            client, metrics=self.metrics, fleet=self.fleet, graceful_shutdown_timeout_seconds=5
+        )
         self.pool = ClusterPool(
             self.loop,
             metrics=self.metrics,
@@ -94,7 +112,8 @@ class Controllers:
             connect_timeout_seconds=1.0,
         )
         self.manager.add_pool(self.pool)
-        self.manager.add_factory(factory)
+        if self.fleet is None:
+            self.manager.add_factory(factory)
         settings = {
             "syncer_image": "kcpctl-syncer:local",
             "upstream_server_url": config.server,
@@ -109,6 +128,7 @@ class Controllers:
                 recorder=self.manager.recorder("kcpctl-synctarget"),
                 options=SyncTargetOptions(**settings),
                 metrics=self.metrics,
+                hint=no_hint if self.fleet is None else hint_from(self.fleet),
             )
         )
 

@@ -270,6 +270,15 @@ async def test_an_error_that_comes_in_pieces_is_read_to_its_end(
     assert error.message == "because " * 20_000
 
 
+async def test_an_answer_without_end_is_given_up(server: ScriptedServer) -> None:
+    client = AsyncClient.plain(ClientConfig(server=server.url), max_answer_bytes=1000)
+    server.on("GET", NS, Reply(b"x" * 1000), Reply(b"x" * 1001))
+    assert len((await client.request("GET", NS)).body) == 1000
+    with pytest.raises(TransportError, match=r"longer than 1000 bytes \(GET"):
+        await client.request("GET", NS)
+    await client.close()
+
+
 async def test_an_error_without_end_is_cut(server: ScriptedServer, client: AsyncClient) -> None:
     server.on("GET", ONE, Reply(chunks=[b"x" * 2_000_000], status=403, ending="hang"))
     assert isinstance(await failure(client), Forbidden)

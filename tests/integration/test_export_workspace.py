@@ -369,11 +369,27 @@ def test_a_claimed_resource_shows_what_accepted_claims_admit(
     assert export.call("GET", f"{secret}/shown", at=by_label).status == 200
     assert export.call("GET", f"{secret}/hidden", at=by_label).status == 404
     assert export.call("GET", f"{secret}/none", at=second).status == 403
-    merge = "application/merge-patch+json"
-    assert export.call("PATCH", f"{secret}/hidden", {}, at=by_label, kind=merge).status == 404
-    assert export.call("DELETE", f"{secret}/hidden", at=by_label).status == 403
     for workspace in (first, second, by_label):
         workspace.ok("DELETE", secret)
+
+
+def test_what_the_selector_does_not_admit_cannot_be_written(export: Export, server: Server) -> None:
+    tenant = server.workspace()
+    tenant.bind(accepted("secrets", matchLabels={"managed": "yes"}))
+    tenant.add(SECRETS, "hidden")
+    tenant.add(SECRETS, "shown", metadata={"labels": {"managed": "yes"}})
+    path = "/api/v1/namespaces/default/secrets"
+    hidden = f"{path}/hidden"
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hidden"}}
+    merge, apply = "application/merge-patch+json", "application/apply-patch+yaml"
+    assert export.call("PATCH", hidden, {}, at=tenant, kind=merge).status == 404
+    assert export.call("PUT", hidden, body, at=tenant).status == 404
+    assert export.call("DELETE", hidden, at=tenant).status == 403
+    query = "?fieldManager=me&force=1"
+    assert export.call("PATCH", f"{hidden}{query}", body, at=tenant, kind=apply).status == 409
+    assert export.call("DELETE", path, at=tenant).status == 200
+    left = tenant.ok("GET", path)["items"]
+    assert [one["metadata"]["name"] for one in left] == ["hidden"]
 
 
 def test_objects_get_the_labels_that_the_claim_wants(export: Export, server: Server) -> None:
@@ -540,6 +556,7 @@ def test_discovery_shows_what_is_exported_and_claimed(export: Export) -> None:
     }
     core = export.call("GET", "/api/v1").json["resources"]
     assert {one["name"] for one in core} == {"configmaps", "events", "secrets", "serviceaccounts"}
+    assert all(len(one["verbs"]) == 8 for one in core)
     west = export.call("GET", "/apis/wild.west/v1").json["resources"]
     assert [one["name"] for one in west] == ["sheriffs", "sheriffs/status"]
     bindings = export.call("GET", f"{APIS}/v1alpha2").json["resources"]
@@ -547,6 +564,7 @@ def test_discovery_shows_what_is_exported_and_claimed(export: Export) -> None:
         ("apibindings", ["get", "list", "watch"])
     ]
     assert export.call("GET", "/apis/apps/v1/deployments").status == 404
+    assert export.call("GET", "/apis/apps/v1").body == b"404 page not found\n"
     assert export.call("GET", "/openapi/v3").status == 200
 
 
@@ -569,7 +587,11 @@ def test_an_export_that_is_not_there_is_an_error_of_the_server(
         "found\n"
     )
     assert server.call("GET", url).status == 404
-    assert server.call("GET", "/services/apiexport/x", user=PROVIDER).status == 403
+    assert server.call("GET", "/services/apiexport/x").status == 404
+    assert server.call("GET", "/services/apiexport/x", user=PROVIDER).json["message"] == (
+        'forbidden: User "provider" cannot get path "/services/apiexport/x": Path not resolved to '
+        "a valid virtual workspace"
+    )
 
 
 def test_what_nobody_has_bound_is_a_list_without_a_version(

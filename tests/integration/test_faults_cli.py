@@ -17,7 +17,7 @@ from kcpctl.cli import session
 from kcpctl.cli.main import main
 from kcpctl.manager import signals
 from kcpctl.runtime import start_thread
-from kcpctl.testing import ControlPlane
+from kcpctl.testing import ControlPlane, eventually
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Site
@@ -81,6 +81,37 @@ def test_a_stop_ends_the_wait_for_the_crds(
     stop.set()
     thread.join(10)
     assert codes == [0]
+
+
+@pytest.mark.parametrize("flags", [[], ["--install-crds"]])
+def test_a_stop_ends_the_first_contact_with_a_server_that_hangs(
+    site: Site, plain_cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
+    stop = threading.Event()
+    monkeypatch.setattr(session, "install", lambda: stop)
+    proxy = site.proxy(plain_cluster)
+    proxy.hang()
+    codes: list[int] = []
+    path = site.kubeconfig_file(plain_cluster, proxy)
+    thread = start_thread(lambda: codes.append(main(run_with(path, *flags))), name="main")
+    eventually(lambda: proxy.accepted)
+    stop.set()
+    thread.join(10)
+    assert codes == [0]
+
+
+def test_a_stop_ends_the_start_of_the_embedded_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop = threading.Event()
+    stop.set()
+    monkeypatch.setattr(session, "install", lambda: stop)
+    path = tmp_path / "kubeconfig"
+    assert main(["run-controllers", "--embedded", "--demo", f"--write-kubeconfig={path}"]) == 0
+    told = capsys.readouterr()
+    assert told.out.rstrip().endswith("stopping")
+    assert "up at" not in told.out
+    assert not path.exists()
 
 
 def test_a_port_in_use_is_named_with_its_flag(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kcpctl.apis.meta import Unstructured
-from kcpctl.apis.naming import TENANT_LABEL
+from kcpctl.apis.naming import TENANT_LABEL, syncer_id
 from kcpctl.apis.resource import (
+    CERTIFICATE_SIGNING_REQUESTS,
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
     CONFIG_MAPS,
@@ -24,7 +26,9 @@ from kcpctl.apis.resource import (
 )
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import AsyncClient, Client, ClientConfig
+from kcpctl.client.credentials import Credential
 from kcpctl.client.http import HttpTransport
+from kcpctl.errors import Forbidden
 from kcpctl.reconcilers.synctarget.manifests import (
     SyncerInputs,
     downstream_objects,
@@ -32,9 +36,11 @@ from kcpctl.reconcilers.synctarget.manifests import (
 )
 from kcpctl.runtime import IOLoop, start_thread
 from kcpctl.syncer import Syncer, SyncerOptions
+from kcpctl.syncer.keeper import CertificateKeeper
+from kcpctl.syncer.login import ClientLogin, without_credentials
 from kcpctl.syncer.target import Target
-from kcpctl.testing import ControlPlane, eventually
-from kcpctl.testing.recording import RecordingTransport
+from kcpctl.testing import ControlPlane, FakeClock, eventually
+from kcpctl.testing.recording import Access, RecordingTransport
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Site
@@ -43,6 +49,7 @@ KINDS: dict[str, Resource] = {
     one.kind: one for one in (NAMESPACES, SERVICE_ACCOUNTS, CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS)
 }
 SYNCED = [CONFIG_MAPS, SECRETS, SERVICES, DEPLOYMENTS]
+CSR_GROUP = {CERTIFICATE_SIGNING_REQUESTS.group}
 EXTERNAL: dict[str, Any] = {"kcpCluster": "root", "deployment": {"mode": "External"}}
 
 Right = tuple[str, str, str]
@@ -254,3 +261,91 @@ def test_a_syncer_writes_downstream_to_namespaces_of_its_own_only(life: Life) ->
     places = {one.namespace or one.name for one in writes} - {""}
     assert len(places) == 1
     assert life.namespace_name in places
+
+
+class Certified:
+    """A certificate's keeper over real sockets, each of its two identities recorded."""
+
+    def __init__(self, site: Site, loop: IOLoop, stack: ExitStack) -> None:
+        self.site = site
+        self.clock = FakeClock()
+        owner = site.target(**EXTERNAL)
+        self.uid = owner["metadata"]["uid"]
+        self.id = syncer_id("east", self.uid)
+        inputs = SyncerInputs(
+            id=self.id,
+            name="east",
+            uid=self.uid,
+            cluster=site.cluster,
+            namespace=self.id,
+            image="x",
+            server="https://x",
+            certificate=True,
+        )
+        reference = {
+            "apiVersion": SYNCTARGETS.api_version,
+            "kind": SYNCTARGETS.kind,
+            "name": "east",
+            "uid": self.uid,
+        }
+        self.objects = upstream_objects(inputs, "default", reference)
+        self.config = identity(site.plane, site.upstream, self.objects, "default", self.id)
+        self.requests = site.upstream.resource(CERTIFICATE_SIGNING_REQUESTS)
+        self.bootstrap: set[Access] = set()
+        self.certificate: set[Access] = set()
+        self.loop = loop
+        self.keeper = loop.run(self._keeper())
+        stack.callback(lambda: loop.run(self.keeper.close()))
+
+    async def _keeper(self) -> CertificateKeeper:
+        keeper = CertificateKeeper(
+            "east", self.uid, seconds=3600, login=self._login, clock=self.clock
+        )
+        await keeper.start()
+        return keeper
+
+    def _login(self, credential: Credential | None) -> ClientLogin:
+        config, used = self.config, self.bootstrap
+        if credential is not None:
+            bare, used = without_credentials(config), self.certificate
+            cert, key = credential.client_cert, credential.client_key
+            config = replace(bare, client_cert=cert, client_key=key)
+        transport = RecordingTransport(HttpTransport(config))
+        transport.used = used
+        name = self.site.cluster
+        client = AsyncClient(transport, cluster_name=name, prefix=f"/clusters/{name}")
+        return ClientLogin(client, "east")
+
+    def approve(self) -> None:
+        def approved() -> Unstructured:
+            found = self.requests.get(self.id)
+            assert not found["status"].get("conditions")
+            found["status"]["conditions"] = [{"type": "Approved", "status": "True"}]
+            return self.requests.update(found, subresource="approval")
+
+        before = self.keeper.rotations
+        eventually(approved)
+        eventually(lambda: self.keeper.rotations > before)
+
+
+def test_a_token_that_asks_for_certificates_can_do_nothing_else(site: Site) -> None:
+    with ExitStack() as stack:
+        loop = stack.enter_context(IOLoop("kcpctl-keeper-io"))
+        certified = Certified(site, loop, stack)
+        certified.approve()
+        certified.clock.step(3600)  # 80 % of its life: it renews itself
+        certified.approve()
+        renewed_by = certified.requests.get(certified.id)["spec"]["username"]
+        assert renewed_by == f"system:syncer:{certified.uid}"
+    name = f"{certified.id}-certificate"
+    asking = granted([one for one in certified.objects if one["metadata"]["name"] == name])
+    used = {one for one in certified.bootstrap | certified.certificate if one.group in CSR_GROUP}
+    assert {one[:3] for one in certified.bootstrap} <= asking.keys()
+    assert asking.keys() - {one[:3] for one in used} == set()
+    assert all(one.name == certified.id for one in used if one.verb != "create")
+    refused = Client(AsyncClient.plain(certified.config), site.plane.loop)
+    with pytest.raises(Forbidden):
+        refused.resource(SYNCTARGETS).get("east")
+    with pytest.raises(Forbidden):
+        refused.resource(CERTIFICATE_SIGNING_REQUESTS).list()
+    refused.close()

@@ -29,7 +29,7 @@ from kcpctl.apis.resource import (
 )
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import AsyncClient, Client, ClientConfig
-from kcpctl.errors import NotFound
+from kcpctl.errors import Forbidden, NotFound, ServiceUnavailable
 from kcpctl.reconcilers.synctarget.eviction import evict
 from kcpctl.runtime import SYSTEM_CLOCK, IOLoop, start_thread
 from kcpctl.syncer import GateClosed, Syncer, SyncerOptions, SyncFailed, run_syncer
@@ -296,6 +296,15 @@ def test_heartbeats_leave_the_rest_of_the_status_alone(world: World) -> None:
     assert (status["conditions"], status["phase"]) == ([condition], "Ready")
     assert status["lastHeartbeatTime"] == status["lastSyncerHeartbeatTime"]
     assert status["syncerIdentity"]
+
+
+def test_heartbeats_count_the_copies(world: World) -> None:
+    world.create(CONFIG_MAPS, "one")
+    with world.agent(heartbeat_interval_seconds=0.2):
+        eventually(lambda: world.sync_target["status"].get("resourceCount") == 1)
+        assert world.sync_target["status"]["workloadCount"] == 0
+        world.upstream.resource(CONFIG_MAPS).delete("one", namespace="default")
+        eventually(lambda: world.sync_target["status"]["resourceCount"] == 0)
 
 
 def test_everything_is_compared_again_now_and_then(world: World) -> None:
@@ -570,3 +579,59 @@ def test_a_renewed_token_is_used_without_a_restart(
         stop.set()
         thread.join(20)
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> set[Resource]:
+    """What the workspace says that it serves: no Deployments yet, as a kcp has none."""
+    there = {CONFIG_MAPS, SECRETS, SERVICES}
+    monkeypatch.setattr(Client, "has_resource", lambda _, resource: resource in there)
+    monkeypatch.setattr("kcpctl.syncer.syncer._DISCOVER_SECONDS", 0.2)
+    return there
+
+
+def test_a_type_is_left_alone_until_the_workspace_serves_it(
+    world: World, served: set[Resource]
+) -> None:
+    world.create(CONFIG_MAPS)
+    world.deploy()
+    with world.agent():
+        world.await_copy(CONFIG_MAPS)
+        eventually(lambda: world.sync_target["status"]["lastHeartbeatTime"])
+        assert world.copy(DEPLOYMENTS) is None
+        served.add(DEPLOYMENTS)
+        world.await_copy(DEPLOYMENTS)
+
+
+def test_copies_of_a_type_that_is_not_served_any_more_stay(
+    world: World, served: set[Resource]
+) -> None:
+    world.create(CONFIG_MAPS)
+    world.deploy()
+    served.add(DEPLOYMENTS)
+    with world.agent():
+        world.await_copy(CONFIG_MAPS)
+        world.await_copy(DEPLOYMENTS)
+    served.remove(DEPLOYMENTS)
+    with world.agent():
+        world.upstream.resource(CONFIG_MAPS).delete("web", namespace="default")
+        world.await_gone(CONFIG_MAPS)
+    assert world.copy(DEPLOYMENTS) is not None
+
+
+@pytest.mark.parametrize("error", [Forbidden("no discovery"), ServiceUnavailable("later")])
+def test_a_workspace_that_does_not_tell_what_it_serves_is_served_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    answers = iter([error])
+
+    def has_resource(*_: object) -> bool:
+        for one in answers:
+            raise one
+        return True
+
+    monkeypatch.setattr(Client, "has_resource", has_resource)
+    monkeypatch.setattr("kcpctl.syncer.syncer._ABSENT_SECONDS", 0.1)
+    world.deploy()
+    with world.agent():
+        world.await_copy(DEPLOYMENTS)

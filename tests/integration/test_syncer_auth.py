@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from kcpctl.apis.naming import syncer_id
-from kcpctl.apis.resource import NAMESPACES, SECRETS, SERVICE_ACCOUNTS
+from kcpctl.apis.resource import (
+    CERTIFICATE_SIGNING_REQUESTS,
+    CLUSTER_ROLES,
+    NAMESPACES,
+    PODS,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+)
 from kcpctl.apis.workload import SYNCTARGETS
+from kcpctl.errors import NotFound
+from kcpctl.runtime import parse_time
 from kcpctl.testing import ControlPlane, eventually
-from tests.integration.conftest import Site
+from tests.integration.conftest import Site, new_site
 
 
 def test_with_external_auth_a_secret_of_somebody_else_starts_the_syncer(
@@ -45,3 +61,56 @@ def test_with_external_auth_a_secret_of_somebody_else_starts_the_syncer(
     eventually(lambda: not site.upstream.resource(SYNCTARGETS).list().items, timeout_seconds=30)
     left = {one["metadata"]["name"] for one in kubelet_cluster.client.resource(NAMESPACES).list()}
     assert name not in left
+
+
+@pytest.fixture(scope="module")
+def short_lived() -> Iterator[ControlPlane]:
+    """A control plane whose certificates live for four seconds."""
+    with ControlPlane(signing_seconds=4) as plane:
+        yield plane
+
+
+def test_a_syncer_works_by_certificates_that_it_rotates_without_missing_a_beat(
+    short_lived: ControlPlane, kubelet_cluster: ControlPlane, tmp_path: Path
+) -> None:
+    with new_site(short_lived, tmp_path) as site:
+        site.controllers(syncer_auth="certificate")
+        spec: dict[str, Any] = {"cluster": "east", "cells": {"location": "east"}}
+        meta = site.connect(kubelet_cluster, syncer={"heartbeatInterval": "500ms"}, **spec)
+        name = syncer_id(meta["metadata"]["name"], meta["metadata"]["uid"])
+        site.await_condition("Ready", "True", seconds=30)
+        site.await_condition("SyncerCertificate", "True", "Issued")
+        requests = site.upstream.resource(CERTIFICATE_SIGNING_REQUESTS)
+        seen, stamps = set(), []
+
+        def rotated() -> bool:
+            with contextlib.suppress(NotFound):
+                spec = requests.get(name)["spec"]
+                seen.add((spec["request"], spec["username"]))
+            stamps.append(parse_time(site.get()["status"]["lastSyncerHeartbeatTime"]))
+            return len(seen) >= 3
+
+        eventually(rotated, timeout_seconds=40)
+        renewals = [who for _, who in seen if who.startswith("system:syncer:")]
+        assert len(renewals) >= len(seen) - 1
+        gaps = [after - before for before, after in itertools.pairwise(stamps)]
+        assert max(gaps) < 4, "a certificate lives longer than any pause was"
+        assert site.condition("Ready")["status"] == "True"
+        log = pod_log(kubelet_cluster, name)
+        assert "Got a client certificate" in log
+        for failure in ("Heartbeat failed", "No client certificate", "Traceback"):
+            assert failure not in log
+
+        site.upstream.resource(SYNCTARGETS).delete("east")
+        eventually(lambda: not site.upstream.resource(SYNCTARGETS).list().items, timeout_seconds=30)
+        assert not requests.list().items
+        roles = site.upstream.resource(CLUSTER_ROLES).list()
+        assert not [one for one in roles if one["metadata"]["name"].startswith(name)]
+
+
+def pod_log(cluster: ControlPlane, namespace: str) -> str:
+    """Return what the one Pod in a namespace has written."""
+    (pod,) = cluster.client.resource(PODS).list(namespace=namespace).items
+    path = PODS.path(namespace=namespace, name=pod["metadata"]["name"]) + "/log"
+    answer = cluster.client.loop.run(cluster.client.aio.request("GET", path))
+    return answer.body.decode()

@@ -87,3 +87,19 @@ def test_an_unknown_object_is_told(
     options = ["--target", "east", "--kubeconfig", str(kubeconfig)]
     assert main(["workload", "assign", "cm/nothing", *options]) == 1
     assert 'configmaps "nothing" not found' in capsys.readouterr().err
+
+
+def test_an_assignment_to_an_evicted_target_is_made_with_a_warning(
+    workspace: Client,
+    made: dict[str, Any],
+    kubeconfig: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    message = {"type": "Schedulable", "status": "False", "reason": "Evicted", "message": "left"}
+    east = workspace.resource(SYNCTARGETS).get("east")
+    workspace.resource(SYNCTARGETS).update_status({**east, "status": {"conditions": [message]}})
+    flags = ["cm/settings", "--target=east", f"--kubeconfig={kubeconfig}"]
+    assert main(["workload", "assign", *flags]) == 0
+    assert capsys.readouterr().err == "warning: east is Evicted: left\n"
+    assert main(["workload", "unassign", *flags]) == 0
+    assert capsys.readouterr().err == ""

@@ -108,15 +108,18 @@ def test_it_is_what_the_controller_deploys(
     eventually(lambda: not site.upstream.resource(SYNCTARGETS).list().items, timeout_seconds=30)
 
 
-def test_apply_deploys_it(
+def test_apply_deploys_it_with_a_certificate_if_wanted(
     site: Site, kubelet_cluster: ControlPlane, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    site.controllers()
+    site.controllers(syncer_auth="certificate")
     to = f"--to-kubeconfig={kubelet_cluster.kubeconfig}"
-    assert sync(site, "--create", IMAGE, "--apply", to) == 0
+    assert sync(site, "--create", IMAGE, "--syncer-auth=certificate", "--apply", to) == 0
     name = identity(site)
-    assert capsys.readouterr().out == f"deployment/{name} applied in namespace {name}\n"
+    printed = capsys.readouterr()
+    assert printed.out == f"deployment/{name} applied in namespace {name}\n"
+    assert f"else do it: kubectl certificate approve {name}" in printed.err
     site.await_condition("Ready", "True", seconds=30)
+    site.await_condition("SyncerCertificate", "True", "Issued")
     remove(site, kubelet_cluster)
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
 
 from kcpctl.embedded.backend import Backend
 from kcpctl.embedded.crds import CRD_KEY
-from kcpctl.embedded.deletion import Deleter, DeletionOptions
+from kcpctl.embedded.deletion import Deleter
 from kcpctl.embedded.exports.claims import ClaimKey, apply_claims
 from kcpctl.embedded.exports.conditions import is_true, mark_false, mark_true, summarize
 from kcpctl.embedded.exports.directory import Exports, reference
-from kcpctl.embedded.exports.kinds import APIBINDING_FINALIZER, APIBINDINGS_KEY
+from kcpctl.embedded.exports.kinds import APIBINDINGS_KEY
 from kcpctl.embedded.exports.naming import (
     Names,
     conflict,
@@ -20,8 +19,9 @@ from kcpctl.embedded.exports.naming import (
     names_of_infos,
     names_of_schema,
 )
+from kcpctl.embedded.exports.removal import Remover
 from kcpctl.embedded.exports.schemas import storage_versions
-from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.exports.writing import put_status
 
 __all__ = ["Binder"]
 
@@ -29,7 +29,6 @@ Json = dict[str, Any]
 _COMPLETED: Final = "InitialBindingCompleted"
 _UP_TO_DATE: Final = "BindingUpToDate"
 _EXPORT_VALID: Final = "APIExportValid"
-_DELETED: Final = "BindingResourceDeleteSuccess"
 
 
 class Binder:
@@ -43,7 +42,7 @@ class Binder:
 
     def __init__(self, backend: Backend, deleter: Deleter, exports: Exports) -> None:
         self._backend = backend
-        self._deleter = deleter
+        self._remover = Remover(backend, deleter)
         self._exports = exports
         self._users: dict[str, set[tuple[str, str]]] = {}  # bindings by the uids of schemas
 
@@ -81,7 +80,7 @@ class Binder:
             return
         self.serve(cluster, binding)
         if binding["metadata"].get("deletionTimestamp"):
-            self._clean_up(cluster, binding)
+            self._remover.clean_up(cluster, binding)
             return
         status = dict(binding.get("status") or {})
         now = self._backend.now()
@@ -92,20 +91,7 @@ class Binder:
         else:
             self._bind(cluster, binding, status, now)
             summarize(status, _COMPLETED, now)
-        self._put_status(cluster, binding, status)
-
-    def _put_status(self, cluster: str, binding: Json, status: Json) -> bool:
-        """Write a status that is new; returns whether it was."""
-        if status == (binding.get("status") or {}):
-            return False
-        changed = {**binding, "metadata": dict(binding["metadata"]), "status": status}
-        self._backend.put(self._info(cluster), cluster, changed)
-        return True
-
-    def _info(self, cluster: str) -> ResourceInfo:
-        info = self._backend.kinds.storage_info(cluster, APIBINDINGS_KEY)
-        assert info is not None
-        return info
+        put_status(self._backend, APIBINDINGS_KEY, cluster, binding, status)
 
     # -- binding --------------------------------------------------------------------------
 
@@ -210,61 +196,6 @@ class Binder:
             if accepted.plural:
                 holders[key.name] = "{ true}"
         return holders, names
-
-    # -- deletion -------------------------------------------------------------------------
-
-    def _clean_up(self, cluster: str, binding: Json) -> None:
-        """Delete everything that came with a binding, then let it go."""
-        meta = binding["metadata"]
-        finalizers = list(meta.get("finalizers") or ())
-        if APIBINDING_FINALIZER not in finalizers:
-            return
-        left = self._delete_objects(cluster, meta["name"])
-        if left:
-            self._report_left(cluster, binding, left)
-            return
-        status = dict(binding.get("status") or {})
-        mark_true(status, _DELETED, self._backend.now())
-        if self._put_status(cluster, binding, status):
-            return  # and the commit has brought it here again
-        finalizers.remove(APIBINDING_FINALIZER)
-        if finalizers:
-            changed = {**binding, "metadata": {**meta, "finalizers": finalizers}}
-            self._backend.put(self._info(cluster), cluster, changed)
-        else:
-            self._backend.remove(self._info(cluster), cluster, "", meta["name"])
-
-    def _delete_objects(self, cluster: str, binding: str) -> dict[str, list[Json]]:
-        """Delete the objects that a binding brought; return what is left, by resource."""
-        left: dict[str, list[Json]] = {}
-        for info in self._backend.kinds.bound(cluster).get(binding, ()):
-            keys = [key for key, _ in self._backend.store.list(info.storage_key, cluster)]
-            for key in keys:
-                found = self._backend.stored(info, *key)
-                if found is not None and not found.obj["metadata"].get("deletionTimestamp"):
-                    self._deleter.delete(info, *key, DeletionOptions())
-            objects = [one.obj for _, one in self._backend.store.list(info.storage_key, cluster)]
-            if objects:
-                left[info.group_resource] = objects
-        return left
-
-    def _report_left(self, cluster: str, binding: Json, left: dict[str, list[Json]]) -> None:
-        held = Counter(
-            finalizer
-            for objects in left.values()
-            for obj in objects
-            for finalizer in obj["metadata"].get("finalizers") or ()
-        )
-        shown = ", ".join(f"{key} in {held[key]} resource instances" for key in sorted(held))
-        status = dict(binding.get("status") or {})
-        mark_false(
-            status,
-            _DELETED,
-            "SomeFinalizersRemain",
-            f"Some content in the workspace has finalizers remaining: {shown}",
-            self._backend.now(),
-        )
-        self._put_status(cluster, binding, status)
 
 
 def _bound(binding: Json) -> list[Json]:

@@ -106,14 +106,6 @@ class Exports:
                 found += self.schemas.infos_of(schema, uid, identity)
         return found
 
-    def info(
-        self, cluster: str, name: str, group: str, version: str, plural: str
-    ) -> ResourceInfo | None:
-        """Return a resource of an APIExport."""
-        wanted = (group, version, plural)
-        infos = self.infos(cluster, name)
-        return next((i for i in infos if (i.group, i.version, i.plural) == wanted), None)
-
     def identified(self, group: str, plural: str, identity: str) -> Sequence[ResourceInfo]:
         """Return the versions of a resource by the identity of its export (for claims)."""
         for place, export in self.exports():
@@ -131,15 +123,6 @@ class Exports:
         by_name = self._bindings.get(Place(cluster, name), set())
         by_path = self._bindings.get(Place(self._backend.path_of(cluster), name), set())
         return by_name | by_path
-
-    def bindings(self, cluster: str, name: str) -> list[tuple[str, Json]]:
-        """Return the APIBindings to an APIExport, each with its cluster, in their order."""
-        found = []
-        for place in sorted(self.consumers(cluster, name)):
-            binding = self.binding(*place)
-            if binding is not None:
-                found.append((place.cluster, binding))
-        return found
 
     def binding(self, cluster: str, name: str) -> Json | None:
         """Return an APIBinding by its cluster and name."""

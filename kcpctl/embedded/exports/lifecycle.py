@@ -19,7 +19,6 @@ from kcpctl.embedded.exports.kinds import (
     SCHEMAS_KEY,
 )
 from kcpctl.embedded.exports.offering import Offering
-from kcpctl.embedded.workspaces import Workspaces
 from kcpctl.embedded.writer import Writer
 
 __all__ = ["ExportLifecycle"]
@@ -43,12 +42,10 @@ class ExportLifecycle:
         deleter: Deleter,
         crds: CrdLifecycle,
         exports: Exports,
-        workspaces: Workspaces,
     ) -> None:
         self._backend = backend
         self._crds = crds
         self._exports = exports
-        self._workspaces = workspaces
         self._offering = Offering(backend, writer, exports)
         self._binder = Binder(backend, deleter, exports)
         self._handlers = {
@@ -80,17 +77,13 @@ class ExportLifecycle:
         elif event.info.identity and event.type == "DELETED":
             self._bound_object_gone(event)
 
-    def _is_ending(self, cluster: str) -> bool:
-        record = self._workspaces.find(cluster)
-        return record is None or record.phase == "Deleting"
-
     def _reconcile_bindings(self, places: Iterable[Place]) -> None:
         for place in sorted(places):
             self._binder.reconcile(*place)
 
     def _export(self, event: Event) -> None:
         cluster, name = event.cluster, event.name
-        if event.type != "DELETED" and not self._is_ending(cluster):
+        if event.type != "DELETED":
             self._offering.reconcile(cluster, name)
         if event.type != "MODIFIED":
             self._offering.reconcile_slices(cluster, name)
@@ -131,7 +124,7 @@ class ExportLifecycle:
     def _slice(self, event: Event) -> None:
         if event.type != "DELETED":
             self._offering.reconcile_slice(event.cluster, event.name)
-        elif not self._is_ending(event.cluster):
+        else:
             self._offering.reconcile(event.cluster, event.name)
 
     def _crd(self, event: Event) -> None:
@@ -139,8 +132,6 @@ class ExportLifecycle:
             self._reconcile_bindings(self._without(_UP_TO_DATE, event.cluster))
 
     def _secret(self, event: Event) -> None:
-        if self._is_ending(event.cluster):
-            return
         wanted = {"namespace": event.namespace, "name": event.name}
         for place, export in self._exports.exports(event.cluster):
             identity = (export.get("spec") or {}).get("identity") or {}

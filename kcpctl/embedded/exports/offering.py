@@ -10,7 +10,7 @@ from kcpctl.embedded.backend import Backend
 from kcpctl.embedded.exports.conditions import mark_false, mark_true
 from kcpctl.embedded.exports.directory import Exports
 from kcpctl.embedded.exports.kinds import APIEXPORTS_KEY, ENDPOINT_SLICES_KEY, GROUP
-from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.exports.writing import put, put_status
 from kcpctl.embedded.pipeline import WriteOptions
 from kcpctl.embedded.store import ObjectKey
 from kcpctl.embedded.writer import Writer
@@ -37,14 +37,10 @@ class Offering:
         self._writer = writer
         self._exports = exports
 
-    def _info(self, cluster: str, storage_key: str) -> ResourceInfo:
+    def _create(self, cluster: str, storage_key: str, namespace: str, body: Json) -> None:
         info = self._backend.kinds.storage_info(cluster, storage_key)
         assert info is not None
-        return info
-
-    def _create(self, cluster: str, storage_key: str, namespace: str, body: Json) -> None:
-        options = WriteOptions(field_manager="kcp")
-        self._writer.create(self._info(cluster, storage_key), cluster, namespace, body, options)
+        self._writer.create(info, cluster, namespace, body, WriteOptions(field_manager="kcp"))
 
     # -- exports --------------------------------------------------------------------------
 
@@ -79,7 +75,7 @@ class Offering:
         spec = {**(export.get("spec") or {}), "identity": {"secretRef": ref}}
         meta = {**meta, "generation": meta.get("generation", 0) + 1}
         changed = {**export, "metadata": meta, "spec": spec}
-        self._backend.put(self._info(cluster, APIEXPORTS_KEY), cluster, changed)
+        put(self._backend, APIEXPORTS_KEY, cluster, changed)
 
     def _verify(self, cluster: str, export: Json, ref: Json) -> None:
         status = dict(export.get("status") or {})
@@ -97,7 +93,7 @@ class Offering:
             mark_false(status, "IdentityValid", "IdentityVerificationFailed", problem, now)
         else:
             mark_true(status, "IdentityValid", now)
-        self._put_status(APIEXPORTS_KEY, cluster, export, status)
+        put_status(self._backend, APIEXPORTS_KEY, cluster, export, status)
 
     def _hash(self, cluster: str, namespace: str, name: str) -> tuple[str, str]:
         """Return the hash of an identity secret, or "" and what is wrong."""
@@ -106,11 +102,6 @@ class Offering:
             return "", f'secrets "{name}" not found'
         key = base64.b64decode((secret.obj.get("data") or {}).get("key") or "")
         return (hashlib.sha256(key).hexdigest(), "") if key else ("", "secret is missing data.key")
-
-    def _put_status(self, storage_key: str, cluster: str, old: Json, status: Json) -> None:
-        if status != (old.get("status") or {}):
-            changed = {**old, "metadata": dict(old["metadata"]), "status": status}
-            self._backend.put(self._info(cluster, storage_key), cluster, changed)
 
     # -- endpoint slices ------------------------------------------------------------------
 
@@ -165,7 +156,7 @@ class Offering:
             self._place(status, cluster, endpoint_slice, f"{export_cluster}/{name}", now)
             if not self._exports.consumers(export_cluster, name):
                 status.pop("endpoints", None)
-        self._put_status(ENDPOINT_SLICES_KEY, cluster, endpoint_slice, status)
+        put_status(self._backend, ENDPOINT_SLICES_KEY, cluster, endpoint_slice, status)
 
     def _place(
         self, status: Json, cluster: str, endpoint_slice: Json, export: str, now: str

@@ -26,11 +26,10 @@ from kcpctl.embedded.exports.directory import Exports, Place
 from kcpctl.embedded.exports.kinds import APIEXPORTS_KEY, SCHEMAS_KEY
 from kcpctl.embedded.http.request import ApiRequest
 from kcpctl.embedded.http.scope import Scope
-from kcpctl.embedded.kinds import ResourceInfo
+from kcpctl.embedded.kinds import ALL_VERBS, ResourceInfo
 from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.status import (
     StatusError,
-    bad_request,
     forbidden,
     not_found,
     not_served,
@@ -97,6 +96,11 @@ def _without_endpoints(info: ResourceInfo) -> ResourceInfo:
     return replace(info, subresources=info.subresources & {"status"})
 
 
+@lru_cache(maxsize=1024)
+def _with_all_verbs(info: ResourceInfo) -> ResourceInfo:
+    return replace(info, verbs=ALL_VERBS)
+
+
 @lru_cache(maxsize=8)
 def _read_only(info: ResourceInfo) -> ResourceInfo:
     return replace(info, subresources=frozenset(), verbs=_READ)
@@ -156,6 +160,13 @@ class ExportViews:
             return self._claimable.get(resource.normal, ())
         return self._exports.identified(*resource, identity) if identity else ()
 
+    def shown(self, key: Place) -> list[ResourceInfo]:
+        """Return what discovery shows: every verb, whatever a claim or the kind allows."""
+        return [
+            one.info if one.label == BINDING_LABEL else _with_all_verbs(one.info)
+            for one in self.served(key)
+        ]
+
     def is_unknown(self, info: ResourceInfo) -> bool:
         """Whether a resource of an export is one that nobody has bound."""
         name = f"{info.plural}:{info.identity}"
@@ -208,10 +219,11 @@ class ExportViews:
             if request.verb not in ("list", "watch"):
                 raise not_served()
             if info.namespaced and request.namespace:
-                raise bad_request(
+                message = (
                     "cross-cluster LIST and WATCH are required to be cross-namespace, not scoped "
                     f"to namespace {request.namespace}"
                 )
+                raise StatusError(400, "", message)
             return info, served.scope()
         if request.verb in _READ:
             return self._in_consumer(served, consumer, request), served.scope()

@@ -83,7 +83,12 @@ class PathHandler:
                 raise _method_not_allowed_path()
             if len(segments) == 1 and not is_view and _wants_aggregated(accept):
                 return self._aggregated(segments[0], infos)
-            return self._discovery(segments, infos, accept, host)
+            found = self._discovery(segments, infos, host)
+            if found is None:
+                groups = self._registry.backend.kinds.built_in_groups
+                is_known = segments[0] == "api" or segments[1] in groups
+                raise not_served() if is_known and not is_view else page_not_found()
+            return self._json(found, accept)
         if path == "/":
             paths = ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3"]
             return self._json({"paths": [*paths, "/readyz", "/version"]}, accept)
@@ -114,27 +119,19 @@ class PathHandler:
         return Answer(_encoder.encode(make(infos)), media_type=_AGGREGATED)
 
     def _discovery(
-        self, segments: list[str], infos: Sequence[ResourceInfo], accept: str, host: str
-    ) -> Answer:
-        if len(segments) == 1:
-            if segments[0] == "api":
-                return self._json(discovery.api_versions(host), accept)
-            return self._json(discovery.api_group_list(infos), accept)
-        if segments[0] == "api":
-            core = discovery.resource_list("v1", infos)
-            if core is None or len(segments) > 2 or segments[1] != "v1":
-                raise not_served()
-            return self._json(core, accept)
-        group = segments[1]
-        if len(segments) == 2:
-            found = discovery.api_group(group, infos)
-        else:
-            found = discovery.resource_list(f"{group}/{segments[2]}", infos)
-        if found is not None:
-            return self._json(found, accept)
-        if group in self._registry.backend.kinds.built_in_groups:
-            raise not_served()
-        raise page_not_found()
+        self, segments: list[str], infos: Sequence[ResourceInfo], host: str
+    ) -> Json | None:
+        """Return a document of discovery, None where there is none."""
+        head, *rest = segments
+        if not rest:
+            return (
+                discovery.api_versions(host) if head == "api" else discovery.api_group_list(infos)
+            )
+        if head == "api":
+            return discovery.resource_list("v1", infos) if rest == ["v1"] else None
+        if len(rest) == 1:
+            return discovery.api_group(rest[0], infos)
+        return discovery.resource_list(f"{rest[0]}/{rest[1]}", infos)
 
     async def _openapi(self, rest: list[str], infos: Sequence[ResourceInfo], accept: str) -> Answer:
         if rest == ["v2"]:

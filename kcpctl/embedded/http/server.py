@@ -32,7 +32,7 @@ from kcpctl.embedded.status import (
     not_served,
     page_not_found,
 )
-from kcpctl.embedded.user import UserInfo
+from kcpctl.embedded.user import Attributes, UserInfo
 from kcpctl.logicalcluster import ROOT, WILDCARD
 from kcpctl.runtime import SYSTEM_RANDOM, BlockingPool, TaskSet, get_logger
 
@@ -97,6 +97,8 @@ class ApiServer:
         exported = parse_export_path(path) if self._registry.workspaces else None
         if exported is not None:
             return await self._handle_exported(http, exported, query)
+        if path.startswith("/services/") and self._registry.workspaces:
+            raise self._unresolved(http, path)
         wanted, path = split_cluster(path) if self._registry.workspaces else (None, path)
         request = parse_path(http.method, path, query)
         cluster, user = self._identify(http, wanted)
@@ -127,7 +129,7 @@ class ApiServer:
         self._access.check(user, path, request.attributes(path.consumer), http.path_qs)
         if not request.is_resource:
             accept = http.headers.get("Accept", "")
-            infos = [one.info for one in self._views.served(path.export)]
+            infos = self._views.shown(path.export)
             answer = await self._paths.handle(request, infos, accept, http.host, is_view=True)
             return _response(answer)
         info, scope = self._views.open(path.export, path.consumer, request)
@@ -141,6 +143,14 @@ class ApiServer:
         return _response(
             await self._resources.handle(http, request, info, path.consumer, admin, scope)
         )
+
+    def _unresolved(self, http: web.BaseRequest, path: str) -> StatusError:
+        """Return what is said of a path that is of no virtual workspace; raises 401 and 403."""
+        user = self._authenticate(http, None)
+        if _MASTERS in user.groups:
+            return page_not_found()
+        attributes = Attributes(http.method.lower(), path=path)
+        return denied(user, attributes, "Path not resolved to a valid virtual workspace")
 
     async def _nothing(self, request: ApiRequest, info: ResourceInfo) -> web.StreamResponse:
         """Answer a list or watch of what nobody has bound yet, as kcp does.

@@ -64,7 +64,9 @@ class Fleet:
     ----------
     config: of the kcp; its credentials and CA are used for the endpoints, too.
     export: path and name; the path may be the name of a logical cluster.
-    new_client: makes the clients of endpoints, bound to all logical clusters there.
+    new_client: makes the clients of endpoints, bound to all logical clusters there;
+        new_slice_client that of the export's workspace.
+    forget_after_seconds: how long who is gone is kept in case of a return.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Fleet:
         *,
         new_client: NewClient = AsyncClient.workspaces,
         new_slice_client: NewClient = AsyncClient.plain,
+        forget_after_seconds: float = _FORGET_SECONDS,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
         metrics: Metrics | None = None,
@@ -84,11 +87,17 @@ class Fleet:
         self._config = config
         self._io_loop = io_loop
         self._new_client = new_client
+        self._forget_after_seconds = forget_after_seconds
         self._clock = clock
         self._rng = rng
         self._metrics = metrics or Metrics()
         self.informers = AggregateFactory(
-            io_loop, name="upstream", clock=clock, rng=rng, metrics=metrics
+            io_loop,
+            name="upstream",
+            members=f"endpoints of {self.description}",
+            clock=clock,
+            rng=rng,
+            metrics=metrics,
         )
         self.client = Client(
             RoutingClient(self, description=f"the {self.description}", clock=clock), io_loop
@@ -142,6 +151,12 @@ class Fleet:
             reason="NotFound",
         )
 
+    def binding(self, cluster: str) -> APIBinding | None:
+        """Return the APIBinding by which a logical cluster is served, as it was last shown."""
+        found = self._membership.find(cluster)
+        unit = None if found is None else self._units.get(found[0])
+        return None if unit is None or found is None else unit.binding(found[1])
+
     def tell(
         self, *, on_engaged: Callable[[str], object], on_gone: Callable[[str], object]
     ) -> None:
@@ -153,10 +168,11 @@ class Fleet:
         if self._is_missing:
             error = self._slices.last_error
             return self._what_is_missing() if error is None else explain(error, self.export)
-        statuses = [one for one in self.endpoints() if one.state != "Leaving"]
-        if not statuses or any(one.state in {"Idle", "Serving"} for one in statuses):
+        units = [unit for unit in list(self._units.values()) if unit.state != "Leaving"]
+        if any(unit.state in {"Idle", "Serving"} for unit in units):
             return ""
-        return "; ".join(f"{one.url}: {one.last_error or one.state}" for one in statuses)
+        problems = [f"{unit.url}: {self._error_of(unit) or unit.state}" for unit in units]
+        return "; ".join([*self._refused.values(), *problems])
 
     def endpoints(self) -> list[EndpointStatus]:
         """Return how each endpoint is right now."""
@@ -165,17 +181,19 @@ class Fleet:
         ]
         for unit in list(self._units.values()):
             clusters = self._membership.clusters_of(unit.url)
-            unsynced = "; ".join(self.informers.unsynced(unit.url)) if unit.joined else ""
             statuses.append(
                 EndpointStatus(
                     unit.url,
                     unit.state,
                     sorted(name for name, engaged in clusters.items() if engaged),
                     sorted(name for name, engaged in clusters.items() if not engaged),
-                    unit.last_error(self.export) or unsynced,
+                    self._error_of(unit),
                 )
             )
         return sorted(statuses, key=lambda one: one.url)
+
+    def _error_of(self, unit: Unit) -> str:
+        return unit.last_error(self.export) or "; ".join(self.informers.unsynced(unit.url))
 
     def start(self) -> None:
         """Watch the slice from now on."""
@@ -293,7 +311,7 @@ class Fleet:
         self._membership.sync_endpoint(unit.url)
 
     async def _drop_later(self, unit: Unit, leaving: object) -> None:
-        await self._clock.asleep(_FORGET_SECONDS)
+        await self._clock.asleep(self._forget_after_seconds)
         if unit.leaving is not leaving:
             return
         # From here on the URL is a new one if it comes back.
@@ -318,7 +336,7 @@ class Fleet:
         self._tasks.spawn(self._forget_later(cluster, token), name=f"forget {cluster}")
 
     async def _forget_later(self, cluster: str, token: object) -> None:
-        await self._clock.asleep(_FORGET_SECONDS)
+        await self._clock.asleep(self._forget_after_seconds)
         if self._membership.forget(cluster, token):
             _log.debug("Logical cluster forgotten", cluster=cluster)
             self._on_gone(cluster)

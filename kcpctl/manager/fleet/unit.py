@@ -66,6 +66,11 @@ class Unit(EventHandler):
             return "Idle"
         return "Serving" if self.synced else "Syncing"
 
+    def binding(self, cluster: str) -> APIBinding | None:
+        """Return the binding of a cluster as it was last shown, one that is ready if there is."""
+        shown = self.bindings.lister.cluster(cluster).list()
+        return max(shown, key=lambda one: one.is_ready, default=None)
+
     def last_error(self, export: ExportReference) -> str:
         """Return why its bindings cannot be read right now, "" while they can."""
         error = self.bindings.last_error

@@ -20,6 +20,7 @@ from kcpctl.clusters import ConnectionStatus
 from kcpctl.controller import ObjectReference, Request, Result
 from kcpctl.errors import (
     ApiError,
+    DeadlineExceeded,
     NotConnected,
     NotFound,
     TerminalError,
@@ -41,9 +42,9 @@ from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.connected import NEW_CREDENTIALS_FAILED
 from kcpctl.reconcilers.credentials import Cache, CredentialSource
 from kcpctl.reconcilers.pool import Pool, connect
-from kcpctl.reconcilers.problem import Problem
+from kcpctl.reconcilers.problem import CLUSTER_SECONDS, Problem
 from kcpctl.reconcilers.recorder import Recorder, Transition
-from kcpctl.runtime import Clock, get_logger
+from kcpctl.runtime import Clock, Deadline, get_logger
 
 __all__ = ["FINALIZER", "ClusterRegistrationReconciler", "pool_key"]
 
@@ -53,6 +54,8 @@ FINALIZER: Final = "tmc.kcp.io/clusterregistration"
 # The events of the SyncTargets bring the next pass; this is for one that went astray.
 _IN_USE_SECONDS: Final = 30.0
 _NAMED_AT_MOST: Final = 5
+# Anybody may write a registration; 1ns would keep a worker busy with it alone.
+_SHORTEST_INTERVAL_SECONDS: Final = 1.0
 
 
 def pool_key(key: str) -> str:
@@ -165,7 +168,9 @@ class ClusterRegistrationReconciler:
     def _interval_seconds(self, registration: ClusterRegistration) -> float:
         text = registration.spec.health_check_interval
         seconds = parse_duration(text) if text else 0.0
-        return seconds or self._options.health_check_interval_seconds
+        if not seconds:
+            return self._options.health_check_interval_seconds
+        return max(seconds, _SHORTEST_INTERVAL_SECONDS)
 
     def _look(self, key: str, connection: ConnectionStatus | None, interval: float) -> _Look:
         """Look at the cluster, if the last look is an interval old; else return that one."""
@@ -179,10 +184,11 @@ class ClusterRegistrationReconciler:
             return last
         facts = last.facts if last else None
         try:
-            look = _Look(now, discover(self._pool.client(pool_key(key))))
+            with Deadline.within(CLUSTER_SECONDS, clock=self._clock):
+                look = _Look(now, discover(self._pool.client(pool_key(key))))
         except NotConnected:
             return _Look(now, facts)
-        except (ApiError, TransportError) as error:
+        except (ApiError, TransportError, DeadlineExceeded) as error:
             look = _Look(now, facts, f"The cluster could not be looked at: {error}")
         with self._lock:
             self._looks[key] = look

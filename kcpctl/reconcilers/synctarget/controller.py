@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from kcpctl.apis.resource import SECRETS
+from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.naming import MANAGED_BY_LABEL, SYNCTARGET_NAME_LABEL
+from kcpctl.apis.resource import CERTIFICATE_SIGNING_REQUESTS, SECRETS
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS, ClusterRegistration
 from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.client import Client
 from kcpctl.clusters import ClusterPool
 from kcpctl.controller import ResourceVersionChanged
-from kcpctl.informers import CachedObject, Informers, Lister
+from kcpctl.informers import CachedObject, Informer, Informers, Lister
 from kcpctl.logicalcluster import key_of
 from kcpctl.reconcilers.claims import Hint, no_hint
 from kcpctl.reconcilers.credentials import CredentialSource
@@ -18,8 +20,9 @@ from kcpctl.reconcilers.ending import EndingController
 from kcpctl.reconcilers.indexes import REGISTRATION_INDEX, SECRET_INDEX, add_indexes
 from kcpctl.reconcilers.pool import disconnects
 from kcpctl.reconcilers.recorder import Recorder
+from kcpctl.reconcilers.synctarget.approval import Approver
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
-from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
+from kcpctl.reconcilers.synctarget.options import AUTH_CERTIFICATE, SyncTargetOptions
 from kcpctl.reconcilers.synctarget.reconcile import SyncTargetReconciler
 from kcpctl.reconcilers.synctarget.rollout_watch import RolloutWatch
 from kcpctl.reconcilers.workspaces import Workspaces
@@ -76,6 +79,7 @@ def new_controller(
     targets = factory.informer(SYNCTARGETS, SyncTarget)
     secrets = factory.informer(SECRETS)
     registrations = factory.informer(CLUSTER_REGISTRATIONS, ClusterRegistration)
+    requests = _signing_requests(factory) if options.syncer_auth == AUTH_CERTIFICATE else None
     workspaces = _workspaces(client, options, clock)
     credentials = CredentialSource(
         secrets.lister,
@@ -91,6 +95,10 @@ def new_controller(
         if targets.lister.cached(key) is not None:
             controller.enqueue(key)
 
+    approver = None
+    if requests is not None:
+        namespace = options.credentials_namespace
+        approver = Approver(requests.lister, namespace=namespace, clock=clock)
     watch = RolloutWatch(client.loop, enqueue, clock=clock)
     reconciler = SyncTargetReconciler(
         client=client,
@@ -98,6 +106,7 @@ def new_controller(
         credentials=credentials,
         pool=pool,
         deployer=SyncerDeployer(options, watch, clock=clock),
+        approver=approver,
         recorder=recorder,
         options=options,
         clock=clock,
@@ -113,9 +122,22 @@ def new_controller(
         map_to=_targets_of_secret(targets.lister, registrations.lister, of_registration),
         predicates=changed,
     )
+    if requests is not None:
+        controller.watches(requests, map_to=_target_of_request, predicates=changed)
     controller.ends(pool.subscribe(enqueue), watch.close)
     controller.on_removal(disconnects(pool)).on_removal(reconciler.remove)
     return controller
+
+
+def _signing_requests(factory: Informers) -> Informer[Unstructured]:
+    selector = f"{MANAGED_BY_LABEL}=kcpctl"
+    return factory.informer(CERTIFICATE_SIGNING_REQUESTS, label_selector=selector)
+
+
+def _target_of_request(obj: CachedObject) -> Iterable[str]:
+    # A label that anybody may set: all it does is have a SyncTarget looked at.
+    if name := obj.meta.labels.get(SYNCTARGET_NAME_LABEL):
+        yield key_of(obj.cluster, "", name)
 
 
 def _workspaces(client: Client, options: SyncTargetOptions, clock: Clock) -> Workspaces:

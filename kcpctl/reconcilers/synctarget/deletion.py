@@ -32,10 +32,15 @@ from kcpctl.apis.resource import (
 from kcpctl.apis.workload import ORPHAN, SyncTarget
 from kcpctl.client import Client
 from kcpctl.errors import ApiError, NotFound
-from kcpctl.reconcilers.problem import BUSY
+from kcpctl.reconcilers.problem import BUSY, CLUSTER_SECONDS
 from kcpctl.reconcilers.synctarget.eviction import list_if_served
 from kcpctl.reconcilers.synctarget.manifests import SYNCED_RESOURCES
-from kcpctl.reconcilers.synctarget.removal import delete_exactly, delete_syncers_namespace
+from kcpctl.reconcilers.synctarget.removal import (
+    delete_certificate_rights,
+    delete_exactly,
+    delete_syncers_namespace,
+)
+from kcpctl.runtime import Clock, Deadline
 
 __all__ = ["Cleaner", "Progress"]
 
@@ -53,10 +58,14 @@ _NAMED_AT_MOST: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is left (sentences for the condition), and why things were left behind, if they were."""
+    """What is left (sentences for the condition), and why things were left behind, if they were.
+
+    ``busy`` tells that the cluster is there and does not do what it is asked for now.
+    """
 
     remaining: tuple[str, ...] = ()
     orphaned: str = ""
+    busy: bool = False
 
 
 class Cleaner:
@@ -70,31 +79,46 @@ class Cleaner:
     upstream client raises.
     """
 
-    def __init__(self, target: SyncTarget, cluster: str, *, credentials_namespace: str) -> None:
+    def __init__(
+        self, target: SyncTarget, cluster: str, *, credentials_namespace: str, clock: Clock
+    ) -> None:
         self._target = target
+        self._clock = clock
         self._uid = target.metadata.uid
         self._id = syncer_id(target.metadata.name, self._uid)
         self._key = sync_target_key(cluster, target.metadata.name)
         self._namespace = credentials_namespace
 
     def run(
-        self, upstream: Client, downstream: Client | None, *, why_not: str, force: bool
+        self,
+        upstream: Client,
+        downstream: Client | None,
+        *,
+        why_not: str,
+        force: bool,
+        give_up: bool = False,
     ) -> Progress:
         """Do what can be done now.
 
         ``downstream`` is None while the cluster cannot be reached, for the reason ``why_not``;
-        with ``force`` what is there is left behind.
+        with ``force`` what is there is left behind. ``give_up`` says that it was busy for all that
+        time, which comes to the same.
         """
         orphaned = ""
         if self._has_identity(upstream):
             orphaned = f"cannot be reached: {why_not}"
             if downstream is not None:
                 try:
-                    if remaining := self._clean_downstream(downstream):
+                    with Deadline.within(CLUSTER_SECONDS, clock=self._clock):
+                        remaining = self._clean_downstream(downstream)
+                    if remaining:
                         return Progress(remaining)
                     orphaned = ""
                 except BUSY as error:
-                    return Progress((f"what is on the cluster, which is busy: {error}",))
+                    orphaned = f"is busy: {error}"
+                    if not give_up:
+                        left = f"what is on the cluster, which {orphaned}"
+                        return Progress((left,), busy=True)
                 except ApiError as error:
                     orphaned = f"refuses: {error}"
             if orphaned and not force:
@@ -104,12 +128,13 @@ class Cleaner:
         return Progress(orphaned=orphaned)
 
     def _has_identity(self, upstream: Client) -> bool:
-        accounts = upstream.resource(SERVICE_ACCOUNTS)
-        try:
-            found = accounts.get(self._id, namespace=self._namespace)
-        except NotFound:
-            return False
-        return self._is_ours(found)
+        # The account alone is missing for a moment when a syncer moves to another cluster.
+        for resource in (SERVICE_ACCOUNTS, CLUSTER_ROLES):
+            namespace = self._namespace if resource.namespaced else None
+            with contextlib.suppress(NotFound):
+                if self._is_ours(upstream.resource(resource).get(self._id, namespace=namespace)):
+                    return True
+        return False
 
     def _is_ours(self, obj: Unstructured) -> bool:
         labels = obj["metadata"].get("labels") or {}
@@ -178,6 +203,7 @@ class Cleaner:
 
     def _delete_identity(self, upstream: Client) -> None:
         """Garbage collection would do it too, but not before the SyncTarget is gone."""
+        delete_certificate_rights(upstream, syncer=self._id, uid=self._uid)
         for resource in (CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, SERVICE_ACCOUNTS):
             namespace = self._namespace if resource.namespaced else None
             with contextlib.suppress(NotFound):

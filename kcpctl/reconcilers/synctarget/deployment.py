@@ -28,7 +28,12 @@ from kcpctl.reconcilers.synctarget.manifests import (
     config_hash,
     secret_object,
 )
-from kcpctl.reconcilers.synctarget.options import AUTH_EXTERNAL, SyncTargetOptions
+from kcpctl.reconcilers.synctarget.moving import cluster_uid, is_elsewhere, lock_out
+from kcpctl.reconcilers.synctarget.options import (
+    AUTH_CERTIFICATE,
+    AUTH_EXTERNAL,
+    SyncTargetOptions,
+)
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.validation import image_of
 from kcpctl.runtime import Clock, get_logger, parse_time
@@ -63,12 +68,13 @@ class Deployed:
 
     ``again_in_seconds`` is when a token of ours is due, or the Pods of a syncer that does not run
     yet are to be looked at again; None without. ``updated`` tells that a syncer which ran was
-    given another configuration.
+    given another configuration, ``moved`` that one on another cluster was locked out.
     """
 
     rollout: Rollout
     again_in_seconds: float | None
     updated: bool = False
+    moved: bool = False
 
 
 def syncer_namespace(target: SyncTarget) -> str:
@@ -98,6 +104,7 @@ def syncer_inputs(
         insecure=options.upstream_insecure,
         server_name=options.upstream_server_name,
         external_secret=options.syncer_auth == AUTH_EXTERNAL,
+        certificate=options.syncer_auth == AUTH_CERTIFICATE,
         deployment=target.spec.deployment or Deployment(),
         arguments=_arguments(target.spec),
     )
@@ -157,7 +164,8 @@ def _with_pods(deployed: Deployed, downstream: Client, inputs: SyncerInputs) -> 
     missing = image_pull_problem(downstream, inputs.namespace, inputs.id, inputs.image)
     planned = deployed.again_in_seconds
     again = _LOOK_AT_PODS_SECONDS if planned is None else min(planned, _LOOK_AT_PODS_SECONDS)
-    return Deployed(replace(rollout, missing_image=missing), again)
+    found = replace(rollout, missing_image=missing)
+    return replace(deployed, rollout=found, again_in_seconds=again)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +209,8 @@ class SyncerDeployer:
         current = found if found is not None and _is_current(found, inputs) else None
         ensure = self._with_their_secret if inputs.external_secret else self._with_our_token
         deployed = ensure(key, target, inputs, current, upstream, downstream)
-        deployed = _with_pods(deployed, downstream, inputs)
-        return replace(deployed, updated=found is not None and current is None)
+        updated = found is not None and current is None
+        return replace(_with_pods(deployed, downstream, inputs), updated=updated)
 
     def _with_their_secret(
         self,
@@ -226,11 +234,16 @@ class SyncerDeployer:
         upstream: Client,
         downstream: Client,
     ) -> Deployed:
-        token = self._token(key, inputs, downstream) if current is not None else None
+        token = None
+        if current is not None:
+            token = self._token(key, inputs, upstream, downstream)
         if token is None or current is None:
+            inputs = replace(inputs, cluster_uid=cluster_uid(downstream))
+            moved = lock_out(upstream, inputs, self._options.credentials_namespace)
             rollout = self._deploy(key, target, inputs, upstream, downstream)
-            return Deployed(rollout, self._renew_after(key))
+            return Deployed(rollout, self._renew_after(key), moved=moved)
         if token.renew_at <= self._clock.monotonic():
+            inputs = replace(inputs, cluster_uid=cluster_uid(downstream))
             inputs, life_seconds = self._with_token(target, inputs, upstream)
             apply(downstream, secret_object(inputs))
             # Not before: a token that never got there is to be asked for again.
@@ -254,8 +267,10 @@ class SyncerDeployer:
     def _renew_after(self, key: str) -> float:
         return max(self._tokens[key].renew_at - self._clock.monotonic(), 0.0)
 
-    def _token(self, key: str, inputs: SyncerInputs, downstream: Client) -> _Token | None:
-        """Return what is known of the running syncer's token; None: its Secret is missing."""
+    def _token(
+        self, key: str, inputs: SyncerInputs, upstream: Client, downstream: Client
+    ) -> _Token | None:
+        """Return what is known of the running syncer's token; None: it has none that counts."""
         with self._lock:
             known = self._tokens.get(key)
         if known is not None and known.uid == inputs.uid:
@@ -263,6 +278,8 @@ class SyncerDeployer:
         try:
             secret = downstream.resource(SECRETS).get(inputs.id, namespace=inputs.namespace)
         except NotFound:
+            return None
+        if is_elsewhere(upstream, downstream, inputs, self._options.credentials_namespace):
             return None
         text = (secret["metadata"].get("annotations") or {}).get(TOKEN_RENEW_ANNOTATION, "")
         try:
@@ -273,7 +290,7 @@ class SyncerDeployer:
 
     def _remember(self, key: str, uid: str, renew_after_seconds: float) -> _Token:
         # Never trusted for longer than one of our own would be: clocks may have jumped.
-        longest = RENEW_AFTER * self._options.syncer_token_seconds
+        longest = RENEW_AFTER * self._options.token_seconds
         seconds = min(renew_after_seconds, longest)
         token = _Token(uid, self._clock.monotonic() + seconds)
         with self._lock:
@@ -309,6 +326,6 @@ class SyncerDeployer:
             upstream,
             inputs,
             namespace,
-            seconds=self._options.syncer_token_seconds,
+            seconds=self._options.token_seconds,
             clock=self._clock,
         )

@@ -10,6 +10,7 @@ from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.controller import ObjectReference
 from kcpctl.reconcilers.connected import NEW_CREDENTIALS_FAILED
 from kcpctl.reconcilers.recorder import Transition
+from kcpctl.reconcilers.synctarget.approval import SYNCER_CERTIFICATE
 from kcpctl.reconcilers.synctarget.conditions import (
     CLUSTER_CONNECTED,
     HEARTBEAT_HEALTHY,
@@ -49,6 +50,7 @@ def transitions(old: SyncTargetStatus, new: SyncTargetStatus) -> list[Transition
             (VALID, _valid),
             (CLUSTER_CONNECTED, _connected),
             (SYNCER_DEPLOYED, _deployed),
+            (SYNCER_CERTIFICATE, _certificate),
             (HEARTBEAT_HEALTHY, _heartbeat),
             (SCHEDULABLE, _schedulable),
             (READY, _ready),
@@ -85,6 +87,11 @@ def _deployed(before: Condition | None, after: Condition) -> Iterator[Transition
     if _became(before, after, TRUE) and after.reason == "Deployed":
         yield Transition("Normal", "SyncerDeployed", after.message)
     elif _became(before, after, FALSE) and after.reason in {DEPLOYMENT_FAILED, IMAGE_PULL_ERROR}:
+        yield Transition("Warning", after.reason, after.message)
+
+
+def _certificate(before: Condition | None, after: Condition) -> Iterator[Transition]:
+    if _became(before, after, FALSE):
         yield Transition("Warning", after.reason, after.message)
 
 

@@ -26,7 +26,8 @@ from kcpctl.reconcilers.synctarget.manifests import (
     downstream_objects,
     upstream_objects,
 )
-from kcpctl.reconcilers.synctarget.removal import prune
+from kcpctl.reconcilers.synctarget.removal import delete_certificate_rights, prune
+from kcpctl.reconcilers.synctarget.token_secret import secret_token
 from kcpctl.runtime import Clock, format_time
 
 __all__ = ["RENEW_AFTER", "apply", "install", "make_identity", "with_token"]
@@ -56,7 +57,10 @@ def apply(client: Client, obj: Unstructured) -> Unstructured:
 def make_identity(
     upstream: Client, target: SyncTarget, inputs: SyncerInputs, namespace: str
 ) -> None:
-    """Make the syncer's service account and rights in the SyncTarget's workspace."""
+    """Make the syncer's service account and rights in the SyncTarget's workspace.
+
+    What it had for certificates is removed if it is to have none.
+    """
     namespaces = upstream.resource(NAMESPACES)
     try:
         namespaces.get(namespace)
@@ -65,13 +69,35 @@ def make_identity(
             namespaces.create({"metadata": {"name": namespace}}, field_manager=FIELD_MANAGER)
     for obj in upstream_objects(inputs, namespace, _owner(target)):
         apply(upstream, obj)
+    if not inputs.certificate:
+        delete_certificate_rights(upstream, syncer=inputs.id, uid=inputs.uid)
 
 
 def with_token(
     upstream: Client, inputs: SyncerInputs, namespace: str, *, seconds: int, clock: Clock
 ) -> tuple[SyncerInputs, float]:
-    """Return the inputs with a new token of the identity, and how long that lives."""
-    answer = upstream.resource(SERVICE_ACCOUNTS).create(
+    """Return the inputs with a new token of the identity, and how long that lives.
+
+    Through the virtual workspace of an export a kcp (v0.33) has no TokenRequests, and says that
+    there is no such account: then the token is one that does not expire.
+    """
+    life = float(seconds)
+    try:
+        answer = _request_token(upstream, inputs, namespace, seconds)
+    except NotFound:
+        token = secret_token(upstream, inputs, namespace, clock)
+    else:
+        token = answer["status"]["token"]
+        # A server may grant less than was asked for.
+        life = float(answer.get("spec", {}).get("expirationSeconds") or seconds)
+    renew_at = format_time(clock.time() + RENEW_AFTER * life)
+    return replace(inputs, token=token, token_renew_at=renew_at), life
+
+
+def _request_token(
+    upstream: Client, inputs: SyncerInputs, namespace: str, seconds: int
+) -> Unstructured:
+    answer: Unstructured = upstream.resource(SERVICE_ACCOUNTS).create(
         {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
@@ -81,10 +107,7 @@ def with_token(
         subresource="token",
         name=inputs.id,
     )
-    # A server may grant less than was asked for.
-    life = float(answer.get("spec", {}).get("expirationSeconds") or seconds)
-    renew_at = format_time(clock.time() + RENEW_AFTER * life)
-    return replace(inputs, token=answer["status"]["token"], token_renew_at=renew_at), life
+    return answer
 
 
 def install(downstream: Client, inputs: SyncerInputs) -> Unstructured:

@@ -20,6 +20,7 @@ from kcpctl.apis.naming import (
     SYNCTARGET_UID_LABEL,
 )
 from kcpctl.apis.resource import (
+    CERTIFICATE_SIGNING_REQUESTS,
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
     CONFIG_MAPS,
@@ -30,11 +31,13 @@ from kcpctl.apis.resource import (
     SERVICES,
     Resource,
 )
+from kcpctl.apis.signing import certificate_rights, syncer_user
 from kcpctl.apis.synctarget_deployment import Deployment
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.reconcilers.synctarget.rollout import CONFIG_HASH_ANNOTATION
 
 __all__ = [
+    "CLUSTER_UID_ANNOTATION",
     "FIELD_MANAGER",
     "KUBECONFIG_KEY",
     "SYNCED_RESOURCES",
@@ -51,6 +54,8 @@ __all__ = [
 FIELD_MANAGER: Final = "kcpctl-synctarget"
 """Decision 13."""
 KUBECONFIG_KEY: Final = "kubeconfig"
+CLUSTER_UID_ANNOTATION: Final = "workload.kcp.io/cluster-uid"
+"""On the syncer's ServiceAccount in the workspace: the cluster that its tokens were given to."""
 TOKEN_RENEW_ANNOTATION: Final = "workload.kcp.io/token-renew-at"
 """On the Secret downstream, so that a restarted controller need not ask for another token."""
 SYNCED_RESOURCES: Final = (DEPLOYMENTS, CONFIG_MAPS, SECRETS, SERVICES)
@@ -69,8 +74,11 @@ class SyncerInputs:
     """What the manifests of one syncer depend on.
 
     ``id`` names everything; ``server`` is the upstream URL, with ``/clusters/<name>`` where the
-    server has logical clusters; ``token`` is "" wherever it must not matter. With
-    ``external_secret`` somebody else keeps the Secret, and it is not rendered.
+    server has logical clusters; ``token`` is "" wherever it must not matter; ``cluster_uid`` is of
+    the physical cluster, where it is known. With
+    ``external_secret`` somebody else keeps the Secret, and it is not rendered. With
+    ``certificate`` the token may do nothing but ask for a client certificate, which the syncer
+    does and then works as.
     """
 
     id: str
@@ -86,6 +94,8 @@ class SyncerInputs:
     token: str = field(default="", repr=False)
     token_renew_at: str = ""
     external_secret: bool = False
+    certificate: bool = False
+    cluster_uid: str = ""
     deployment: Deployment = field(default_factory=Deployment)
     arguments: Sequence[str] = ()
 
@@ -124,7 +134,7 @@ def _without_hash(inputs: SyncerInputs) -> list[Unstructured]:
         _object(NAMESPACES, inputs.namespace, "", inputs),
         _object(SERVICE_ACCOUNTS, inputs.id, inputs.namespace, inputs),
         _object(CLUSTER_ROLES, inputs.id, "", inputs, rules=_downstream_rules()),
-        _binding(inputs, inputs.namespace),
+        _bound(inputs, inputs.id, _account(inputs.id, inputs.namespace)),
         *([] if inputs.external_secret else [secret_object(inputs)]),
         _object(DEPLOYMENTS, inputs.id, inputs.namespace, inputs, spec=_deployment_spec(inputs)),
     ]
@@ -137,8 +147,10 @@ def upstream_objects(
     objects = [
         _object(SERVICE_ACCOUNTS, inputs.id, namespace, inputs),
         _object(CLUSTER_ROLES, inputs.id, "", inputs, rules=_upstream_rules(inputs.name)),
-        _binding(inputs, namespace),
+        *_upstream_bindings(inputs, namespace),
     ]
+    if inputs.cluster_uid:
+        objects[0]["metadata"]["annotations"] = {CLUSTER_UID_ANNOTATION: inputs.cluster_uid}
     for obj in objects:
         obj["metadata"]["ownerReferences"] = [dict(owner)]
     return objects
@@ -193,14 +205,42 @@ def _upstream_rules(name: str) -> list[Unstructured]:
     return rules
 
 
-def _binding(inputs: SyncerInputs, namespace: str) -> Unstructured:
+def _certificate_rules(syncer: str) -> list[Unstructured]:
+    """What it takes to ask for a certificate; RBAC cannot limit a creation by name."""
+    group, plural = CERTIFICATE_SIGNING_REQUESTS.group, CERTIFICATE_SIGNING_REQUESTS.plural
+    return [
+        _rule(group, [plural], "create"),
+        _rule(group, [plural], "get list watch delete", resourceNames=[syncer]),
+    ]
+
+
+def _upstream_bindings(inputs: SyncerInputs, namespace: str) -> list[Unstructured]:
+    """With certificates the service account may ask for one; the work is the certificate's."""
+    account = _account(inputs.id, namespace)
+    if not inputs.certificate:
+        return [_bound(inputs, inputs.id, account)]
+    user = {"apiGroup": _RBAC_GROUP, "kind": "User", "name": syncer_user(inputs.uid)}
+    rights = certificate_rights(inputs.id)
+    return [
+        _bound(inputs, inputs.id, user),
+        _object(CLUSTER_ROLES, rights, "", inputs, rules=_certificate_rules(inputs.id)),
+        _bound(inputs, rights, account, user),
+    ]
+
+
+def _account(name: str, namespace: str) -> Unstructured:
+    return {"kind": SERVICE_ACCOUNTS.kind, "name": name, "namespace": namespace}
+
+
+def _bound(inputs: SyncerInputs, role: str, *subjects: Unstructured) -> Unstructured:
+    """Return the binding of a role, under the role's name."""
     return _object(
         CLUSTER_ROLE_BINDINGS,
-        inputs.id,
+        role,
         "",
         inputs,
-        roleRef={"apiGroup": _RBAC_GROUP, "kind": CLUSTER_ROLES.kind, "name": inputs.id},
-        subjects=[{"kind": SERVICE_ACCOUNTS.kind, "name": inputs.id, "namespace": namespace}],
+        roleRef={"apiGroup": _RBAC_GROUP, "kind": CLUSTER_ROLES.kind, "name": role},
+        subjects=list(subjects),
     )
 
 
@@ -244,6 +284,7 @@ def syncer_arguments(inputs: SyncerInputs) -> list[str]:
         f"--from-cluster={inputs.cluster}",
         f"--from-kubeconfig={_MOUNT}/{KUBECONFIG_KEY}",
         f"--health-probe-bind-address=$(POD_IP):{_HEALTH_PORT}",
+        *(["--from-auth=certificate"] if inputs.certificate else []),
         *inputs.arguments,
     ]
 

@@ -8,10 +8,15 @@ from typing import Final, Self
 from kcpctl.errors import UsageError
 from kcpctl.reconcilers.synctarget.health import Thresholds
 
-__all__ = ["AUTH_EXTERNAL", "AUTH_TOKEN", "SyncTargetOptions"]
+__all__ = ["AUTH_CERTIFICATE", "AUTH_EXTERNAL", "AUTH_TOKEN", "SyncTargetOptions"]
 
 AUTH_TOKEN: Final = "token"
+AUTH_CERTIFICATE: Final = "certificate"
 AUTH_EXTERNAL: Final = "external"
+
+# A token that one may ask for a certificate with, and then only while a controller approves that:
+# so it need not last while there is none.
+_BOOTSTRAP_SECONDS: Final = 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +39,9 @@ class SyncTargetOptions:
     force_delete_after_seconds: how long a deletion waits for a cluster that cannot be reached.
     workers: worker threads.
     syncer_auth: how syncers authenticate upstream: with a ``token`` that the controller makes and
-        renews, or by the kubeconfig that somebody else (``external``) puts into their Secret.
+        renews; with a client ``certificate`` that they ask for themselves, by a token that may do
+        no more than that; or by the kubeconfig that somebody else (``external``) puts into their
+        Secret.
     syncer_token_seconds: life of a syncer's token; renewed when a fifth of it is left.
     """
 
@@ -73,6 +80,13 @@ class SyncTargetOptions:
             force_delete_after_seconds=other.force_delete_after_seconds,
             syncer_image=other.syncer_image,
         )
+
+    @property
+    def token_seconds(self) -> int:
+        """Life of the tokens that the controller makes: short where they only ask."""
+        if self.syncer_auth == AUTH_CERTIFICATE:
+            return min(self.syncer_token_seconds, _BOOTSTRAP_SECONDS)
+        return self.syncer_token_seconds
 
     @property
     def thresholds(self) -> Thresholds:

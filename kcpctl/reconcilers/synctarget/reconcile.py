@@ -15,7 +15,9 @@ from kcpctl.apis.naming import (
     LEGACY_SYNCTARGET_FINALIZER,
     SYNCTARGET_FINALIZER,
     sync_target_key,
+    syncer_id,
 )
+from kcpctl.apis.signing import RequestState
 from kcpctl.apis.synctarget_status import SyncTargetStatus
 from kcpctl.apis.workload import (
     MANAGED,
@@ -30,16 +32,17 @@ from kcpctl.controller import Request, Result
 from kcpctl.errors import (
     ApiError,
     Forbidden,
+    KcpctlError,
     NotConnected,
     TerminalError,
-    TransportError,
 )
 from kcpctl.reconcilers.claims import Hint, explained, no_hint
 from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.credentials import Cache, CredentialSource
 from kcpctl.reconcilers.pool import Access, Pool, connect
-from kcpctl.reconcilers.problem import BUSY, Problem
+from kcpctl.reconcilers.problem import BUSY, CLUSTER_SECONDS, Problem
 from kcpctl.reconcilers.recorder import Recorder
+from kcpctl.reconcilers.synctarget.approval import Approver, Signing
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
 from kcpctl.reconcilers.synctarget.deletion import Cleaner, Progress
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
@@ -50,12 +53,13 @@ from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.scheduling import (
     EVICTED,
+    LEAVING,
     SCHEDULABLE,
     seconds_to_eviction,
 )
 from kcpctl.reconcilers.synctarget.status import Decision, Snapshot, decide
 from kcpctl.reconcilers.synctarget.validation import validate
-from kcpctl.runtime import Clock, get_logger
+from kcpctl.runtime import Clock, Deadline, get_logger
 
 __all__ = ["SyncTargetReconciler"]
 
@@ -63,6 +67,10 @@ _log = get_logger(__name__)
 
 # While something remains; the servers do the work meanwhile.
 _DELETION_RETRY_SECONDS: Final = 2.0
+_MOVED: Final = (
+    "The credentials lead to another cluster than before: what is on that one was left behind, "
+    "and its syncer locked out"
+)
 
 
 @dataclass(slots=True)
@@ -74,11 +82,13 @@ class _Findings:
     connection: ConnectionStatus | None = None
     source: str = ""
     rollout: Rollout | None = None
+    signing: Signing | None = None
     again_in_seconds: float | None = None
     recheck_after_seconds: float | None = None
     updated: bool = False
+    moved: bool = False
     assigned: bool = False
-    failure: ApiError | TransportError | None = None
+    failure: KcpctlError | None = None
 
 
 class SyncTargetReconciler:
@@ -103,6 +113,7 @@ class SyncTargetReconciler:
         credentials: CredentialSource,
         pool: Pool,
         deployer: SyncerDeployer,
+        approver: Approver | None = None,
         recorder: Recorder,
         options: SyncTargetOptions,
         clock: Clock,
@@ -113,11 +124,15 @@ class SyncTargetReconciler:
         self._credentials = credentials
         self._pool = pool
         self._deployer = deployer
+        self._approver = approver
         self._recorder = recorder
         self.options = options
         self._clock = clock
         self._hint = hint
         self._observer = Observer(clock)
+        # Since when what is to be deleted has met a busy cluster, on the monotonic clock; a key is
+        # one worker's at a time.
+        self._busy_since: dict[str, float] = {}
 
     def reconcile(self, request: Request) -> Result | None:
         """Reconcile one SyncTarget."""
@@ -145,12 +160,17 @@ class SyncTargetReconciler:
     def remove(self, belongs: Callable[[str], bool]) -> None:
         """Drop what is kept for the keys that belong, but for their connections."""
         self._deployer.remove(belongs)
+        if self._approver is not None:
+            self._approver.remove(belongs)
         self._observer.remove(belongs)
 
     def _forget(self, key: str) -> None:
         self._deployer.forget(key)
+        if self._approver is not None:
+            self._approver.forget(key)
         self._pool.remove(key)
         self._observer.forget(key)
+        self._busy_since.pop(key, None)
 
     def _commit(self, request: Request, old: SyncTarget, new: SyncTarget) -> bool:
         """Write what differs to the request's own logical cluster; False if nothing does."""
@@ -164,6 +184,7 @@ class SyncTargetReconciler:
         findings = self._validate(request, target, options)
         if findings.invalid is None:
             self._deploy(request, target, findings, options)
+            self._certify(request, target, findings)
         heartbeat = self._check_health(request.key, target)
         now = self._clock.time()  # one for both: evictAfter may pass between two looks
         if findings.invalid is None:
@@ -176,6 +197,7 @@ class SyncTargetReconciler:
                 connection=findings.connection,
                 source=findings.source,
                 rollout=findings.rollout,
+                signing=findings.signing,
                 heartbeat=heartbeat,
                 thresholds=options.thresholds,
                 assigned=findings.assigned,
@@ -183,6 +205,8 @@ class SyncTargetReconciler:
             )
         )
         self._update_status(request, target, decision)
+        if findings.moved:
+            self._record(request, target, "Warning", "OrphanedDownstream", _MOVED)
         if findings.updated:
             self._record(request, target, "Normal", "SyncerUpdated", "The syncer was changed")
         if findings.failure is not None:
@@ -191,6 +215,7 @@ class SyncTargetReconciler:
             decision.requeue_after_seconds,
             findings.again_in_seconds,
             findings.recheck_after_seconds,
+            None if findings.signing is None else findings.signing.again_in_seconds,
         )
 
     def _validate(
@@ -236,9 +261,10 @@ class SyncTargetReconciler:
         upstream = self._client.cluster(request.cluster)
         try:
             downstream = self._pool.client(request.key)
-            deployed = self._deployer.ensure(
-                request.key, target, request.cluster, upstream, downstream, options
-            )
+            with Deadline.within(CLUSTER_SECONDS, clock=self._clock):
+                deployed = self._deployer.ensure(
+                    request.key, target, request.cluster, upstream, downstream, options
+                )
         except NotConnected:
             findings.connection = self._pool.status(request.key)
         except BUSY as error:
@@ -253,11 +279,24 @@ class SyncTargetReconciler:
             findings.rollout = deployed.rollout
             findings.again_in_seconds = deployed.again_in_seconds
             findings.updated = deployed.updated
+            findings.moved = deployed.moved
+
+    def _certify(self, request: Request, target: SyncTarget, findings: _Findings) -> None:
+        """Have the syncer get its certificates, whoever has deployed it."""
+        if self._approver is None:
+            return
+        upstream = self._client.cluster(request.cluster)
+        try:
+            findings.signing = self._approver.look(request.key, target, request.cluster, upstream)
+        except ApiError as error:
+            name = syncer_id(target.metadata.name, target.metadata.uid)
+            findings.signing = Signing(name, RequestState.PENDING)  # nobody knows
+            findings.failure = findings.failure or error
 
     def _evict(self, request: Request, target: SyncTarget, findings: _Findings, now: float) -> None:
         """Once evictAfter has passed, ask what is assigned to leave, until nothing is.
 
-        What somebody assigns afterwards stays, until the next change of the spec.
+        What somebody assigns afterwards is asked too, when the syncer counts its copy.
         """
         if seconds_to_eviction(target.spec, now) != 0 or _is_evicted(target):
             return
@@ -284,7 +323,11 @@ class SyncTargetReconciler:
         start = get_condition(status.conditions, type_)
         since = start.last_transition_time if start and start.status == TRUE else None
         stamps = (since,) if since else ()
-        return self._observer.age(key, target.metadata.uid, "start", stamps)
+        try:
+            return self._observer.age(key, target.metadata.uid, "start", stamps)
+        except ValueError:
+            # Whoever may write the status has written a year that is none.
+            return self._observer.age(key, target.metadata.uid, "start", ())
 
     def _update_status(self, request: Request, target: SyncTarget, decision: Decision) -> None:
         """Write the status if it differs, and tell its transitions once it is written."""
@@ -315,19 +358,15 @@ class SyncTargetReconciler:
             self._forget(request.key)
             return None
         waited = self._waited(request.key, target)
-        downstream, why_not = self._reach(request, target)
-        cleaner = Cleaner(
-            target, request.cluster, credentials_namespace=options.credentials_namespace
-        )
+        if not _is_leaving(target):
+            # First of all nothing more is to be placed there; the write's event brings the rest.
+            status = decide(Snapshot(target=target, now=self._clock.time())).status
+            self._commit(request, target, msgspec.structs.replace(target, status=status))
+            return None
         force_after = options.force_delete_after_seconds
+        downstream, why_not = self._reach(request, target)
         try:
-            progress = cleaner.run(
-                self._client.cluster(request.cluster),
-                downstream,
-                why_not=why_not,
-                # Where somebody else brought the syncer, there is nothing to wait for.
-                force=waited >= force_after or not names_a_cluster(target.spec),
-            )
+            progress = self._clean(request, target, options, downstream, why_not, waited)
         except Forbidden as error:
             why = explained(error, request.cluster, self._hint)
             if waited < force_after:
@@ -352,6 +391,36 @@ class SyncTargetReconciler:
         self._record(request, target, "Normal", "Deleted", "The SyncTarget was cleaned up")
         self._forget(request.key)
         return None
+
+    def _clean(
+        self,
+        request: Request,
+        target: SyncTarget,
+        options: SyncTargetOptions,
+        downstream: Client | None,
+        why_not: str,
+        waited: float,
+    ) -> Progress:
+        namespace, force_after = options.credentials_namespace, options.force_delete_after_seconds
+        progress = Cleaner(
+            target, request.cluster, credentials_namespace=namespace, clock=self._clock
+        ).run(
+            self._client.cluster(request.cluster),
+            downstream,
+            why_not=why_not,
+            # Where somebody else brought the syncer, there is nothing to wait for.
+            force=waited >= force_after or not names_a_cluster(target.spec),
+            give_up=self._busy_seconds(request.key) >= force_after,
+        )
+        if progress.busy:
+            self._busy_since.setdefault(request.key, self._clock.monotonic())
+        else:
+            self._busy_since.pop(request.key, None)
+        return progress
+
+    def _busy_seconds(self, key: str) -> float:
+        now = self._clock.monotonic()
+        return now - self._busy_since.get(key, now)
 
     def _waited(self, key: str, target: SyncTarget) -> float:
         since = target.metadata.deletion_timestamp or ""
@@ -388,13 +457,19 @@ def deleting_status(target: SyncTarget, message: str, now: float) -> SyncTargetS
     return msgspec.structs.replace(decision.status, conditions=conditions)
 
 
+def _is_leaving(target: SyncTarget) -> bool:
+    found = get_condition(target.status.conditions, SCHEDULABLE)
+    return found is not None and (found.status, found.reason) == (FALSE, LEAVING)
+
+
 def _is_evicted(target: SyncTarget) -> bool:
-    """Whether the status says so of this very spec."""
+    """Whether the status says so of this very spec, and the syncer has nothing."""
     found = get_condition(target.status.conditions, SCHEDULABLE)
     return (
         found is not None
         and (found.status, found.reason) == (FALSE, EVICTED)
         and found.observed_generation == target.metadata.generation
+        and not target.status.resource_count
     )
 
 

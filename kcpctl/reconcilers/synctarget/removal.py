@@ -8,6 +8,9 @@ from typing import Final
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.naming import MANAGED_BY_LABEL, SYNCTARGET_NAME_LABEL, SYNCTARGET_UID_LABEL
 from kcpctl.apis.resource import (
+    CERTIFICATE_SIGNING_REQUESTS,
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
     CONFIG_MAPS,
     DEPLOYMENTS,
     NAMESPACES,
@@ -17,11 +20,17 @@ from kcpctl.apis.resource import (
     SERVICES,
     Resource,
 )
+from kcpctl.apis.signing import certificate_rights
 from kcpctl.client import Client
 from kcpctl.errors import Conflict, NotFound
 from kcpctl.reconcilers.synctarget.manifests import SyncerInputs
 
-__all__ = ["delete_exactly", "delete_syncers_namespace", "prune"]
+__all__ = [
+    "delete_certificate_rights",
+    "delete_exactly",
+    "delete_syncers_namespace",
+    "prune",
+]
 
 # Those of the syncer's objects whose place the spec may change; the Deployment goes first, so
 # that no syncer is left that could make anything again. The others have names that never change.
@@ -85,6 +94,35 @@ def _is_anothers(obj: Unstructured, resource: Resource, uid: str) -> bool:
     if obj.get("type") == _ACCOUNT_TOKEN:
         return False
     return (resource.kind, meta["name"]) not in _IN_EVERY_NAMESPACE
+
+
+def delete_certificate_rights(client: Client, *, syncer: str, uid: str) -> None:
+    """Delete what a syncer had in its workspace to ask for certificates by, and its request.
+
+    Where there never was any of it, the one look at the role is all. It goes last: it is the record
+    that there may be more. The rights go first, so that nothing new is asked for.
+    """
+    name = certificate_rights(syncer)
+    role = _find(client, CLUSTER_ROLES, name, uid)
+    if role is None:
+        return
+    for resource, its_name in (
+        (CLUSTER_ROLE_BINDINGS, name),
+        (CERTIFICATE_SIGNING_REQUESTS, syncer),
+    ):
+        if (found := _find(client, resource, its_name, uid)) is not None:
+            delete_exactly(client, resource, found)
+    delete_exactly(client, CLUSTER_ROLES, role)
+
+
+def _find(client: Client, resource: Resource, name: str, uid: str) -> Unstructured | None:
+    """Return what is under that name, if it is the SyncTarget's."""
+    try:
+        found = client.resource(resource).get(name)
+    except NotFound:
+        return None
+    labels = found["metadata"].get("labels") or {}
+    return found if labels.get(SYNCTARGET_UID_LABEL) == uid else None
 
 
 def prune(client: Client, inputs: SyncerInputs) -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "CONFIG_HASH_ANNOTATION",
     "DEPLOYMENT_FAILED",
     "IMAGE_PULL_ERROR",
+    "WAITING_FOR_CERTIFICATE",
     "Rollout",
     "deployed_condition",
 ]
@@ -23,6 +24,7 @@ CONFIG_HASH_ANNOTATION: Final = "workload.kcp.io/config-hash"
 DEPLOYMENT_FAILED: Final = "DeploymentFailed"
 IMAGE_PULL_ERROR: Final = "ImagePullError"
 WAITING_FOR_SECRET: Final = "WaitingForSecret"
+WAITING_FOR_CERTIFICATE: Final = "WaitingForCertificate"
 _SYNCER_DEPLOYED: Final = "SyncerDeployed"
 
 
@@ -33,7 +35,7 @@ class Rollout:
     ``observed`` tells whether its status is about its present spec. ``failure`` is why it cannot
     go on (reported by its controller), ``missing_image`` the same by its Pods, ``error`` why it
     could not be applied, ``delay`` what keeps it from being looked at or applied now, ``waiting``
-    what somebody else has to do first; "" without.
+    what somebody else has to do first; "" without. ``waiting_for`` is the reason to that.
     """
 
     uid: str = ""
@@ -49,6 +51,7 @@ class Rollout:
     error: str = ""
     delay: str = ""
     waiting: str = ""
+    waiting_for: str = WAITING_FOR_SECRET
 
     @classmethod
     def of(cls, deployment: Mapping[str, Any]) -> Self:
@@ -147,7 +150,7 @@ def deployed_condition(connected: Condition, rollout: Rollout | None) -> Conditi
         what = "The syncer runs" if rollout.desired else "The syncer is scaled to zero"
         return true(_SYNCER_DEPLOYED, "Deployed", what)
     if rollout.waiting:
-        return false(_SYNCER_DEPLOYED, INFO, WAITING_FOR_SECRET, rollout.waiting)
+        return false(_SYNCER_DEPLOYED, INFO, rollout.waiting_for, rollout.waiting)
     if rollout.missing_image:
         return false(_SYNCER_DEPLOYED, ERROR, IMAGE_PULL_ERROR, rollout.missing_image)
     if rollout.failure and rollout.observed:

@@ -13,7 +13,9 @@ __all__ = [
     "EVICTED",
     "EVICTING",
     "EVICT_AFTER_IGNORED",
+    "LEAVING",
     "SCHEDULABLE",
+    "leaving_condition",
     "next_eviction_look",
     "schedulable_condition",
     "seconds_to_eviction",
@@ -24,6 +26,7 @@ CORDONED: Final = "Cordoned"
 EVICTING: Final = "Evicting"
 EVICTED: Final = "Evicted"
 EVICT_AFTER_IGNORED: Final = "EvictAfterIgnored"
+LEAVING: Final = "Terminating"
 
 # While something leaves: the syncer does the work meanwhile, nothing else tells of its end. The
 # page's figure for what remains (2.2, 2.7).
@@ -47,6 +50,12 @@ def next_eviction_look(spec: SyncTargetSpec, now: float, *, assigned: bool) -> f
     if left is None or left > 0:
         return left
     return _LOOK_AGAIN_SECONDS if assigned else None
+
+
+def leaving_condition() -> Condition:
+    """Return Schedulable of a SyncTarget that is being deleted: the first step of that (2.6)."""
+    message = "No new workloads are placed here: the SyncTarget is being deleted"
+    return false(SCHEDULABLE, INFO, LEAVING, message)
 
 
 def schedulable_condition(spec: SyncTargetSpec, now: float, *, assigned: bool) -> Condition:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -31,6 +31,11 @@ from kcpctl.apis.workload import MANAGED, SyncTarget, deployment_mode
 from kcpctl.clusters import ConnectionStatus
 from kcpctl.reconcilers.connected import connected_condition, only_reconnecting
 from kcpctl.reconcilers.problem import Problem
+from kcpctl.reconcilers.synctarget.approval import (
+    SYNCER_CERTIFICATE,
+    Signing,
+    certificate_condition,
+)
 from kcpctl.reconcilers.synctarget.conditions import (
     CLUSTER_CONNECTED,
     SUSPENDED,
@@ -43,8 +48,16 @@ from kcpctl.reconcilers.synctarget.conditions import (
     valid_condition,
 )
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds, next_look
-from kcpctl.reconcilers.synctarget.rollout import Rollout, deployed_condition
-from kcpctl.reconcilers.synctarget.scheduling import next_eviction_look, schedulable_condition
+from kcpctl.reconcilers.synctarget.rollout import (
+    WAITING_FOR_CERTIFICATE,
+    Rollout,
+    deployed_condition,
+)
+from kcpctl.reconcilers.synctarget.scheduling import (
+    leaving_condition,
+    next_eviction_look,
+    schedulable_condition,
+)
 
 __all__ = ["Decision", "Snapshot", "decide", "decide_phase"]
 
@@ -61,6 +74,7 @@ class Snapshot:
     connection: the pool's view of the cluster (Managed).
     source: where the connection's credentials are from, for messages.
     rollout: the syncer's Deployment (Managed and connected).
+    signing: the syncer's certificate, where syncers have some.
     heartbeat: the syncer's heartbeat.
     assigned: whether anything is assigned to it; asked only when its eviction is due.
     now: wall-clock seconds, for transition times and evictAfter only.
@@ -72,6 +86,7 @@ class Snapshot:
     connection: ConnectionStatus | None = None
     source: str = ""
     rollout: Rollout | None = None
+    signing: Signing | None = None
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     thresholds: Thresholds = field(default_factory=Thresholds)
     assigned: bool = False
@@ -96,9 +111,12 @@ def decide(snapshot: Snapshot) -> Decision:
     managed = deployment_mode(target.spec) == MANAGED
     deleting = target.metadata.deletion_timestamp is not None
     conditions, heartbeat = list(target.status.conditions), snapshot.heartbeat
-    if not deleting:
+    if deleting:
+        conditions = _set(snapshot, conditions, leaving_condition())
+    else:
         conditions = _set(snapshot, conditions, valid_condition(snapshot.invalid))
     if snapshot.invalid is None and not deleting:
+        conditions = _certified(snapshot, conditions, managed=managed)
         conditions = _deployed(snapshot, conditions, managed=managed)
         heartbeat = _waiting(conditions, heartbeat, managed=managed)
         conditions = _set(snapshot, conditions, heartbeat_condition(heartbeat, snapshot.thresholds))
@@ -150,7 +168,8 @@ def _deployed(snapshot: Snapshot, conditions: list[Condition], *, managed: bool)
         delayed = snapshot.rollout is not None and snapshot.rollout.delay
         if delayed and is_true(conditions, SYNCER_DEPLOYED):
             return conditions  # nothing is known that would differ from what was seen last
-        return _set(snapshot, conditions, deployed_condition(connected, snapshot.rollout))
+        rollout = _with_certificate(snapshot.rollout, conditions)
+        return _set(snapshot, conditions, deployed_condition(connected, rollout))
     before = get_condition(conditions, SYNCER_DEPLOYED)
     if before is not None and before.reason != "NotManaged":
         # The target was Managed: what the controller said of the cluster is no longer kept up.
@@ -164,6 +183,14 @@ def _deployed(snapshot: Snapshot, conditions: list[Condition], *, managed: bool)
     return _set(snapshot, conditions, not_managed)
 
 
+def _with_certificate(rollout: Rollout | None, conditions: Sequence[Condition]) -> Rollout | None:
+    """A syncer that does not run yet may be waiting for its first certificate."""
+    certificate = get_condition(conditions, SYNCER_CERTIFICATE)
+    if rollout is None or rollout.waiting or certificate is None or certificate.status != FALSE:
+        return rollout
+    return replace(rollout, waiting=certificate.message, waiting_for=WAITING_FOR_CERTIFICATE)
+
+
 def _still_stands(snapshot: Snapshot) -> bool:
     """Whether nothing is known yet that would differ from what the status says."""
     target = snapshot.target
@@ -171,6 +198,15 @@ def _still_stands(snapshot: Snapshot) -> bool:
     return snapshot.credentials is None and only_reconnecting(
         snapshot.connection, before, target.metadata.generation
     )
+
+
+def _certified(
+    snapshot: Snapshot, conditions: list[Condition], *, managed: bool
+) -> list[Condition]:
+    certificate = certificate_condition(snapshot.signing, conditions, managed=managed)
+    if certificate is None:
+        return [one for one in conditions if one.type != SYNCER_CERTIFICATE]
+    return _set(snapshot, conditions, certificate)
 
 
 def _suspended(snapshot: Snapshot, conditions: list[Condition]) -> list[Condition]:

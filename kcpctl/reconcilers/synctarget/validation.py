@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from kcpctl.apis import quantity
-from kcpctl.apis.common import DNS_LABEL
+from kcpctl.apis.common import DNS_LABEL, LABEL_KEY, LABEL_VALUE
 from kcpctl.apis.workload import (
     MANAGED,
     SyncTarget,
@@ -25,6 +25,8 @@ from kcpctl.runtime import parse_time
 __all__ = ["image_of", "validate"]
 
 _NAME = re.compile(DNS_LABEL)
+_LABEL_KEY = re.compile(LABEL_KEY)
+_LABEL_VALUE = re.compile(LABEL_VALUE)
 
 
 def validate(target: SyncTarget, *, default_image: str) -> Problem | None:
@@ -110,6 +112,14 @@ def _one_reference(target: SyncTarget, _default_image: str) -> str:
     return ""
 
 
+def _cells(target: SyncTarget, _default_image: str) -> str:
+    """What the schema says of values it cannot say of keys; the former is for servers without."""
+    for key, value in target.spec.cells.items():
+        if not _LABEL_KEY.fullmatch(key) or len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
+            return f"spec.cells[{key}] must be a label: {value!r} or its key cannot be one"
+    return ""
+
+
 def _evict_after(target: SyncTarget, _default_image: str) -> str:
     """The schema's rule, for servers without it."""
     try:
@@ -134,6 +144,7 @@ _RULES: Final[tuple[Callable[[SyncTarget, str], str], ...]] = (
     _v4_image,
     _managed_names_a_cluster,
     _one_reference,
+    _cells,
     _evict_after,
     _name,
 )

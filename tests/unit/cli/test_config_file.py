@@ -171,6 +171,18 @@ def test_values_that_do_not_go_together_are_not_taken_and_told_with_their_line(p
     assert file.reread(nothing)
 
 
+def test_what_leaves_the_file_and_has_no_default_is_none(path: Path) -> None:
+    text = "kube-api-qps: 5\nkube-api-burst: 9\n"
+    path.write_text(text)
+    context = run_controllers.make_context("run-controllers", ["--config", str(path)])
+    file: ConfigFile = context.params["config"]
+    assert file.value("kube_api_qps") == 5.0
+    path.write_text("")
+    assert file.reread(nothing)
+    values = [file.value(name) for name in ("kube_api_qps", "kube_api_burst", "syncer_image")]
+    assert values == [None, None, None]
+
+
 def test_what_the_command_line_decides_is_not_told_with_a_line(path: Path) -> None:
     file = run(path, "workers: 8\n", "--workers", "2")["config"]
     error = UsageError("--workers are few")

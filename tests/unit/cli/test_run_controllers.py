@@ -14,6 +14,7 @@ from kcpctl.errors import UsageError
     [
         (["--embedded"], "leave one of them out"),
         (["--cluster-name=root"], "has the name that kcp gave it"),
+        (["--syncer-auth=certificate"], "a kcp has no signer"),
     ],
 )
 def test_a_fleet_is_of_a_kcp_and_names_its_workspaces_itself(flags: list[str], says: str) -> None:

@@ -110,3 +110,10 @@ async def test_a_token_that_expires_on_the_way_ends_the_reading() -> None:
     await anext(reading)
     with pytest.raises(Expired):
         await anext(reading)
+
+
+async def test_a_list_without_end_is_given_up() -> None:
+    pages = Pages({"": page("a", token="t"), "t": page(token="t")})
+    with pytest.raises(TransportError, match="does not end after 10000 pages"):
+        await names(pages)
+    assert len(pages.asked) == 10_000

@@ -365,6 +365,28 @@ def test_a_reconcile_that_does_not_end_is_named_and_left_behind(
     assert bench.controller.stop(5)
 
 
+def test_after_a_stop_in_vain_nothing_more_is_begun_or_complained_about(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the reconciles need is closed by then."""
+    go_on = threading.Event()
+
+    def hang(request: Request) -> None:
+        go_on.wait(10)
+        raise RuntimeError("the I/O loop is closed")
+
+    bench.start(hang)
+    bench.controller.enqueue(KEY)
+    bench.next()
+    bench.controller.enqueue("root|default/next")
+    assert not bench.controller.stop(0)
+    caplog.clear()
+    go_on.set()
+    assert bench.controller.stop(5)
+    assert bench.requests.empty()
+    assert [one for one in caplog.records if one.levelno >= logging.INFO] == []
+
+
 def test_stopping_twice_or_before_the_start_is_fine(bench: Bench) -> None:
     assert bench.controller.stop(1)
     assert bench.controller.stop(1)

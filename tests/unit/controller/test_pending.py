@@ -7,7 +7,7 @@ import random
 from typing import Any, Self
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kcpctl.apis.resource import CONFIG_MAPS, SECRETS, Resource
@@ -116,7 +116,6 @@ def test_a_successor_of_the_same_name_replaces_what_was_written() -> None:
     assert writes.is_ready(KEY, 0)
 
 
-@settings(deadline=None)
 @given(st.integers(1), st.integers(1))
 def test_versions_are_compared_as_numbers_of_any_length(one: int, other: int) -> None:
     """CS-07."""

@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from typing import Self
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kcpctl.apis.resource import CONFIG_MAPS
@@ -112,7 +112,6 @@ class Machine:
         return keys | failed | set(self.controller._pending.by_key)
 
 
-@settings(deadline=None)
 @given(st.lists(STEPS, max_size=30))
 def test_what_is_left_of_a_cluster_came_after_its_removal(steps: list[object]) -> None:
     """MCR-04 fixed: whatever ran, failed, wrote or was planned at that moment."""

@@ -225,6 +225,7 @@ def test_what_was_bound_is_served_again(start: Start) -> None:
     again = start(crds=list)
     info = again.info(before.tenant, "example.com", "v1", "widgets")
     assert again.get(info, before.tenant, "default", "a")["spec"] == {"size": 1}
+    assert again.exports.consumers(before.provider, "widgets") == {(before.tenant, "widgets")}
     bindings = again.info(before.tenant, "apis.kcp.io", "v1alpha2", "apibindings")
     again.delete(bindings, before.tenant, "", "widgets")
     assert again.find(bindings, before.tenant, "", "widgets") is None

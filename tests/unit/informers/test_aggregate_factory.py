@@ -56,7 +56,7 @@ def test_nothing_is_synced_before_the_members_are_known_and_all_is_then(
     registration = factory.informer(CONFIG_MAPS).add_handler(HandlerFuncs())
     factory.start()
     before = (factory.waiting_for, registration.synced)
-    assert before == (["the servers of upstream"], False)
+    assert before == (["the list of servers"], False)
     settle(factory, dead=client(ConnectionRefused("nobody there")))
     assert factory.waiting_for == []
     assert registration.synced

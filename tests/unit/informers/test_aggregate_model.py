@@ -167,9 +167,7 @@ def io_loop() -> Iterator[IOLoop]:
         yield loop
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(step, max_size=30))
 def test_it_shows_what_the_members_show_and_tells_all_of_it(
     io_loop: IOLoop, steps: list[tuple[Any, ...]]

@@ -231,7 +231,7 @@ async def pass_time(clock: FakeClock, seconds: int) -> None:
         await asyncio.sleep(0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(changes=CHANGES, seed=st.integers(0, 2**32), streaming=st.booleans(), compact=st.booleans())
 def test_the_store_and_every_handler_end_with_what_the_server_has(
     changes: list[tuple[str, str, str]], seed: int, streaming: bool, compact: bool

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kcpctl.apis.resource import CONFIG_MAPS
@@ -54,7 +54,6 @@ def test_whatever_the_first_texts_are_they_and_all_others_come_back(first: bytes
         assert by.unpack(data) == text
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300) | st.sampled_from([b"", b"a" * 5000, b"ab" * 9000])))
 def test_a_new_dictionary_never_breaks_what_was_packed_with_an_old_one(texts: list[bytes]) -> None:
     packer = Packer()
@@ -157,7 +156,6 @@ OBJECTS = st.builds(
 EVENTS = st.tuples(st.sampled_from(["ADDED", "MODIFIED", "DELETED"]), OBJECTS)
 
 
-@settings(deadline=None)
 @given(st.lists(EVENTS | st.lists(OBJECTS, max_size=4), max_size=12))
 def test_a_compact_informer_gives_what_a_plain_one_gives(
     steps: list[tuple[str, msgspec.Raw] | list[msgspec.Raw]],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kcpctl.controller import Controller, Request, Result
@@ -235,7 +235,6 @@ class Machine(Story):
         )
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(STEPS, st.none() | STEPS), max_size=40))
 def test_after_all_has_settled_just_what_is_engaged_was_reconciled(
     steps: list[tuple[tuple[object, ...], tuple[object, ...] | None]],

@@ -16,7 +16,13 @@ import msgspec
 import pytest
 
 from kcpctl.apis.meta import Unstructured
-from kcpctl.apis.resource import DEPLOYMENTS, LOGICAL_CLUSTERS, SECRETS, Resource
+from kcpctl.apis.resource import (
+    CERTIFICATE_SIGNING_REQUESTS,
+    DEPLOYMENTS,
+    LOGICAL_CLUSTERS,
+    SECRETS,
+    Resource,
+)
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.client import AsyncClient, Call, Client, Response, confine
@@ -34,6 +40,7 @@ from kcpctl.informers import CachedObject
 from kcpctl.informers.objects import ObjectDecoder
 from kcpctl.logicalcluster import key_of
 from kcpctl.reconcilers.credentials import CredentialSource
+from kcpctl.reconcilers.synctarget.approval import Approver
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.reconcile import SyncTargetReconciler
@@ -119,6 +126,8 @@ class Server:
             return self._post(path, body)
         if call.method == "DELETE":
             return self._delete(path, body or {})
+        if call.method == "PUT":
+            return self._replace(path.removesuffix("/approval"), body)
         if "apply-patch" in call.content_type:
             old = self.objects.get(path, {})
             kept = {k: v for k, v in old.items() if k == "status"}
@@ -184,6 +193,14 @@ class Server:
                 for key in [key for key in self.objects if inside in key]:
                     del self.objects[key]
         return {"kind": "Status", "apiVersion": "v1"}
+
+    def _replace(self, path: str, body: Unstructured) -> Unstructured:
+        old = self.objects.get(path)
+        if old is None:
+            raise NotFound(path)
+        if body["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]:
+            raise Conflict(path)
+        return self.put(path, body)
 
     def _patch(self, path: str, body: Unstructured) -> Unstructured:
         status = path.endswith("/status")
@@ -376,11 +393,17 @@ class World:
             ),
             pool=self.pool,
             deployer=SyncerDeployer(self.options, self.rollouts, clock=self.clock),
+            approver=self._approver() if self.options.syncer_auth == "certificate" else None,
             recorder=self.recorder,
             options=self.options,
             clock=self.clock,
             hint=self.hint,
         )
+
+    def _approver(self) -> Approver:
+        requests = Cache(self, CERTIFICATE_SIGNING_REQUESTS)
+        namespace = self.options.credentials_namespace
+        return Approver(requests, namespace=namespace, clock=self.clock)
 
     def hint(self, cluster: str, group_resource: str) -> str:
         """Return what a test says is to be accepted in a workspace."""

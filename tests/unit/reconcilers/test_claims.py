@@ -14,7 +14,7 @@ from kcpctl.apis.kcp import APIBinding
 from kcpctl.errors import Forbidden, NotFound
 from kcpctl.reconcilers.claims import claim_hint, explained, hint_from, no_hint
 
-SECRETS_SPELLED = "get, list, watch, create, patch, delete"
+SECRETS_SPELLED = "get, list, watch, create, patch"
 WHERE = "the APIBinding 'kcpctl' of workspace 'root:tenant'"
 
 
@@ -63,10 +63,7 @@ def not_claimed(obj: dict[str, Any]) -> None:
 
 
 RESPELL = f"accept it in {WHERE} with the verbs spelled as the export does ({SECRETS_SPELLED})"
-RELABEL = (
-    f"{WHERE} opens secrets only where labels match: label it so that they do, or bind anew with "
-    "the selector matchAll"
-)
+RELABEL = f"{WHERE} opens secrets only with the labels for=kcpctl: label it so"
 OF_THE_PROVIDER = (
     "the APIExport 'kcpctl' in 'root:provider' does not claim secrets: its provider has to apply "
     "config/kcp of this version there"
@@ -81,7 +78,7 @@ ACCEPT = f"accept the permission claim on secrets (verbs {SECRETS_SPELLED}) in {
         (rejected, ACCEPT),
         (
             other_verbs,
-            f"the permission claim on secrets does not allow create, patch, delete: {RESPELL}",
+            f"the permission claim on secrets does not allow create, patch: {RESPELL}",
         ),
         (
             wildcard,

@@ -101,3 +101,14 @@ def test_other_threads_have_none(io_loop: IOLoop, clock: FakeClock) -> None:
     thread.start()
     thread.join()
     assert answers == ["answer"]
+
+
+def test_within_a_block_the_deadline_that_comes_sooner_is_kept(clock: FakeClock) -> None:
+    with Deadline.within(10, clock=clock):
+        outer = Deadline.current()
+        with Deadline.within(20, clock=clock):
+            assert Deadline.current() is outer
+        with Deadline.within(5, clock=clock):
+            assert Deadline.current() is not outer
+        assert Deadline.current() is outer
+    assert Deadline.current() is None

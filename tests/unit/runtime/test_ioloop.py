@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 
@@ -75,6 +76,27 @@ def test_close_cancels_what_is_left_and_joins_the_thread() -> None:
     loop.close()
     assert ended.is_set()
     assert "closing-io" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_close_ends_the_connections_that_nobody_closed() -> None:
+    """A TLS connection that waits for the other side's goodbye looks like this from below."""
+    told = threading.Event()
+
+    class Watcher(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            told.set()
+
+    async def connect() -> None:
+        await asyncio.get_running_loop().create_connection(Watcher, *server.getsockname())
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with IOLoop() as loop:
+            loop.run(connect())
+            peer, _ = server.accept()
+        with peer:
+            peer.settimeout(5)
+            assert peer.recv(1) == b""
+    assert told.is_set()
 
 
 def test_a_closed_loop_refuses_work() -> None:

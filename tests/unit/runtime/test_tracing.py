@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 
@@ -7,7 +8,15 @@ import pytest
 
 from kcpctl.cli.main import main
 from kcpctl.errors import UsageError
-from kcpctl.runtime.tracing import exported, inject, is_tracing, leave_trace, span
+from kcpctl.runtime.tracing import (
+    exported,
+    inject,
+    is_tracing,
+    leave_trace,
+    log_as_we_do,
+    span,
+)
+from kcpctl.testing import FakeClock
 
 
 def test_without_tracing_nothing_happens() -> None:
@@ -63,3 +72,19 @@ def test_none_exports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
     with exported("me"):
         assert not is_tracing()
+
+
+def test_a_collector_that_stays_away_is_one_of_our_log_lines_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = FakeClock()
+    log_as_we_do(clock)
+    theirs = logging.getLogger("opentelemetry.exporter")
+    for _ in range(4):
+        theirs.warning("away at %s", clock.monotonic())
+        clock.step(30)
+    start = clock.monotonic() - 120
+    assert [one.getMessage() for one in caplog.records] == [
+        f"away at {start}",
+        f"away at {start + 60}",
+    ]

@@ -197,3 +197,16 @@ def test_of_a_node_only_what_is_added_up_is_kept() -> None:
             "conditions": [{"type": "Ready", "status": "True"}],
         },
     }
+
+
+def test_another_count_of_copies_is_news(cluster: Cluster) -> None:
+    counts: Unstructured = {}
+    facts = ClusterFacts(
+        cluster, lambda: None, lambda: False, clock=cluster.clock, counts=lambda: counts
+    )
+    assert "resourceCount" not in facts.news()
+    facts.told(facts.news())
+    counts |= {"resourceCount": 2, "workloadCount": 1}
+    assert facts.news() == counts
+    facts.told(facts.news())
+    assert facts.news() == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kcpctl.runtime import start_thread
@@ -444,7 +444,6 @@ def test_a_limit_that_is_set_later_counts_for_keys_that_are_queued_already() -> 
     assert ready(queue) == ["a|2", "b|2"]
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a|1", "a|2", "a|3", "b|1", "c|1"])), st.integers(1, 3))
 def test_a_limit_that_is_set_later_is_as_one_from_the_start(keys: list[str], most: int) -> None:
     late, ordering = Fair(), Fair(max_per_cluster=most)

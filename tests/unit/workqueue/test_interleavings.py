@@ -170,7 +170,7 @@ class World:
     [Fifo, Priority, Fair, lambda: Fair(max_per_cluster=1)],
     ids=["fifo", "priority", "fair", "limited"],
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_no_interleaving_loses_a_wake_up_or_an_add(
     make: Callable[[], Ordering[str]], data: st.DataObject

@@ -281,7 +281,7 @@ class LimitedMachine(QueueMachine):
         return Fair(weights=WEIGHTS, max_per_cluster=2), SimpleFair(2)
 
 
-RUNS = settings(max_examples=60, stateful_step_count=40, deadline=None)
+RUNS = settings(max_examples=60, stateful_step_count=40)
 TestFifo = QueueMachine.TestCase
 TestFifo.settings = RUNS
 TestPriority = PriorityMachine.TestCase

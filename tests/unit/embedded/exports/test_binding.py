@@ -199,6 +199,14 @@ def test_deleting_a_binding_deletes_its_objects(world: World) -> None:
         world.widgets()
 
 
+async def test_watches_end_with_the_binding(world: World) -> None:
+    world.bound()
+    cursor = world.registry.store.follow(world.widgets().storage_key, world.tenant)
+    world.delete(world.tenant, "apibindings", "widgets")
+    assert cursor.ended
+    cursor.close()
+
+
 def test_a_binding_waits_for_the_finalizers_of_its_objects(world: World) -> None:
     world.bound()
     world.widget("a", finalizers=["example.com/hold"])

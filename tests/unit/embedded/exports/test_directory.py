@@ -10,13 +10,13 @@ def test_bindings_are_found_by_path_and_by_name(world: World) -> None:
     world.bind()
     world.bind(cluster=other, path=world.provider)
     exports = world.registry.exports
-    found = exports.bindings(world.provider, "widgets")
-    assert [cluster for cluster, _ in found] == sorted([world.tenant, other])
+    found = exports.consumers(world.provider, "widgets")
+    assert found == {(world.tenant, "widgets"), (other, "widgets")}
     assert [
         one["metadata"]["name"] for one in exports.bindings_in(other, world.provider, "widgets")
     ]
     world.delete(other, "apibindings", "widgets")
-    assert [cluster for cluster, _ in exports.bindings(world.provider, "widgets")] == [world.tenant]
+    assert exports.consumers(world.provider, "widgets") == {(world.tenant, "widgets")}
     assert exports.bindings_in(other, world.provider, "widgets") == []
 
 
@@ -26,7 +26,7 @@ def test_a_reference_without_a_path_is_to_the_own_workspace(world: World) -> Non
     spec = {"reference": {"export": {"name": "widgets"}}}
     binding = world.create(world.provider, "apibindings", "own", spec)
     assert world.registry.exports.export_of(world.provider, binding) is not None
-    assert len(world.registry.exports.bindings(world.provider, "widgets")) == 1
+    assert len(world.registry.exports.consumers(world.provider, "widgets")) == 1
     assert world.registry.exports.export_of(world.tenant, binding) is None
 
 
@@ -38,9 +38,6 @@ def test_resources_of_an_export_are_those_of_its_schemas(world: World) -> None:
     (info,) = exports.infos(world.provider, "widgets")
     identity = world.get(world.provider, "apiexports", "widgets")["status"]["identityHash"]
     assert (info.plural, info.identity) == ("widgets", identity)
-    where = (world.provider, "widgets", "example.com")
-    assert exports.info(*where, "v1", "widgets") is info
-    assert exports.info(*where, "v2", "widgets") is None
     assert list(exports.identified("example.com", "widgets", identity)) == [info]
     assert not exports.identified("example.com", "widgets", "other")
     binding = world.bind()
@@ -53,4 +50,4 @@ def test_an_export_that_is_gone_has_nothing(world: World) -> None:
     exports = world.registry.exports
     assert exports.export(world.provider, "widgets") is None
     assert exports.infos(world.provider, "widgets") == []
-    assert len(exports.bindings(world.provider, "widgets")) == 1
+    assert len(exports.consumers(world.provider, "widgets")) == 1

@@ -138,6 +138,12 @@ def test_a_partition_that_nobody_knows_has_no_endpoints(world: World) -> None:
 
 def test_a_workspace_that_is_deleted_gets_nothing_new(world: World) -> None:
     world.export()
+    world.export(name="held")
+    hold = {"metadata": {"finalizers": ["example.com/hold"]}}
+    world.patch(world.provider, "apiexports", "held", hold)
     info = world.registry.info("root", "tenancy.kcp.io", "v1alpha1", "workspaces")
     world.registry.delete(info, "root", "", "provider")
+    assert secrets(world) == []
+    assert world.find(world.provider, "apiexportendpointslices", "held") is None
+    world.patch(world.provider, "apiexports", "held", {"metadata": {"finalizers": None}})
     assert world.registry.find(info, "root", "", "provider") is None

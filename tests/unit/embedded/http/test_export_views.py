@@ -106,6 +106,15 @@ def test_a_resource_that_the_consumer_has_not_bound_is_empty(view: View) -> None
     assert info.storage_key == view.world.widgets().storage_key
 
 
+def test_a_resource_of_the_same_name_is_not_the_exports(view: View) -> None:
+    view.world.schema("v2.widgets.example.com")
+    view.world.export("v2.widgets.example.com", name="rival")
+    view.world.bind("rival", export="rival")
+    assert view.refusal("GET", ONE_WIDGET, view.world.tenant)[0] == 404
+    info, _ = view.views.open(view.key, view.world.tenant, get(WIDGETS))
+    assert info.storage_key != view.world.widgets().storage_key
+
+
 def test_nothing_is_written_where_there_is_no_binding(view: View) -> None:
     code, message = view.refusal("DELETE", ONE_WIDGET, view.world.tenant)
     assert code == 403

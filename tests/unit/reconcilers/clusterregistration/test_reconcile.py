@@ -116,6 +116,14 @@ def test_at_rest_it_looks_each_interval_and_writes_every_five_minutes(registry: 
     assert len(registry.world.up.writes()) == 1
 
 
+@pytest.mark.parametrize(("asked", "seconds"), [("1ns", 1.0), ("0s", 30.0), ("2s", 2.0)])
+def test_no_interval_is_so_short_that_it_keeps_a_worker_busy(
+    registry: Registry, asked: str, seconds: float
+) -> None:
+    registry.make_ready(healthCheckInterval=asked)
+    assert registry.reconcile() == seconds
+
+
 def test_figures_that_hardly_move_are_not_written(registry: Registry) -> None:
     for number in range(200):
         registry.add_node(f"node-{number}")

@@ -16,6 +16,7 @@ from kcpctl.apis.naming import (
     syncer_finalizer,
 )
 from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS
+from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.errors import Forbidden, ServiceUnavailable, TransportError
 from kcpctl.reconcilers.synctarget.deployment import syncer_inputs
 from kcpctl.reconcilers.synctarget.installation import make_identity
@@ -42,6 +43,13 @@ def add_workload_namespace(world: World, name: str, uid: str) -> str:
     )
 
 
+def begin_deletion(world: World) -> None:
+    """Delete the target, and let the first pass say that nothing is placed there any more."""
+    world.delete_target()
+    assert world.reconcile() is None
+    assert world.condition("Schedulable") == "False Terminating"
+
+
 def delete_until_gone(world: World, passes: int = 10) -> list[str]:
     """Reconcile until the target is gone; return the messages of the condition on the way."""
     messages: list[str] = []
@@ -53,13 +61,24 @@ def delete_until_gone(world: World, passes: int = 10) -> list[str]:
     raise AssertionError(f"still there: {messages}")
 
 
+def test_before_anything_goes_nothing_more_is_placed_there(world: World) -> None:
+    world.make_ready()
+    world.take()
+    world.down.writes()
+    begin_deletion(world)
+    assert world.up.writes() == [f"PATCH {world.path(SYNCTARGETS, 'east')}/status"]
+    assert world.down.writes() == []
+    assert world.recorder.take() == []
+    assert world.condition("Ready") == "False Terminating"
+
+
 def test_row_81_everything_goes_in_order_and_the_finalizer_last(world: World) -> None:
     world.make_ready()
     workloads = add_workload_namespace(world, "kcp-1", world.target().metadata.uid)
     assigned = {"labels": {state_label(KEY): "Sync"}, "finalizers": [syncer_finalizer(KEY), "x"]}
     world.add(DEPLOYMENTS, "web", "default", metadata=assigned)
     syncer = next(path for path in world.down.objects if "/deployments/" in path)
-    world.delete_target()
+    begin_deletion(world)
     world.take()
 
     messages = delete_until_gone(world)
@@ -90,7 +109,7 @@ def test_while_something_remains_the_status_says_so_once(world: World) -> None:
     world.make_ready()
     path = add_workload_namespace(world, "kcp-1", world.target().metadata.uid)
     world.down.objects[path]["metadata"]["finalizers"] = ["held"]
-    world.delete_target()
+    begin_deletion(world)
     assert world.reconcile() == pytest.approx(2.0)
     assert world.condition("Ready") == "False Terminating"
     assert world.condition("Deleting") == "True ResourceRemaining"
@@ -110,7 +129,7 @@ def test_nothing_of_another_target_is_touched(world: World) -> None:
     world.add(
         CONFIG_MAPS, "cm", "default", metadata={"finalizers": ["workload.kcp.io/syncer-other"]}
     )
-    world.delete_target()
+    begin_deletion(world)
     delete_until_gone(world)
     assert set(world.down.objects) == {other, no_locator}
     kept = world.up.objects[world.path(CONFIG_MAPS, "cm", "default")]["metadata"]
@@ -124,7 +143,7 @@ def test_orphan_takes_the_marks_off_and_leaves_the_workloads(world: World) -> No
     config = world.add_downstream(
         CONFIG_MAPS, "cm", "kcp-1", metadata={"labels": {CLUSTER_LABEL: KEY, "a": "b"}}
     )
-    world.delete_target()
+    begin_deletion(world)
     delete_until_gone(world)
     assert world.down.objects[path]["metadata"]["labels"] == {}
     assert world.down.objects[path]["metadata"]["annotations"] == {}
@@ -136,7 +155,7 @@ def test_row_81_an_unreachable_cluster_holds_the_target_until_force_time(world: 
     assigned = {"labels": {state_label(KEY): "Sync"}, "finalizers": [syncer_finalizer(KEY)]}
     world.add(DEPLOYMENTS, "web", "default", metadata=assigned)
     world.disconnect(message="connection refused")
-    world.delete_target()
+    begin_deletion(world)
     assert world.reconcile() == pytest.approx(600.0)
     assert "cannot be reached: connection refused" in world.message("Deleting")
     assert world.up.names("serviceaccounts") != []
@@ -156,7 +175,7 @@ def test_a_cluster_that_refuses_holds_the_target_until_force_time_and_says_so(
     world: World,
 ) -> None:
     world.make_ready()
-    world.delete_target()
+    begin_deletion(world)
     world.down.errors["DELETE"] = Forbidden("deployments is forbidden")
     assert world.reconcile() == pytest.approx(2.0)
     assert world.message("Deleting") == (
@@ -171,7 +190,7 @@ def test_a_cluster_that_refuses_holds_the_target_until_force_time_and_says_so(
 
 def test_a_workspace_that_refuses_is_told_what_to_accept_until_force_time(world: World) -> None:
     world.make_ready()
-    world.delete_target()
+    begin_deletion(world)
     details = {"kind": "serviceaccounts", "name": "x"}
     world.up.errors["/serviceaccounts/"] = Forbidden("not for you", details=details)
     world.hints["root", "serviceaccounts"] = "accept the claim"
@@ -189,22 +208,24 @@ def test_a_workspace_that_refuses_is_told_what_to_accept_until_force_time(world:
 
 def test_a_kind_that_the_workspace_does_not_have_holds_up_nothing(world: World) -> None:
     world.make_ready()
-    world.delete_target()
+    begin_deletion(world)
     world.up.unserved.add("services")
     world.up.errors["GET /api/v1/services"] = Forbidden("not claimed")
     delete_until_gone(world)
 
 
 @pytest.mark.parametrize("error", [ServiceUnavailable("later"), TransportError("not JSON")])
-def test_a_cluster_that_is_busy_is_waited_for_however_long_it_takes(
-    world: World, error: Exception
-) -> None:
+def test_a_cluster_that_is_busy_now_and_then_is_waited_for(world: World, error: Exception) -> None:
     world.make_ready()
-    world.delete_target()
+    add_workload_namespace(world, "kcp-1", world.target().metadata.uid)
+    begin_deletion(world)
     world.down.errors["DELETE"] = error
     world.reconcile()
     assert world.message("Deleting").endswith(f"which is busy: {error}")
     world.clock.step(700)
+    world.down.errors.clear()
+    world.reconcile()
+    world.down.errors["DELETE"] = error
     world.reconcile()
     assert world.exists()
     world.down.errors.clear()
@@ -212,10 +233,29 @@ def test_a_cluster_that_is_busy_is_waited_for_however_long_it_takes(
     assert world.down.objects == {}
 
 
+@pytest.mark.parametrize("error", [ServiceUnavailable("later"), TransportError("not JSON")])
+def test_a_cluster_that_was_busy_for_all_of_the_force_time_is_given_up(
+    world: World, error: Exception
+) -> None:
+    world.make_ready()
+    world.clock.step(700)
+    begin_deletion(world)
+    world.down.errors["DELETE"] = error
+    world.reconcile()
+    world.clock.step(599)
+    world.reconcile()
+    assert world.exists()
+    world.take()
+    world.clock.step(1)
+    world.reconcile()
+    assert not world.exists()
+    assert world.recorder.take() == ["Warning OrphanedDownstream", "Normal Deleted"]
+
+
 def test_a_cluster_that_comes_back_before_force_time_is_cleaned(world: World) -> None:
     world.make_ready()
     world.disconnect()
-    world.delete_target()
+    begin_deletion(world)
     world.reconcile()
     world.connect()
     delete_until_gone(world)
@@ -226,7 +266,7 @@ def test_a_target_that_was_never_deployed_goes_at_once(world: World) -> None:
     world.add_target(cluster="east")
     world.reconcile()
     world.reconcile()
-    world.delete_target()
+    begin_deletion(world)
     world.reconcile()
     assert not world.exists()
 
@@ -244,7 +284,7 @@ def test_an_external_target_strips_its_marks_upstream(world: World) -> None:
     world.add_target(kcpCluster="root:test")
     world.reconcile()
     world.add(NAMESPACES, "shop", metadata={"labels": {state_label(KEY): "Sync"}})
-    world.delete_target()
+    begin_deletion(world)
     world.reconcile()
     assert not world.exists()
     assert world.up.objects[world.path(NAMESPACES, "shop")]["metadata"]["labels"] == {}
@@ -257,7 +297,7 @@ def test_an_external_target_goes_at_once_though_its_syncer_has_an_identity(world
     target = world.target()
     inputs = syncer_inputs(target, "root", world.options, world.client)
     make_identity(world.client, target, inputs, "kcpctl-system")
-    world.delete_target()
+    begin_deletion(world)
     world.reconcile()
     assert not world.exists()
     assert world.up.names("serviceaccounts") == []
@@ -273,7 +313,7 @@ def test_a_syncers_namespace_that_others_use_is_let_go_of(world: World) -> None:
     world.connect()
     world.reconcile()
     other = world.add_downstream(DEPLOYMENTS, "another-syncer", "shared")
-    world.delete_target()
+    begin_deletion(world)
     delete_until_gone(world)
     namespace = world.down.objects["/api/v1/namespaces/shared"]
     assert namespace["metadata"]["labels"] == {}
@@ -286,7 +326,7 @@ def test_a_running_pod_of_the_syncer_holds_the_identity(world: World) -> None:
     pod = world.add_downstream(
         PODS, "syncer-1", "elsewhere", metadata={"labels": {"workload.kcp.io/synctarget-uid": uid}}
     )
-    world.delete_target()
+    begin_deletion(world)
     for _ in range(3):
         world.reconcile()
     assert world.message("Deleting") == "Still to be removed: pods syncer-1"
@@ -302,7 +342,7 @@ def test_a_pass_that_is_cut_off_anywhere_is_simply_run_again(world: World, numbe
     add_workload_namespace(world, "kcp-1", world.target().metadata.uid)
     assigned = {"labels": {state_label(KEY): "Sync"}, "finalizers": [syncer_finalizer(KEY)]}
     world.add(DEPLOYMENTS, "web", "default", metadata=assigned)
-    world.delete_target()
+    begin_deletion(world)
     world.cut_off_call(number)
     for _ in range(12):
         if not world.exists():

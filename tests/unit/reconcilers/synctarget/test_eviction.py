@@ -8,6 +8,7 @@ import pytest
 
 from kcpctl.apis.naming import deletion_annotation, state_label, sync_target_key
 from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, Resource
+from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.errors import ApiError, Forbidden, NotFound
 from kcpctl.runtime import format_time
 
@@ -175,3 +176,21 @@ def test_a_time_that_nobody_can_read_is_an_invalid_spec(world: World) -> None:
     world.reconcile()
     assert world.condition("Valid") == "False ValidationFailed"
     assert "spec.evictAfter" in world.message("Valid")
+
+
+def test_what_is_assigned_to_an_evicted_target_by_hand_is_asked_to_leave_too(world: World) -> None:
+    """The syncer's count of its copies is what tells of it."""
+    world.make_ready()
+    drain(world)
+    world.reconcile()
+    assert world.condition("Schedulable") == "False Evicted"
+    path = assign(world, DEPLOYMENTS, "web", "shop")
+    world.take()
+    world.reconcile()
+    assert marks(world, path) == {}
+    target = world.up.objects[world.path(SYNCTARGETS, "east")]
+    target["status"]["resourceCount"] = 1
+    assert world.reconcile() == 5.0
+    assert MARK in marks(world, path)
+    assert world.condition("Schedulable") == "False Evicting"
+    assert world.recorder.take() == ["Warning EvictionStarted"]

@@ -63,7 +63,6 @@ def check(world: World, cluster: str, before: dict[str, dict[str, object]]) -> N
 
 @settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.sampled_from(MANY[:3])), max_size=40))

@@ -56,6 +56,7 @@ EVERYTHING = replace(
         image_pull_secrets=[LocalReference(name="pull")],
     ),
 )
+CERTIFIED = replace(INPUTS, certificate=True)
 OWNER = {
     "apiVersion": "workload.kcp.io/v1alpha1",
     "kind": "SyncTarget",
@@ -70,6 +71,7 @@ OWNER = {
         ("downstream", downstream_objects(INPUTS)),
         ("downstream-everything", downstream_objects(EVERYTHING)),
         ("upstream", upstream_objects(INPUTS, "kcpctl-system", OWNER)),
+        ("upstream-certificate", upstream_objects(CERTIFIED, "kcpctl-system", OWNER)),
     ],
 )
 def test_the_objects_are_the_golden_ones(name: str, objects: list[Any]) -> None:
@@ -149,6 +151,7 @@ def test_the_controllers_role_covers_what_it_grants_to_syncers() -> None:
     """RBAC refuses a role that gives away what its author has not."""
     role = yaml.safe_load_all((Path(__file__).parents[4] / "config/rbac/role.yaml").read_text())
     held = next(one for one in role if one["kind"] == "ClusterRole")["rules"]
-    given = [rule for obj in upstream_objects(INPUTS, "ns", OWNER) for rule in obj.get("rules", ())]
-    assert given
+    objects = upstream_objects(CERTIFIED, "ns", OWNER)
+    given = [rule for obj in objects for rule in obj.get("rules", ())]
+    assert len(given) > len(upstream_objects(INPUTS, "ns", OWNER)[1]["rules"])
     assert uncovered(held, given) == []

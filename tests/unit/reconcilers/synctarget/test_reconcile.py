@@ -17,6 +17,7 @@ from kcpctl.clusters import ConnectionState
 from kcpctl.controller import Request
 from kcpctl.errors import (
     Conflict,
+    DeadlineExceeded,
     Forbidden,
     NotFound,
     ServiceUnavailable,
@@ -24,6 +25,7 @@ from kcpctl.errors import (
     TooManyRequests,
     TransportError,
 )
+from kcpctl.runtime import Deadline
 
 if TYPE_CHECKING:
     from tests.unit.reconcilers.conftest import World
@@ -197,6 +199,24 @@ def test_a_write_that_the_workspace_has_not_accepted_is_told_with_the_claim(worl
 
 
 BUSY = [TooManyRequests, ServiceUnavailable, Conflict, TransportError]
+
+
+def test_a_cluster_has_a_minute_for_what_a_pass_asks_of_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.make_ready()
+    kept = []
+
+    def ensure(*_: object) -> None:
+        kept.append(Deadline.current())
+        raise DeadlineExceeded("not done within 60 s")
+
+    monkeypatch.setattr(world.reconciler._deployer, "ensure", ensure)
+    with pytest.raises(DeadlineExceeded):
+        world.reconcile()
+    assert kept != [None]
+    assert Deadline.current() is None
+    assert world.condition("SyncerDeployed") == "True Deployed"
 
 
 @pytest.mark.parametrize("error", BUSY)

@@ -49,6 +49,10 @@ def message(name: str = "east", *, image: str = "image", **spec: Any) -> str:
             {"cluster": "c", "clusterRef": {"name": "c"}, "cells": CELLS},
             "two forms of the same",
         ),
+        ({"cluster": "c", "cells": {"a b": "x"}}, "spec.cells[a b] must be a label"),
+        ({"cluster": "c", "cells": {"A/b": "x"}}, "spec.cells[A/b] must be a label"),
+        ({"cluster": "c", "cells": {"a": "x y"}}, "spec.cells[a] must be a label: 'x y'"),
+        ({"cluster": "c", "cells": {"a": "x" * 64}}, "spec.cells[a] must be a label"),
     ],
 )
 def test_the_first_rule_that_is_broken_is_named(spec: dict[str, Any], words: str) -> None:
@@ -74,6 +78,7 @@ def test_v4_managed_needs_an_image_from_somewhere() -> None:
         {"supportedAPIExports": [{"export": "kubernetes"}]},
         {"kcpCluster": "root:test"},
         {"cluster": "c", "cells": CELLS},
+        {"cluster": "c", "cells": {"example.com/Zone_1": "", "b": "a.B-c_1"}},
         {"cluster": "c", "cells": CELLS, "capacity": {"cpu": 4, "memory": "0"}},
         {"kcpCluster": "x", "resourceQuotas": {"cpu": "1", "custom": {"gpu": "2"}}},
     ],
