@@ -36,7 +36,7 @@ class FaultProxy:
         self._target = (parts.hostname, parts.port)
         self._clock = clock
         self._loop: IOLoop | None = None
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._port = 0
         # All below belongs on the I/O loop.
         self._tasks = TaskSet("fault proxy")
@@ -142,14 +142,18 @@ class FaultProxy:
     # On the I/O loop.
 
     async def _listen(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
-            self._port = self._server.sockets[0].getsockname()[1]
+        # Not asyncio's server: one that is closed loses what it was just about to accept.
+        if self._listener is None:
+            self._listener = listener = socket.create_server(("127.0.0.1", self._port))
+            listener.setblocking(False)
+            self._port = listener.getsockname()[1]
+            asyncio.get_running_loop().add_reader(listener, self._serve, listener)
 
     async def _refuse(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         await self._reset()
 
     async def _reset(self) -> None:
@@ -173,21 +177,29 @@ class FaultProxy:
     async def _close(self) -> None:
         await self._refuse()
         await self._tasks.close()
+        for pair in self._pairs:  # whose task had not begun yet
+            await pair.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _serve(self, listener: socket.socket) -> None:
+        try:
+            accepted, _ = listener.accept()
+        except OSError:  # it is gone already
+            return
+        accepted.setblocking(False)
         self._accepted += 1
-        pair = _Pair(writer, self._cut_after)
+        pair = _Pair(accepted, self._cut_after)
         self._pairs.add(pair)
-        self._tasks.spawn(self._forward(reader, pair), name=f"connection {self._accepted}")
+        self._tasks.spawn(self._forward(pair), name=f"connection {self._accepted}")
 
-    async def _forward(self, reader: asyncio.StreamReader, pair: _Pair) -> None:
+    async def _forward(self, pair: _Pair) -> None:
         """Pass on what comes from the client, until either end has ended."""
         try:
+            reader, pair.client = await asyncio.open_connection(sock=pair.accepted)
+            pair.made()
             await self._flows.wait()
             answers, pair.server = await asyncio.open_connection(*self._target)
-            if pair.was_reset:  # while it was being made
-                pair.reset()
-            self._tasks.spawn(self._answer(answers, pair), name="answers")
+            pair.made()
+            self._tasks.spawn(self._answer(answers, pair, pair.client), name="answers")
             while data := await self._piece(reader):
                 pair.server.write(data)
                 await pair.server.drain()
@@ -197,12 +209,14 @@ class FaultProxy:
             await pair.close()
             self._pairs.discard(pair)
 
-    async def _answer(self, answers: asyncio.StreamReader, pair: _Pair) -> None:
+    async def _answer(
+        self, answers: asyncio.StreamReader, pair: _Pair, client: asyncio.StreamWriter
+    ) -> None:
         """Pass on what comes from the server, as far as it may."""
         try:
             while pair.left != 0 and (data := await self._piece(answers)):
-                pair.client.write(pair.allowed(data))
-                await pair.client.drain()
+                client.write(pair.allowed(data))
+                await client.drain()
         except OSError:
             pair.reset()
         finally:
@@ -219,15 +233,16 @@ class FaultProxy:
 class _Pair:
     """The two connections that make one; ``left`` is how many bytes of answers may still pass."""
 
-    def __init__(self, client: asyncio.StreamWriter, left: int | None) -> None:
-        self.client = client
+    def __init__(self, accepted: socket.socket, left: int | None) -> None:
+        self.accepted = accepted
+        self.client: asyncio.StreamWriter | None = None
         self.server: asyncio.StreamWriter | None = None
         self.left = left
         self.was_reset = False
 
     @property
     def _writers(self) -> list[asyncio.StreamWriter]:
-        return [self.client] if self.server is None else [self.client, self.server]
+        return [writer for writer in (self.client, self.server) if writer is not None]
 
     def allowed(self, data: bytes) -> bytes:
         """Return what may pass of ``data``."""
@@ -243,6 +258,12 @@ class _Pair:
         for writer in self._writers:
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+        self.accepted.close()
+
+    def made(self) -> None:
+        """Catch up with a reset that came while one of them was being made."""
+        if self.was_reset:
+            self.reset()
 
     def reset(self) -> None:
         """End both by a TCP reset."""

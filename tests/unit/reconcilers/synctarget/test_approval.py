@@ -380,3 +380,20 @@ def test_a_syncer_that_somebody_else_runs_gets_its_certificate_too(world: World)
     requests.ask()
     world.reconcile()
     assert requests.is_approved()
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_a_deletion_that_is_cut_off_anywhere_is_done_again(requests: Requests, number: int) -> None:
+    world = requests.world
+    requests.ask()
+    world.reconcile()
+    world.delete_target()
+    world.cut_off_call(number)
+    for _ in range(8):
+        try:
+            world.reconcile()
+        except ServiceUnavailable:
+            world.reconciler = world.new_reconciler()
+    assert not world.exists()
+    for plural in ("clusterroles", "clusterrolebindings", "certificatesigningrequests"):
+        assert world.up.names(plural) == []
