@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from kcpctl.errors import (
     ConnectionRefused,
     CrossWorkspaceAccess,
     Forbidden,
+    InternalError,
     NotFound,
     ServiceUnavailable,
     UsageError,
@@ -213,10 +215,21 @@ def test_a_cluster_waits_until_every_informer_of_its_endpoint_has_synced(rig: Ri
     assert rig.fleet.problem() == ""
 
 
-def test_a_dead_endpoint_holds_up_no_other_and_is_tried_again(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefused("nobody there"),
+        NotFound("nobody there"),
+        Forbidden("nobody there"),
+        ServiceUnavailable("nobody there"),
+        InternalError("nobody there: API export not found"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_dead_endpoint_holds_up_no_other_and_is_tried_again(rig: Rig, error: Exception) -> None:
     """KCP-25: also one that is published before it serves."""
     rig.shard("a", "one")
-    rig.shard("b", "two").down = ConnectionRefused("nobody there")
+    rig.shard("b", "two").down = error
     rig.start("a", "b")
     assert rig.states() == {"a": "Serving", "b": "Connecting"}
     assert "nobody there" in rig.status("b").last_error
@@ -301,6 +314,20 @@ def test_a_binding_that_is_not_ready_parks_and_loses_no_event(rig: Rig) -> None:
     assert rig.removed == []
 
 
+def test_another_answer_to_the_claims_brings_the_workspace_up_and_no_other(rig: Rig) -> None:
+    shard = rig.shard("a", "one", "two")
+    rig.start("a")
+    shown = shard.objects["apibindings"]["one", "b"]
+
+    def accept(**more: Any) -> None:
+        claim = {"resource": "secrets", "verbs": ["get"], "state": "Accepted"}
+        spec = {"permissionClaims": [claim], **more}
+        shard.put("apibindings", "one", "b", status=shown["status"], spec=spec)
+
+    assert rig.settle(accept) == ["one|x"]
+    assert rig.settle(lambda: accept(other="change")) == []
+
+
 def test_what_was_deleted_while_its_cluster_was_parked_is_reconciled_then(rig: Rig) -> None:
     shard = rig.shard("a", "one")
     rig.start("a")
@@ -348,7 +375,9 @@ def test_credentials_go_to_no_endpoint_without_encryption(
 ) -> None:
     rig.shard("a", "one")
     plain = "http://evil:80/services/apiexport/home/export"
-    rig.start("a")
+    rig.start()
+    rig.settle(lambda: rig.kcp.publish(urls=(plain,)))
+    assert "not encrypted" in rig.fleet.problem()
     rig.settle(lambda: rig.kcp.publish("a", urls=(plain, "nonsense")))
     refused = [one for one in rig.fleet.endpoints() if one.state == "Refused"]
     assert [one.url for one in refused] == [plain, "nonsense"]
