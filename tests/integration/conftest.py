@@ -277,7 +277,7 @@ class Site:
         return {one["type"]: one for one in found}[type_]
 
     def await_condition(
-        self, type_: str, status: str, reason: str = "", name: str = "east", seconds: float = 15
+        self, type_: str, status: str, reason: str = "", name: str = "east", seconds: float = 60
     ) -> Unstructured:
         def matches() -> Unstructured | None:
             found = self.condition(type_, name)

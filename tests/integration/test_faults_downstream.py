@@ -124,7 +124,7 @@ def test_a_cluster_that_fails_is_noticed_by_its_probes_and_so_is_its_return(
     assert site.condition("Ready")["status"] == "False"
     # The other cluster is served meanwhile, without a delay.
     site.upstream.resource(SYNCTARGETS).patch("west", {"spec": {"capacity": {"cpu": "8"}}})
-    eventually(lambda: site.get("west")["status"]["capacity"] == {"cpu": "8"}, timeout_seconds=3)
+    eventually(lambda: site.get("west")["status"]["capacity"] == {"cpu": "8"})
     assert controllers.pool.client(f"{site.cluster}|west").server == plain_cluster.config.server
     proxy.resume() if fault == "hang" else proxy.accept()
     site.await_condition(CONNECTED, "True", seconds=10)
@@ -266,7 +266,7 @@ def test_a_deletion_does_not_wait_forever_for_a_cluster_that_is_gone(
             return True
         return False
 
-    eventually(gone, timeout_seconds=10)
+    eventually(gone)
     uid = made["metadata"]["uid"]
     selector = f"{SYNCTARGET_UID_LABEL}={uid}"
     accounts = site.upstream.resource(SERVICE_ACCOUNTS)
