@@ -123,14 +123,14 @@ class HttpTransport:
         """Send ``call`` and return the whole answer."""
         if not is_tracing():
             return await with_retries(call, self._exchange, self._pause, self._metrics)
-        with request_span(call, self._config.server) as span:
+        with request_span(call, self._base) as span:
             response = await with_retries(call, self._exchange, self._pause, self._metrics)
             span.set(STATUS, response.status)
             return response
 
     async def stream(self, call: Call) -> AsyncGenerator[bytes, None]:
         """Send ``call`` and yield the body's bytes as they come; not limited (RC-03)."""
-        with request_span(call, self._config.server) if is_tracing() else nullcontext():
+        with request_span(call, self._base) if is_tracing() else nullcontext():
             response = await with_retries(call, self._open, self._pause, self._metrics)
         try:
             prepare_stream(response)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from yarl import URL
+
 from kcpctl.client.access import access_of
 from kcpctl.client.transport import Call
 from kcpctl.errors import ApiError
@@ -17,7 +19,7 @@ STATUS: Final = "http.response.status_code"
 
 
 @contextmanager
-def request_span(call: Call, server: str) -> Iterator[Span]:
+def request_span(call: Call, server: URL) -> Iterator[Span]:
     """Let what runs inside be the span of a call, its retries included, until its answer.
 
     The names are OpenTelemetry's where it has any; ``verb``, ``resource``, ``namespace`` and
@@ -25,7 +27,8 @@ def request_span(call: Call, server: str) -> Iterator[Span]:
     """
     attributes: dict[str, str | bool | int | float] = {
         "http.request.method": call.method,
-        "server.address": server,
+        "server.address": server.host or "",
+        "server.port": server.port or 0,
     }
     if call.path.startswith("/clusters/"):
         attributes["cluster"] = call.path.split("/", 3)[2]

@@ -93,6 +93,30 @@ def test_a_secret_without_a_kubeconfig_is_explained_and_mended_in_place(
     site.await_condition(CONNECTED, "True", "Connected")
 
 
+@pytest.mark.parametrize("breaks", [break_token, break_user])
+def test_a_rotation_that_fails_takes_nothing_away_and_is_told_once(
+    site: Site, plain_cluster: ControlPlane, breaks: Any
+) -> None:
+    good = site.kubeconfig(plain_cluster)
+    site.secret("east-kubeconfig", good)
+    site.target()
+    controllers = site.controllers()
+    site.await_condition(CONNECTED, "True", "Connected")
+    bad = deepcopy(good)
+    breaks(bad, good)
+    site.secret("east-kubeconfig", bad)
+    found = site.await_condition(CONNECTED, "True", "NewCredentialsFailed")
+    names_the_secret(found["message"], site)
+    assert "s3cr3t" not in found["message"]
+    assert controllers.pool.client(f"{site.cluster}|east").server_version()
+    events = site.upstream.resource(EVENTS)
+    eventually(lambda: [e for e in events.list() if e["reason"] == "NewCredentialsFailed"])
+    site.secret("east-kubeconfig", good)
+    site.await_condition(CONNECTED, "True", "Connected")
+    (event,) = (one for one in events.list() if one["reason"] == "NewCredentialsFailed")
+    assert "series" not in event
+
+
 def test_a_missing_secret_is_explained_and_noticed_when_it_comes_and_goes(
     site: Site, plain_cluster: ControlPlane
 ) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from kcpctl.apis.export import binding
 from kcpctl.apis.kcp import API_BINDINGS, ExportReference
-from kcpctl.apis.resource import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES
+from kcpctl.apis.resource import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, LEASES
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.cli.export import install_export
+from kcpctl.cli.main import main
 from kcpctl.client import Client
 from kcpctl.errors import NotFound
 from kcpctl.runtime import SYSTEM_CLOCK, format_micro_time
@@ -59,9 +62,10 @@ class Export:
         self.directory = directory
         self.stack = stack
         install_export(kcp.workspace(self.path.removeprefix("root:")), "kcpctl")
-        self.controllers = self._start()
 
-    def _start(self) -> Controllers:
+    @cached_property
+    def controllers(self) -> Controllers:
+        """The controllers in this process, from the first time that a test asks for them."""
         from tests.integration.conftest import Controllers
 
         export = ExportReference(path=self.path, name="kcpctl")
@@ -100,8 +104,6 @@ def export(kcp: Kcp, plain_cluster: ControlPlane, tmp_path: Path) -> Iterator[Ex
 
 
 def kubeconfig(export: Export) -> dict[str, Any]:
-    import yaml
-
     found: dict[str, Any] = yaml.safe_load(export.downstream.kubeconfig.read_text())
     return found
 
@@ -240,3 +242,55 @@ def test_a_server_that_is_killed_costs_a_pause_and_nothing_else(export: Export) 
     cordon(site)
     assert export.engaged() == [site.cluster]
     assert [status.key for status in export.controllers.pool.statuses()] == [f"{site.cluster}|east"]
+
+
+def command(export: Export, *flags: str) -> list[str]:
+    off = [f"--{name}-bind-address=0" for name in ("health-probe", "metrics")]
+    kubeconfig = f"--kubeconfig={export.kcp.kubeconfig}"
+    return ["run-controllers", kubeconfig, *off, *flags]
+
+
+def test_the_command_installs_the_export_and_serves_it_under_a_lease_there(
+    export: Export, tmp_path: Path
+) -> None:
+    from tests.integration.conftest import Site
+
+    name = f"command-{export.number}"
+    provider, tenant = export.kcp.workspace(name), export.kcp.workspace(f"of-{name}")
+    site = Site(export.downstream, tmp_path, export.stack, tenant)
+    flags = [f"--apiexport=root:{name}:mine", "--install-crds", "--leader-elect"]
+    child, log = site.command(*command(export, *flags))
+    try:
+        bound = binding(f"root:{name}", "mine")
+        eventually(lambda: tenant.resource(API_BINDINGS).create(bound), timeout_seconds=30)
+        eventually(lambda: site.target(**PLACE, deployment={"mode": "External"}))
+        site.await_condition("Valid", "True", seconds=BIND_SECONDS)
+        lease = provider.resource(LEASES).get("kcpctl-controllers", namespace="kcpctl-system")
+        assert lease["spec"]["holderIdentity"]
+    finally:
+        child.close()
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("{provider}", "grant get, list and watch on apiexportendpointslices.apis.kcp.io"),
+        ("{provider}", "apiexports/content named 'kcpctl'"),
+        ("root:nosuch", "root:nosuch"),
+    ],
+)
+def test_the_command_says_what_it_lacks(
+    export: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str, says: str
+) -> None:
+    """Whoever may do nothing there, and who has the wrong workspace."""
+    found = yaml.safe_load(export.kcp.kubeconfig.read_text())
+    if path != "root:nosuch":
+        for user in found["users"]:
+            user["user"] |= {"as": "nobody", "as-groups": ["system:authenticated"]}
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(yaml.safe_dump(found))
+    where = path.format(provider=export.path)
+    flags = [f"--kubeconfig={kubeconfig}", f"--apiexport={where}:kcpctl"]
+    assert main(["run-controllers", *flags]) == 1
+    assert says in capsys.readouterr().err

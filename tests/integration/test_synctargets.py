@@ -18,8 +18,8 @@ from kcpctl.apis.conditions import true
 from kcpctl.apis.naming import state_label, sync_target_key
 from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, SECRETS
 from kcpctl.apis.workload import SYNCTARGETS
-from kcpctl.client import Client
-from kcpctl.errors import Conflict, NotConnected, NotFound
+from kcpctl.client import Client, WriteGate
+from kcpctl.errors import Conflict, NotConnected, NotFound, NotLeading
 from kcpctl.manager import Manager
 from kcpctl.synctargets import SyncTargets
 from kcpctl.testing import ControlPlane, eventually
@@ -40,6 +40,19 @@ def add_target(client: Client, name: str = "east", **status: Any) -> None:
     )
     if status:
         targets.patch(name, {"status": status}, subresource="status")
+
+
+def add_credentials(client: Client, kubeconfig: str) -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kcpctl-system"}}
+    client.resource(NAMESPACES).create(namespace)
+    client.resource(SECRETS).create(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "east-kubeconfig", "namespace": "kcpctl-system"},
+            "stringData": {"kubeconfig": kubeconfig},
+        }
+    )
 
 
 READY: dict[str, Any] = {"conditions": [{"type": "Ready", "status": "True"}]}
@@ -142,23 +155,52 @@ def test_its_cluster_is_reached_when_the_credentials_are_there(
     with pytest.raises(NotConnected, match=r"Secret kcpctl-system/east-kubeconfig .* not exist"):
         rig.targets.connection(key)
 
-    client.resource(NAMESPACES).create(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kcpctl-system"}}
-    )
-    client.resource(SECRETS).create(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "east-kubeconfig", "namespace": "kcpctl-system"},
-            "stringData": {"kubeconfig": plain_cluster.kubeconfig.read_text()},
-        }
-    )
+    add_credentials(client, plain_cluster.kubeconfig.read_text())
     before = len(rig.heard)
 
     found = eventually(lambda: rig.targets.connection(key))
 
     assert found.resource(NAMESPACES).get("default")
     assert key in rig.heard[before:]
+    (pool,) = rig.manager._pools
+    assert pool.status(key)
+    client.resource(SYNCTARGETS).delete("east")
+    eventually(lambda: pool.status(key) is None)
+
+
+def test_its_cluster_is_written_to_by_who_leads_alone(
+    control_plane: ControlPlane, plain_cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = WriteGate()
+    monkeypatch.setattr(Manager, "write_gate", gate)
+    client = control_plane.workspace()
+    key = f"{client.logical_cluster_name()}|east"
+    add_credentials(client, plain_cluster.kubeconfig.read_text())
+    add_target(client)
+    rig = Rig(control_plane)
+    try:
+        found = eventually(lambda: rig.targets.connection(key))
+        with pytest.raises(NotLeading):
+            found.resource(NAMESPACES).delete("nothing")
+    finally:
+        rig.manager.stop()
+
+
+def test_a_kubeconfig_that_is_no_use_is_no_connection(
+    rig: Rig, control_plane: ControlPlane
+) -> None:
+    client = control_plane.workspace()
+    key = f"{client.logical_cluster_name()}|east"
+    add_credentials(client, "{nonsense")
+    add_target(client)
+    eventually(lambda: rig.targets.informer.lister.cached(key))
+
+    def why_not() -> str:
+        with pytest.raises(NotConnected) as caught:
+            rig.targets.connection(key)
+        return str(caught.value)
+
+    eventually(lambda: "correct the kubeconfig there" in why_not())
 
 
 def test_one_that_there_is_not_is_not_found(rig: Rig) -> None:

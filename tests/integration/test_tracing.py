@@ -113,7 +113,8 @@ def test_a_request_is_part_of_the_reconcile_that_made_it_and_so_is_what_follows_
     }
     assert request.attributes == {
         "http.request.method": "GET",
-        "server.address": traced.server.url,
+        "server.address": "127.0.0.1",
+        "server.port": traced.server.port,
         "cluster": "one",
         "verb": "get",
         "resource": "configmaps",

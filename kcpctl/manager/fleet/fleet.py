@@ -168,10 +168,11 @@ class Fleet:
         if self._is_missing:
             error = self._slices.last_error
             return self._what_is_missing() if error is None else explain(error, self.export)
-        statuses = [one for one in self.endpoints() if one.state != "Leaving"]
-        if not statuses or any(one.state in {"Idle", "Serving"} for one in statuses):
+        units = [unit for unit in list(self._units.values()) if unit.state != "Leaving"]
+        if any(unit.state in {"Idle", "Serving"} for unit in units):
             return ""
-        return "; ".join(f"{one.url}: {one.last_error or one.state}" for one in statuses)
+        problems = [f"{unit.url}: {self._error_of(unit) or unit.state}" for unit in units]
+        return "; ".join([*self._refused.values(), *problems])
 
     def endpoints(self) -> list[EndpointStatus]:
         """Return how each endpoint is right now."""
@@ -180,17 +181,19 @@ class Fleet:
         ]
         for unit in list(self._units.values()):
             clusters = self._membership.clusters_of(unit.url)
-            unsynced = "; ".join(self.informers.unsynced(unit.url)) if unit.joined else ""
             statuses.append(
                 EndpointStatus(
                     unit.url,
                     unit.state,
                     sorted(name for name, engaged in clusters.items() if engaged),
                     sorted(name for name, engaged in clusters.items() if not engaged),
-                    unit.last_error(self.export) or unsynced,
+                    self._error_of(unit),
                 )
             )
         return sorted(statuses, key=lambda one: one.url)
+
+    def _error_of(self, unit: Unit) -> str:
+        return unit.last_error(self.export) or "; ".join(self.informers.unsynced(unit.url))
 
     def start(self) -> None:
         """Watch the slice from now on."""

@@ -41,6 +41,8 @@ class Shard:
         self.closed = False
         self._version = 100
         self._watches: dict[str, list[asyncio.Queue[bytes]]] = defaultdict(list)
+        # Of each plural, every event there was, with its version.
+        self._history: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
 
     def put(self, plural: str, cluster: str, name: str, **fields: Any) -> None:
         """Create or replace an object."""
@@ -85,8 +87,10 @@ class Shard:
         self.delete("apibindings", cluster, name)
 
     def _send(self, plural: str, type_: str, obj: Json) -> None:
+        event = _event(type_, obj)
+        self._history[plural].append((self._version, event))
         for watch in self._watches[plural]:
-            watch.put_nowait(_event(type_, obj))
+            watch.put_nowait(event)
 
     def _check(self, plural: str) -> None:
         if self.down is not None:
@@ -124,6 +128,11 @@ class Shard:
                 "annotations": {"k8s.io/initial-events-end": "true"},
             }
             sent.put_nowait(_event("BOOKMARK", {"kind": _KINDS[plural], "metadata": metadata}))
+        else:
+            since = int(call.query["resourceVersion"])
+            for version, event in self._history[plural]:
+                if version > since:
+                    sent.put_nowait(event)
         try:
             yield b""
             while True:

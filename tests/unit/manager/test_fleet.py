@@ -16,6 +16,7 @@ from kcpctl.errors import (
     ConnectionRefused,
     CrossWorkspaceAccess,
     Forbidden,
+    InternalError,
     NotFound,
     ServiceUnavailable,
     UsageError,
@@ -213,10 +214,21 @@ def test_a_cluster_waits_until_every_informer_of_its_endpoint_has_synced(rig: Ri
     assert rig.fleet.problem() == ""
 
 
-def test_a_dead_endpoint_holds_up_no_other_and_is_tried_again(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefused("nobody there"),
+        NotFound("nobody there"),
+        Forbidden("nobody there"),
+        ServiceUnavailable("nobody there"),
+        InternalError("nobody there: API export not found"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_dead_endpoint_holds_up_no_other_and_is_tried_again(rig: Rig, error: Exception) -> None:
     """KCP-25: also one that is published before it serves."""
     rig.shard("a", "one")
-    rig.shard("b", "two").down = ConnectionRefused("nobody there")
+    rig.shard("b", "two").down = error
     rig.start("a", "b")
     assert rig.states() == {"a": "Serving", "b": "Connecting"}
     assert "nobody there" in rig.status("b").last_error
@@ -348,7 +360,9 @@ def test_credentials_go_to_no_endpoint_without_encryption(
 ) -> None:
     rig.shard("a", "one")
     plain = "http://evil:80/services/apiexport/home/export"
-    rig.start("a")
+    rig.start()
+    rig.settle(lambda: rig.kcp.publish(urls=(plain,)))
+    assert "not encrypted" in rig.fleet.problem()
     rig.settle(lambda: rig.kcp.publish("a", urls=(plain, "nonsense")))
     refused = [one for one in rig.fleet.endpoints() if one.state == "Refused"]
     assert [one.url for one in refused] == [plain, "nonsense"]
