@@ -84,6 +84,7 @@ class Controllers:
         request_timeout_seconds: float = 30.0,
         **options: Any,
     ) -> None:
+        self._stopped = False
         self.metrics = Metrics()
         self.loop = IOLoop("kcpctl-controllers-io")
         self.fleet: Fleet | None = None
@@ -159,9 +160,12 @@ class Controllers:
         return self
 
     def stop(self) -> None:
-        self.manager.stop()
-        self._client.close()
-        self.loop.close()
+        """Stop them; may be called twice."""
+        if not self._stopped:
+            self._stopped = True
+            self.manager.stop()
+            self._client.close()
+            self.loop.close()
 
     def __enter__(self) -> Self:
         return self.start()

@@ -121,7 +121,7 @@ def test_a_wait_that_is_over_names_what_is_missing_and_why(
 
     def wait() -> None:
         try:
-            factory.wait_for_sync(60)
+            factory.wait_for_sync(5)
         except TimeoutError as error:
             errors.append(error)
 
