@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -269,13 +270,13 @@ class Fleet:
             if unit is None:
                 self._add(url)
             elif unit.leaving is not None:
-                unit.leaving = None
+                unit.return_()
                 self._membership.list_endpoint(url)
         for unit in list(self._units.values()):
             if unit.url not in urls and unit.leaving is None:
-                unit.leaving = object()
+                leaving = unit.leaving = asyncio.Event()
                 self._membership.list_endpoint(unit.url, listed=False)
-                self._tasks.spawn(self._drop_later(unit, unit.leaving), name=f"leave {unit.url}")
+                self._tasks.spawn(self._drop_later(unit, leaving), name=f"leave {unit.url}")
 
     def _add(self, url: str) -> None:
         try:
@@ -310,16 +311,19 @@ class Fleet:
         unit.synced = True
         self._membership.sync_endpoint(unit.url)
 
-    async def _drop_later(self, unit: Unit, leaving: object) -> None:
+    async def _drop_later(self, unit: Unit, leaving: asyncio.Event) -> None:
         await self._clock.asleep(self._forget_after_seconds)
-        if unit.leaving is not leaving:
+        if leaving.is_set():
             return
         # From here on the URL is a new one if it comes back.
         unit.stop_telling()
         del self._units[unit.url]
         self._membership.drop_endpoint(unit.url)
-        await self._settle_members()
-        await unit.close()
+        try:
+            await self._settle_members()
+        finally:
+            leaving.set()
+            await unit.close()
         _log.info("Endpoint forgotten", url=unit.url)
 
     async def _settle_members(self) -> None:
@@ -333,10 +337,17 @@ class Fleet:
 
     def left(self, cluster: str, token: object) -> None:
         """Take from the membership that a cluster is shown no more."""
-        self._tasks.spawn(self._forget_later(cluster, token), name=f"forget {cluster}")
+        unit = self._units.get(self._membership.url_of(cluster))
+        leaving = None if unit is None else unit.leaving
+        self._tasks.spawn(self._forget_later(cluster, token, leaving), name=f"forget {cluster}")
 
-    async def _forget_later(self, cluster: str, token: object) -> None:
+    async def _forget_later(
+        self, cluster: str, token: object, leaving: asyncio.Event | None
+    ) -> None:
         await self._clock.asleep(self._forget_after_seconds)
+        if leaving is not None:
+            # The deletes come first, so that no key that they bring up is left behind.
+            await leaving.wait()
         if self._membership.forget(cluster, token):
             _log.debug("Logical cluster forgotten", cluster=cluster)
             self._on_gone(cluster)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
 from kcpctl.apis.kcp import ExportReference
 from kcpctl.apis.resource import CONFIG_MAPS, SECRETS
-from kcpctl.client import Client, Write, confine, reaching
+from kcpctl.client import AsyncClient, Client, Write, confine, reaching
 from kcpctl.controller import Controller, Request
 from kcpctl.errors import (
     ConnectionRefused,
@@ -274,8 +274,26 @@ def test_an_endpoint_that_stays_away_is_forgotten_with_its_clusters_and_its_obje
     assert shard.closed
     with pytest.raises(NotFound, match="bind the export there"):
         rig.fleet.client.cluster("one")
+    # Of the deletes no key waits for a cluster that nobody knows.
+    assert rig.controller._gate is not None
+    assert rig.controller._gate.release("one") == set()
     # And taken up again as a new one.
     assert rig.settle(lambda: rig.kcp.publish("a", "b")) == ["one|x"]
+
+
+def test_a_fleet_can_be_closed_while_an_endpoint_is_being_forgotten(rig: Rig) -> None:
+    shard = rig.shard("a", "one")
+    rig.start("a")
+    rig.turn(rig.kcp.publish)
+
+    async def stuck(members: Mapping[str, AsyncClient]) -> None:
+        await asyncio.Event().wait()
+
+    rig.fleet.informers.set_members = stuck  # type: ignore[method-assign]
+    rig.clock.step(31)
+    eventually(lambda: rig.states() == {})
+    rig.fleet.close()
+    assert shard.closed
 
 
 def test_a_url_that_is_replaced_serves_the_same_clusters_without_a_removal(rig: Rig) -> None:
