@@ -297,7 +297,7 @@ class Fleet:
             metrics=self._metrics,
         )
         unit = self._units[url] = Unit(
-            url, client, bindings, self._membership, self.informers.relist
+            url, client, bindings, self._membership, self.informers.relist, self._consented
         )
         self._membership.list_endpoint(url)
         unit.start(self._join)
@@ -334,6 +334,11 @@ class Fleet:
         """Take from the membership that a cluster may be worked on."""
         _log.debug("Logical cluster engaged", cluster=cluster)
         self._on_engaged(cluster)
+
+    def _consented(self, cluster: str) -> None:
+        """Do what was refused until now, without waiting for its back-off."""
+        if self._membership.is_engaged(cluster):
+            self._on_engaged(cluster)
 
     def left(self, cluster: str, token: object) -> None:
         """Take from the membership that a cluster is shown no more."""

@@ -31,6 +31,7 @@ class Unit(EventHandler):
     ----------
     bindings: the informer, which does not run yet.
     on_return: is called when a binding is ready again after none was.
+    on_consent: is called with the cluster whose tenant accepts something else by now.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Unit(EventHandler):
         bindings: SharedInformer[APIBinding],
         membership: Membership,
         on_return: Callable[[str], object],
+        on_consent: Callable[[str], object],
     ) -> None:
         self.url = url
         self.client = client
@@ -50,6 +52,7 @@ class Unit(EventHandler):
         self.leaving: asyncio.Event | None = None
         self._membership = membership
         self._on_return = on_return
+        self._on_consent = on_consent
         self._ready: set[str] = set()
         self._wanted = asyncio.Event()
         self._registration = bindings.add_handler(self)
@@ -109,6 +112,8 @@ class Unit(EventHandler):
     def on_update(self, old: CachedObject, new: CachedObject) -> None:
         """Take a binding that changed."""
         self._show(new)
+        if _consent(old) != _consent(new):
+            self._on_consent(new.cluster)
 
     def on_delete(self, obj: CachedObject, *, final_state_unknown: bool) -> None:
         """Take that a binding is gone."""
@@ -126,3 +131,8 @@ class Unit(EventHandler):
             if self.joined and len(self._ready) == 1:
                 self._on_return(self.url)
         self._membership.show(self.url, obj.cluster, split_key(obj.key).name, state)
+
+
+def _consent(obj: CachedObject) -> object:
+    binding = obj.decode(APIBinding)
+    return binding.spec.permission_claims, binding.status.applied_permission_claims

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
 
@@ -329,6 +330,20 @@ def test_a_binding_that_is_not_ready_parks_and_loses_no_event(rig: Rig) -> None:
     assert rig.status("a").parked == ["one"]
     assert rig.settle(lambda: shard.bind("one")) == ["one|x"]
     assert rig.removed == []
+
+
+def test_another_answer_to_the_claims_brings_the_workspace_up_and_no_other(rig: Rig) -> None:
+    shard = rig.shard("a", "one", "two")
+    rig.start("a")
+    shown = shard.objects["apibindings"]["one", "b"]
+
+    def accept(**more: Any) -> None:
+        claim = {"resource": "secrets", "verbs": ["get"], "state": "Accepted"}
+        spec = {"permissionClaims": [claim], **more}
+        shard.put("apibindings", "one", "b", status=shown["status"], spec=spec)
+
+    assert rig.settle(accept) == ["one|x"]
+    assert rig.settle(lambda: accept(other="change")) == []
 
 
 def test_what_was_deleted_while_its_cluster_was_parked_is_reconciled_then(rig: Rig) -> None:
