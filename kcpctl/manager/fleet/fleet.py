@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -120,8 +120,9 @@ class Fleet:
         self._units: dict[str, Unit] = {}
         self._refused: dict[str, str] = {}
         self._is_missing = True
+        self._departed: list[tuple[str, object, asyncio.Event | None]] = []
         self._on_engaged: Callable[[str], object] = _nobody
-        self._on_gone: Callable[[str], object] = _nobody
+        self._on_gone: Callable[[Collection[str]], object] = _nobody
         self._measure()
 
     # Any thread.
@@ -159,9 +160,12 @@ class Fleet:
         return None if unit is None or found is None else unit.binding(found[1])
 
     def tell(
-        self, *, on_engaged: Callable[[str], object], on_gone: Callable[[str], object]
+        self,
+        *,
+        on_engaged: Callable[[str], object],
+        on_gone: Callable[[Collection[str]], object],
     ) -> None:
-        """Call these on the I/O thread for each cluster that is engaged, or forgotten."""
+        """Call these on the I/O thread, for each cluster that is engaged, and those forgotten."""
         self._on_engaged, self._on_gone = on_engaged, on_gone
 
     def problem(self) -> str:
@@ -344,19 +348,22 @@ class Fleet:
         """Take from the membership that a cluster is shown no more."""
         unit = self._units.get(self._membership.url_of(cluster))
         leaving = None if unit is None else unit.leaving
-        self._tasks.spawn(self._forget_later(cluster, token, leaving), name=f"forget {cluster}")
+        self._departed.append((cluster, token, leaving))
+        if len(self._departed) == 1:
+            # It begins when this turn of the loop is over: with an endpoint go all its clusters.
+            self._tasks.spawn(self._forget_later(), name="forget")
 
-    async def _forget_later(
-        self, cluster: str, token: object, leaving: asyncio.Event | None
-    ) -> None:
+    async def _forget_later(self) -> None:
+        departed, self._departed = self._departed, []
         await self._clock.asleep(self._forget_after_seconds)
-        if leaving is not None:
+        for leaving in {leaving for _, _, leaving in departed if leaving is not None}:
             # The deletes come first, so that no key that they bring up is left behind.
             await leaving.wait()
-        if self._membership.forget(cluster, token):
-            _log.debug("Logical cluster forgotten", cluster=cluster)
-            self._on_gone(cluster)
+        gone = {name for name, token, _ in departed if self._membership.forget(name, token)}
+        if gone:
+            _log.debug("Logical clusters forgotten", clusters=",".join(sorted(gone)))
+            self._on_gone(gone)
 
 
-def _nobody(cluster: str) -> None:
+def _nobody(_: object) -> None:
     """Stand in for who is told."""

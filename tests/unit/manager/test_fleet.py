@@ -57,10 +57,13 @@ class Rig:
         self.secrets = self.manager.shared_informers.informer(SECRETS)
         self.controller = Controller("test", self, workers=1, clock=self.clock)
         self.controller.watches(self.maps).reads(self.secrets)
-        self.controller.on_removal(
-            lambda belongs: self.removed.extend(c for c in ("one", "two") if belongs(f"{c}|x"))
-        )
+        self.removals = 0
+        self.controller.on_removal(self._note_removal)
         self.manager.add(self.controller)
+
+    def _note_removal(self, belongs: Callable[[str], bool]) -> None:
+        self.removals += 1
+        self.removed += [one for one in ("one", "two") if belongs(f"{one}|x")]
 
     def reconcile(self, request: Request) -> None:
         self.runs.append(request.key)
@@ -280,6 +283,14 @@ def test_an_endpoint_that_stays_away_is_forgotten_with_its_clusters_and_its_obje
     assert rig.controller._gate.release("one") == set()
     # And taken up again as a new one.
     assert rig.settle(lambda: rig.kcp.publish("a", "b")) == ["one|x"]
+
+
+def test_all_clusters_of_an_endpoint_are_forgotten_in_one_pass(rig: Rig) -> None:
+    """With thousands, a pass over all connections for each would hold up the I/O thread."""
+    rig.shard("a", "one", "two")
+    rig.start("a")
+    rig.settle(rig.kcp.publish, seconds=31)
+    assert (rig.removals, rig.removed) == (1, ["one", "two"])
 
 
 def test_a_fleet_can_be_closed_while_an_endpoint_is_being_forgotten(rig: Rig) -> None:
