@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from decimal import ROUND_CEILING, Context, Decimal, InvalidOperation
 from typing import Final
 
-__all__ = ["QUANTITY_PATTERN", "is_valid", "parse", "total"]
+__all__ = ["QUANTITY_PATTERN", "is_valid", "parse", "problem", "total"]
 
 QUANTITY_PATTERN: Final = (
     r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
@@ -49,6 +49,14 @@ def parse(text: str | int) -> Decimal:
     except (InvalidOperation, ValueError):
         pass  # the exponent itself is out of all range
     raise ValueError(f"{_shown(text)} is out of the range of a quantity")
+
+
+def problem(text: str | int) -> str:
+    """Return what is wrong with a figure that cannot be negative, to follow its name, or ""."""
+    try:
+        return f" must not be negative, but is {text}" if parse(text) < 0 else ""
+    except ValueError as error:
+        return f": {error}"
 
 
 def _shown(text: str | int) -> str:

@@ -98,7 +98,7 @@ class ContextReader:
     def _named(self, section: str, what: str) -> Any:
         name = self._context.get(what)
         entry = self._node[section].get_with_name(name, safe=True) if name else None
-        if entry is None or not entry.safe_get(what):
+        if entry is None:
             names = [known["name"] for known in self._node.value[section]]
             missing = f"names {what} {name!r}" if name else f"names no {what}"
             raise ConfigError(

@@ -183,7 +183,8 @@ def _check_section(document: dict[str, Any], section: str, source: str) -> None:
         if entry["name"] in names:
             raise ConfigError(f"{source}: {section} has two of the name {entry['name']!r}")
         names.add(entry["name"])
-        if not isinstance(entry.get(inner) or {}, dict):
+        entry[inner] = entry.get(inner) or {}
+        if not isinstance(entry[inner], dict):
             raise ConfigError(f"{source}: {section}[{number}].{inner} must be a mapping")
 
 

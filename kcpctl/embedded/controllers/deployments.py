@@ -10,7 +10,7 @@ from kcpctl.embedded.controllers.deployment_status import (
     set_condition,
 )
 from kcpctl.embedded.controllers.event_writer import EventWriter
-from kcpctl.embedded.controllers.keyed import MANAGER, KeyedLoop
+from kcpctl.embedded.controllers.keyed import MANAGER, KeyedController
 from kcpctl.embedded.controllers.replicasets import controlled_by
 from kcpctl.embedded.controllers.rollout import (
     HASH_LABEL,
@@ -36,7 +36,7 @@ _NOT_COPIED: Final = ("kubectl.kubernetes.io/last-applied-configuration", REVISI
 _DEFAULT_HISTORY: Final = 10
 
 
-class DeploymentController:
+class DeploymentController(KeyedController[_Key]):
     """Rolling updates and Recreate, pausing, rollback (by ``kubectl``), history, conditions.
 
     A Deployment that is scaled in the middle of a rollout is not scaled proportionally: the new
@@ -46,19 +46,8 @@ class DeploymentController:
     def __init__(
         self, registry: Registry, events: EventWriter, *, clock: Clock = SYSTEM_CLOCK
     ) -> None:
-        self._registry = registry
+        super().__init__("deployments", registry, clock=clock)
         self._events = events
-        self._clock = clock
-        self._loop: KeyedLoop[_Key] = KeyedLoop("deployments", self.reconcile, clock=clock)
-        registry.subscribe(self._changed)
-
-    def start(self) -> None:
-        """Begin."""
-        self._loop.start()
-
-    async def close(self) -> None:
-        """Stop."""
-        await self._loop.close()
 
     def _changed(self, event: Event) -> None:
         if event.info.storage_key == "deployments.apps":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from kcpctl.embedded.controllers.keyed import MANAGER, KeyedLoop
+from kcpctl.embedded.controllers.keyed import MANAGER, KeyedController
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.status import StatusError
@@ -31,7 +31,7 @@ class _Ref(NamedTuple):
 _PROTECTED: Final = frozenset({"kubernetes.io/pv-protection", "kubernetes.io/pvc-protection"})
 
 
-class GarbageCollector:
+class GarbageCollector(KeyedController[_Ref]):
     """Follows owner references inside one logical cluster, as Background deletion wants it.
 
     Carries out the finalizers ``foregroundDeletion`` (dependents that block go first),
@@ -40,22 +40,12 @@ class GarbageCollector:
     """
 
     def __init__(self, registry: Registry, *, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._registry = registry
+        super().__init__("garbage-collector", registry, clock=clock)
         self._infos: dict[str, ResourceInfo] = {}  # storage key -> any version of the resource
         self._dependents: dict[tuple[str, str], set[_Ref]] = {}  # (cluster, owner's uid)
         # Owners that were deleted and still have dependents: their kind may not be served any
         # more. An owner of an unknown kind that is not in here is left alone.
         self._gone: set[tuple[str, str]] = set()
-        self._loop: KeyedLoop[_Ref] = KeyedLoop("garbage-collector", self.reconcile, clock=clock)
-        registry.subscribe(self._changed)
-
-    def start(self) -> None:
-        """Begin to collect."""
-        self._loop.start()
-
-    async def close(self) -> None:
-        """Stop."""
-        await self._loop.close()
 
     def _changed(self, event: Event) -> None:
         metadata = event.object["metadata"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
+from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.status import StatusError
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, TaskSet, get_logger
 
-__all__ = ["MANAGER", "KeyedLoop"]
+__all__ = ["MANAGER", "KeyedController", "KeyedLoop"]
 
 MANAGER: Final = "kube-controller-manager"
 """The field manager of what these controllers write, as on a real server."""
@@ -105,3 +107,33 @@ class KeyedLoop(Generic[K]):
         self._failures.pop(key, None)
         if again is not None:
             self.add_after(key, again)
+
+
+class KeyedController(ABC, Generic[K]):
+    """An internal controller: what happens in the registry gives keys, and each is reconciled.
+
+    See :class:`KeyedLoop` for how. Objects that were there before come by way of the registry's
+    replay. Event loop's thread only.
+    """
+
+    def __init__(self, name: str, registry: Registry, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._loop: KeyedLoop[K] = KeyedLoop(name, self.reconcile, clock=clock)
+        registry.subscribe(self._changed)
+
+    def start(self) -> None:
+        """Begin."""
+        self._loop.start()
+
+    async def close(self) -> None:
+        """Stop."""
+        await self._loop.close()
+
+    @abstractmethod
+    def _changed(self, event: Event) -> None:
+        """Add the keys that an event is about."""
+
+    @abstractmethod
+    def reconcile(self, key: K) -> float | None:
+        """Bring one key to what it should be; return when to look again, in seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Final
 
-from kcpctl.embedded.controllers.keyed import MANAGER, KeyedLoop
+from kcpctl.embedded.controllers.keyed import MANAGER, KeyedController
 from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.status import StatusError
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, format_time
@@ -24,7 +24,7 @@ _ROOT_CA_NOTE: Final = (
 _RECHECK_SECONDS: Final = 5.0  # events wake the key earlier; this is for what has none
 
 
-class NamespaceController:
+class NamespaceController(KeyedController[_Key]):
     """Keeps ServiceAccount ``default`` and ConfigMap ``kube-root-ca.crt`` in every namespace.
 
     A Terminating namespace loses its content and then its finalizer; while objects with
@@ -32,12 +32,9 @@ class NamespaceController:
     """
 
     def __init__(self, registry: Registry, *, ca_pem: bytes, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._registry = registry
+        super().__init__("namespaces", registry, clock=clock)
         self._ca = ca_pem.decode()
-        self._clock = clock
         self._terminating: set[_Key] = set()
-        self._loop: KeyedLoop[_Key] = KeyedLoop("namespaces", self.reconcile, clock=clock)
-        registry.subscribe(self._changed)
 
     def start(self) -> None:
         """Begin, with the namespaces that exist."""
@@ -45,11 +42,7 @@ class NamespaceController:
             info = self._registry.info(record.name, "", "v1", "namespaces")
             for namespace in self._registry.list(info, record.name):
                 self._loop.add((record.name, namespace["metadata"]["name"]))
-        self._loop.start()
-
-    async def close(self) -> None:
-        """Stop."""
-        await self._loop.close()
+        super().start()
 
     def _changed(self, event: Event) -> None:
         if event.info.storage_key == "namespaces":

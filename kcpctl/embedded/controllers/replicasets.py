@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from kcpctl.embedded.controllers.event_writer import EventWriter
-from kcpctl.embedded.controllers.keyed import MANAGER, KeyedLoop
+from kcpctl.embedded.controllers.keyed import MANAGER, KeyedController
 from kcpctl.embedded.controllers.rollout import desired
 from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.status import StatusError
@@ -18,7 +18,7 @@ _Key = tuple[str, str, str]  # cluster, namespace, name
 _FINISHED: Final = ("Succeeded", "Failed")
 
 
-class ReplicaSetController:
+class ReplicaSetController(KeyedController[_Key]):
     """Creates and deletes the Pods that a ReplicaSet controls. It adopts no others.
 
     Event loop's thread only.
@@ -27,19 +27,8 @@ class ReplicaSetController:
     def __init__(
         self, registry: Registry, events: EventWriter, *, clock: Clock = SYSTEM_CLOCK
     ) -> None:
-        self._registry = registry
+        super().__init__("replicasets", registry, clock=clock)
         self._events = events
-        self._clock = clock
-        self._loop: KeyedLoop[_Key] = KeyedLoop("replicasets", self.reconcile, clock=clock)
-        registry.subscribe(self._changed)
-
-    def start(self) -> None:
-        """Begin."""
-        self._loop.start()
-
-    async def close(self) -> None:
-        """Stop."""
-        await self._loop.close()
 
     def _changed(self, event: Event) -> None:
         if event.info.storage_key == "replicasets.apps":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any, Final
 
-from kcpctl.embedded.controllers.keyed import MANAGER, KeyedLoop
+from kcpctl.embedded.controllers.keyed import MANAGER, KeyedController
 from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.schema.csr_validation import parse_request
 from kcpctl.embedded.security.admission import CLIENT_SIGNER
@@ -28,7 +28,7 @@ _JUDGED_SECONDS: Final = 3600.0
 _PENDING_SECONDS: Final = 86_400.0
 
 
-class SigningController:
+class SigningController(KeyedController[_Key]):
     """Signs approved requests for the signer of client certificates, with the server's own CA.
 
     In a server with workspaces a certificate is good in the logical cluster of its request only:
@@ -45,20 +45,9 @@ class SigningController:
         longest_seconds: float = DEFAULT_SIGNING_SECONDS,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._registry = registry
+        super().__init__("signing", registry, clock=clock)
         self._authority = authority
         self._longest_seconds = longest_seconds
-        self._clock = clock
-        self._loop: KeyedLoop[_Key] = KeyedLoop("signing", self.reconcile, clock=clock)
-        registry.subscribe(self._changed)
-
-    def start(self) -> None:
-        """Begin; requests that were there before come by way of the registry's replay."""
-        self._loop.start()
-
-    async def close(self) -> None:
-        """Stop."""
-        await self._loop.close()
 
     def _changed(self, event: Event) -> None:
         if (event.info.group, event.info.plural) == (_GROUP, _PLURAL) and event.type != "DELETED":

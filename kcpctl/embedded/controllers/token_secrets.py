@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any, Final
 
-from kcpctl.embedded.controllers.keyed import MANAGER, KeyedLoop
+from kcpctl.embedded.controllers.keyed import MANAGER, KeyedController
 from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.security.tokens import BoundObject, Claims, ServiceAccountTokens
 from kcpctl.embedded.status import StatusError
@@ -22,7 +22,7 @@ _UID: Final = "kubernetes.io/service-account.uid"
 _LIFETIME_SECONDS: Final = 10 * 365 * 86_400
 
 
-class TokenSecretController:
+class TokenSecretController(KeyedController[_Key]):
     """Fills Secrets of type ``kubernetes.io/service-account-token``.
 
     It is how a token is had where there is no TokenRequest, as in the virtual workspace of an
@@ -39,19 +39,9 @@ class TokenSecretController:
         ca_pem: bytes,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._registry = registry
+        super().__init__("token-secrets", registry, clock=clock)
         self._tokens = tokens
         self._ca = ca_pem
-        self._loop: KeyedLoop[_Key] = KeyedLoop("token-secrets", self.reconcile, clock=clock)
-        registry.subscribe(self._changed)
-
-    def start(self) -> None:
-        """Begin."""
-        self._loop.start()
-
-    async def close(self) -> None:
-        """Stop."""
-        await self._loop.close()
 
     def _changed(self, event: Event) -> None:
         if event.info.storage_key == "secrets" and event.object.get("type") == _TYPE:

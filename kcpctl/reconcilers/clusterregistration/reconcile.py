@@ -13,6 +13,7 @@ import msgspec
 from kcpctl.apis.conditions import FALSE, READY, TRUE, get_condition
 from kcpctl.apis.duration import parse_duration
 from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.quantity import problem as quantity_problem
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS, ClusterRegistration, ClusterRegistrationStatus
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import Client
@@ -21,6 +22,7 @@ from kcpctl.controller import ObjectReference, Request, Result
 from kcpctl.errors import (
     ApiError,
     DeadlineExceeded,
+    Invalid,
     NotConnected,
     NotFound,
     TerminalError,
@@ -40,9 +42,14 @@ from kcpctl.reconcilers.clusterregistration.sync_target import (
 )
 from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.connected import NEW_CREDENTIALS_FAILED
-from kcpctl.reconcilers.credentials import Cache, CredentialSource
+from kcpctl.reconcilers.credentials import Cache, CredentialSource, Kubeconfig
 from kcpctl.reconcilers.pool import Pool, connect
-from kcpctl.reconcilers.problem import CLUSTER_SECONDS, Problem
+from kcpctl.reconcilers.problem import (
+    CLUSTER_SECONDS,
+    INVALID_CONFIGURATION,
+    Problem,
+    Unusable,
+)
 from kcpctl.reconcilers.recorder import Recorder, Transition
 from kcpctl.runtime import Clock, Deadline, get_logger
 
@@ -145,7 +152,7 @@ class ClusterRegistrationReconciler:
         self, request: Request, registration: ClusterRegistration, found: CachedObject
     ) -> Result:
         interval = self._interval_seconds(registration)
-        find = partial(self._credentials.of_registration, found, request.cluster)
+        find = partial(self._find, registration, found, request.cluster)
         access = connect(self._pool, pool_key(request.key), find)
         look = self._look(request.key, access.connection, interval)
         name, not_created = self._ensure_sync_target(request, registration)
@@ -164,6 +171,15 @@ class ClusterRegistrationReconciler:
         )
         self._update_status(request, registration, status)
         return Result(interval)
+
+    def _find(
+        self, registration: ClusterRegistration, found: CachedObject, cluster: str
+    ) -> Kubeconfig:
+        for name, value in sorted(registration.spec.capacity.items()):
+            if why := quantity_problem(value):
+                problem = Problem(INVALID_CONFIGURATION, f"spec.capacity[{name}]{why}")
+                raise Unusable(problem)
+        return self._credentials.of_registration(found, cluster)
 
     def _interval_seconds(self, registration: ClusterRegistration) -> float:
         text = registration.spec.health_check_interval
@@ -217,7 +233,11 @@ class ClusterRegistrationReconciler:
             return "", Problem("Conflict", message)
         if live is None or _hash(live) != _hash(manifest):
             targets = self._client.cluster(request.cluster).resource(SYNCTARGETS)
-            targets.apply(manifest, field_manager=FIELD_MANAGER, force=True)
+            try:
+                targets.apply(manifest, field_manager=FIELD_MANAGER, force=True)
+            except Invalid as error:
+                message = f"{error.message}; correct location, labels or taints here"
+                return (name if ours else ""), Problem("Refused", message)
             if live is None:
                 message = f"SyncTarget {name} was made"
                 self._record(request, registration, "Normal", "SyncTargetCreated", message)

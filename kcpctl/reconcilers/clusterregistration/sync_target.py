@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from kcpctl.apis.common import DNS_LABEL
+from kcpctl.apis.common import DNS_LABEL, LABEL_VALUE
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS, ClusterRegistration
 from kcpctl.apis.workload import SYNCTARGETS
@@ -38,12 +38,20 @@ def made_by(registration: ClusterRegistration, obj: Unstructured) -> bool:
     return any(one.get("uid") == registration.metadata.uid for one in owners)
 
 
+def _cell(registration: ClusterRegistration) -> str:
+    """Return the location if it can be a label's value; people may write what they like there."""
+    location = registration.spec.location
+    if re.fullmatch(LABEL_VALUE, location):
+        return location
+    return registration.metadata.name[:_MAX_NAME].rstrip("-.")
+
+
 def sync_target(registration: ClusterRegistration) -> Unstructured:
     """Return the manifest, with its hash. Pure."""
     spec = registration.spec
     wanted: Unstructured = {
         "clusterRef": {"name": registration.metadata.name},
-        "cells": {"location": spec.location},
+        "cells": {"location": _cell(registration)},
         "location": spec.location,
     }
     if spec.capacity:

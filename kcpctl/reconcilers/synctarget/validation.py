@@ -76,12 +76,8 @@ def _quantities(spec: SyncTargetSpec) -> Iterator[tuple[str, str | int]]:
 
 def _v3_quantities(target: SyncTarget, _default_image: str) -> str:
     for field, value in _quantities(target.spec):
-        try:
-            parsed = quantity.parse(value)
-        except ValueError as error:
-            return f"V3: {field}: {error}"
-        if parsed < 0:
-            return f"V3: {field} must not be negative, but is {value}"
+        if why := quantity.problem(value):
+            return f"V3: {field}{why}"
     return ""
 
 

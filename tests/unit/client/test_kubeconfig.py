@@ -549,3 +549,8 @@ def test_importing_the_client_does_not_import_the_kubernetes_package() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout == "False\n"
+
+
+def test_a_user_without_credentials_is_anonymous() -> None:
+    config = read(kubeconfig(user={}))
+    assert (config.token, config.username, config.client_cert) == ("", "", None)

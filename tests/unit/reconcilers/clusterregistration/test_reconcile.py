@@ -8,7 +8,7 @@ import pytest
 
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS
-from kcpctl.errors import Forbidden, ServiceUnavailable
+from kcpctl.errors import Forbidden, Invalid, ServiceUnavailable
 from kcpctl.reconcilers.clusterregistration.reconcile import FINALIZER, pool_key
 
 if TYPE_CHECKING:
@@ -234,6 +234,30 @@ def test_a_sync_target_is_made_on_request(registry: Registry) -> None:
     assert owner["uid"] == registry.stored["metadata"]["uid"]
     assert registry.status["syncTargetRef"] == {"name": SYNC_TARGET}
     assert registry.condition("SyncTargetCreated") == ("True", "Created")
+
+
+def test_a_location_that_is_no_label_is_none_of_the_cells(registry: Registry) -> None:
+    registry.make_ready(createSyncTarget=True, location="Frankfurt am Main")
+    made = registry.world.up.objects[registry.world.path(SYNCTARGETS, SYNC_TARGET)]
+    assert made["spec"]["cells"] == {"location": "east"}
+    assert made["spec"]["location"] == "Frankfurt am Main"
+
+
+def test_a_sync_target_that_the_server_refuses_is_told_and_not_tried_for_ever(
+    registry: Registry,
+) -> None:
+    registry.world.up.errors["/synctargets/"] = Invalid('metadata.labels: Invalid value: "a b"')
+    registry.make_ready(createSyncTarget=True, labels={"a b": "c"})
+    assert registry.condition("SyncTargetCreated") == ("False", "Refused")
+    assert registry.condition("Ready") == ("True", "Ready")
+
+
+def test_a_negative_capacity_is_said(registry: Registry) -> None:
+    registry.add(capacity={"cpu": "-4"})
+    registry.reconcile()
+    registry.reconcile()
+    assert registry.condition("Ready") == ("False", "InvalidConfiguration")
+    assert registry.status["phase"] == "Failed"
 
 
 def test_a_change_of_the_registration_reaches_its_sync_target(registry: Registry) -> None:
