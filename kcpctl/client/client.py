@@ -17,6 +17,7 @@ from kcpctl.client.limiter import TokenBucket
 from kcpctl.client.resource import AsyncResourceClient
 from kcpctl.client.server_warnings import WarningHandler
 from kcpctl.client.transport import Call, Response, Transport
+from kcpctl.client.underway import UnderWay
 from kcpctl.errors import CrossWorkspaceAccess, Forbidden, NotFound, UsageError
 from kcpctl.logicalcluster import ROOT, WILDCARD, ClusterName, cluster_of, is_valid_path
 from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock
@@ -63,7 +64,7 @@ class AsyncClient:
     and may happen on any thread; everything async belongs on one event loop.
     """
 
-    __slots__ = ("_clock", "_multi", "_name", "_prefix", "_transport")
+    __slots__ = ("_clock", "_multi", "_name", "_prefix", "_transport", "_under_way")
 
     def __init__(
         self,
@@ -73,8 +74,10 @@ class AsyncClient:
         prefix: str = "",
         multi_cluster: bool = False,
         clock: Clock = SYSTEM_CLOCK,
+        under_way: UnderWay | None = None,
     ) -> None:
         self._transport = transport
+        self._under_way = under_way or UnderWay()
         self._clock = clock
         self._name = ClusterName(cluster_name)
         self._prefix = prefix
@@ -175,6 +178,7 @@ class AsyncClient:
             prefix=f"/clusters/{name}",
             multi_cluster=True,
             clock=self._clock,
+            under_way=self._under_way,
         )
 
     @overload
@@ -220,7 +224,8 @@ class AsyncClient:
             timeout_seconds=timeout_seconds,
             retry=retry,
         )
-        return await self._transport.request(call)
+        with self._under_way:
+            return await self._transport.request(call)
 
     def stream(
         self,
@@ -292,6 +297,13 @@ class AsyncClient:
         except (NotFound, Forbidden):
             return None
         return cluster_of(found["metadata"].get("annotations")) or None
+
+    async def drain(self) -> None:
+        """Refuse further requests, and return when none is under way; watches are not waited for.
+
+        Of this client and of all that share its connections.
+        """
+        await self._under_way.ended()
 
     async def close(self) -> None:
         """Close the connections of this client and of all that share them."""

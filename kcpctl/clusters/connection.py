@@ -12,11 +12,12 @@ from typing import Any, Final
 from kcpctl.client import AsyncClient, Client
 from kcpctl.clusters.budget import PATIENCE_SECONDS, ConnectBudget
 from kcpctl.clusters.line import Line
+from kcpctl.clusters.meter import Cap
 from kcpctl.clusters.probe import Failure, connect, probe
 from kcpctl.clusters.status import ConnectionReason, ConnectionState, ConnectionStatus
 from kcpctl.clusters.watches import ClusterWatch, Scope, Watches
 from kcpctl.errors import NotConnected
-from kcpctl.runtime import Backoff, Clock, IOLoop, TaskSet, get_logger
+from kcpctl.runtime import Backoff, Clock, IOLoop, Limit, TaskSet, gather_all, get_logger
 
 __all__ = ["Connection", "Environment"]
 
@@ -34,6 +35,8 @@ _PROBES_TO_LEAVE_OUT: Final = 5
 # Longer than the client's default timeout: requests that are under way with the old credentials
 # end before their connections close.
 _RETIRE_SECONDS: Final = 35.0
+# Most requests take milliseconds; and who removes a cluster that hangs has to wait for this.
+_DRAIN_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Environment:
     probe_interval_seconds: float
     probe_timeout_seconds: float
     connect_timeout_seconds: float
+    cap: Cap
     moved: Callable[[ConnectionStatus, ConnectionStatus], None]
     probed: Callable[[bool, float], None]
 
@@ -103,6 +107,7 @@ class Connection:
             self._tasks,
             clock=environment.clock,
             rng=environment.rng,
+            cap=environment.cap,
             changed=self._watches_changed,
             refusal=self._refusal,
         )
@@ -172,17 +177,30 @@ class Connection:
         self._move(ConnectionState.DISCONNECTED, reason, message)
 
     async def close(self) -> None:
-        """End everything; the last change of state is Gone."""
+        """End everything; the last change of state is Gone.
+
+        Requests under way may end first, for 5 s at most; watches end at once.
+        """
         self._halt()
-        self._drop_clients()
+        self._stop_serving()
         self._watches.close()
         if self._status.state is not ConnectionState.GONE:
             self._move(ConnectionState.DRAINING, ConnectionReason.NOT_CHECKED, "being removed")
+        await self._drain()
+        self._drop_clients()
         await self._tasks.close()
         for client in list(self._retiring):  # their tasks may not even have begun
             await client.close()
         self._retiring.clear()
         self._move(ConnectionState.GONE, ConnectionReason.NOT_CHECKED, "removed from the pool")
+
+    async def _drain(self) -> None:
+        clients = [one for one in (self._current, self._candidate, *self._retiring) if one]
+        try:
+            async with Limit(_DRAIN_SECONDS, self._env.clock):
+                await gather_all(*(client.drain() for client in clients))
+        except TimeoutError:
+            _log.info("Requests were cut off by the end of a connection", cluster=self.key)
 
     def _halt(self) -> None:
         if self._runner is not None:

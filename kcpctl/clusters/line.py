@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from kcpctl.client import AsyncClient, RawEvent, RawPage
+from kcpctl.clusters.meter import Meter
 from kcpctl.errors import KcpctlError, TransportError
 from kcpctl.informers import ClientSource
 
@@ -43,6 +44,7 @@ class LineSource:
     Its watches end in order, and so are opened again where they ended, when their client was
     replaced or lost; :meth:`ready` waits out the time without one. ``live`` says whether the
     cluster has answered since the connection was last lost; ``on_live`` is called when it does.
+    ``meter`` hears of each page of a list.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class LineSource:
         make: Callable[[AsyncClient], ClientSource],
         *,
         on_live: Callable[[], None],
+        meter: Meter,
     ) -> None:
         self.live = False
         self._line = line
         self._make = make
         self._on_live = on_live
+        self._meter = meter
 
     async def ready(self) -> None:
         """Return when there is somebody to ask."""
@@ -69,6 +73,7 @@ class LineSource:
         page = await source.list(
             resource_version=resource_version, limit=limit, continue_=continue_
         )
+        self._meter.on_page(page, is_first=not continue_)
         self._answered()
         return page
 

@@ -14,6 +14,7 @@ from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient, Client, ClientConfig, WriteGate, config_from_kubeconfig
 from kcpctl.clusters.budget import ConnectBudget
 from kcpctl.clusters.connection import Connection, Environment
+from kcpctl.clusters.meter import Cap
 from kcpctl.clusters.status import ConnectionState, ConnectionStatus
 from kcpctl.clusters.watches import ClusterWatch, Scope
 from kcpctl.errors import ConfigError, NotConnected
@@ -58,6 +59,9 @@ class ClusterPool:
     credential plugin but one of ``allow_exec``, the commands as they are written there. What runs
     does so as this process, with arguments and environment from the kubeconfig.
 
+    The watches of one cluster hold ``max_objects`` objects of ``max_bytes`` bytes at most. The one
+    that would go beyond stops, lets go of what it has, and says so for as long as it is held.
+
     Every public method may be called from any thread. ``remove`` and ``close`` wait until all of
     it has ended, except on the I/O thread, where ``remove`` returns at once and ``close`` must
     not be called. Subscribers are called on the I/O thread and must not block.
@@ -73,6 +77,8 @@ class ClusterPool:
         probe_interval_seconds: float = 10.0,
         probe_timeout_seconds: float = 5.0,
         connect_timeout_seconds: float = 10.0,
+        max_objects: int = 100_000,
+        max_bytes: int = 256 * 2**20,
         allow_exec: Collection[str] = (),
         new_client: Callable[[ClientConfig], AsyncClient] = cluster_client,
     ) -> None:
@@ -102,6 +108,7 @@ class ClusterPool:
             probe_interval_seconds=probe_interval_seconds,
             probe_timeout_seconds=probe_timeout_seconds,
             connect_timeout_seconds=connect_timeout_seconds,
+            cap=Cap(max_objects, max_bytes),
             moved=self._moved,
             probed=self._probed,
         )

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 from kcpctl.apis.resource import Resource
 from kcpctl.client import AsyncClient
 from kcpctl.clusters.line import Line, LineSource
+from kcpctl.clusters.meter import Cap, Meter, Size
 from kcpctl.errors import NotConnected
 from kcpctl.informers import (
     CachedObject,
@@ -45,21 +46,42 @@ class Scope:
 
 
 class _Shared:
-    """One informer and how many hold it. ``holders`` and ``idle_since`` are guarded by _lock."""
+    """One informer and how many hold it. ``holders`` and ``idle_since`` are guarded by _lock.
 
-    def __init__(self, scope: Scope, informer: SharedInformer[Any], source: LineSource) -> None:
+    ``refused`` is why it does not run any more although it is held, "" while it does.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        make: Callable[[LineSource], SharedInformer[Any]],
+        source: LineSource,
+        meter: Meter,
+    ) -> None:
         self.scope = scope
-        self.informer = informer
         self.source = source
+        self.meter = meter
+        self.informer = make(source)
+        self.informer.add_handler(meter)
         self.holders = 0
         self.idle_since = 0.0
         self.ended = False
+        self.refused = ""
         self.timer: asyncio.Task[None] | None = None
         self.tasks: list[asyncio.Task[None]] = []
+        self._make = make
 
     @property
     def settled(self) -> bool:
         return self.informer.synced and self.source.live
+
+    def refuse(self, why: str) -> None:
+        """Stop, and let go of what is held."""
+        self.refused = why
+        for task in self.tasks:
+            task.cancel()
+        self.informer = self._make(self.source)
+        self.meter.held, self.meter.listed = Size(), Size()
 
 
 class Watches:
@@ -77,6 +99,7 @@ class Watches:
         *,
         clock: Clock,
         rng: random.Random,
+        cap: Cap,
         changed: Callable[[], None],
         refusal: Callable[[str], NotConnected],
     ) -> None:
@@ -85,6 +108,7 @@ class Watches:
         self._tasks = tasks
         self._clock = clock
         self._rng = rng
+        self._cap = cap
         self._changed = changed
         self.refusal = refusal
         self._url = ""
@@ -170,23 +194,37 @@ class Watches:
                 metadata_only=scope.metadata_only,
             )
 
-        source = LineSource(self._line, source_of, on_live=self._changed)
-        informer: SharedInformer[Any] = SharedInformer(
-            client,
-            scope.resource,
-            scope.type,
-            namespace=scope.namespace,
-            label_selector=scope.label_selector,
-            field_selector=scope.field_selector,
-            metadata_only=scope.metadata_only,
-            source=source,
-            clock=self._clock,
-            rng=self._rng,
+        def informer(source: LineSource) -> SharedInformer[Any]:
+            return SharedInformer(
+                client,
+                scope.resource,
+                scope.type,
+                namespace=scope.namespace,
+                label_selector=scope.label_selector,
+                field_selector=scope.field_selector,
+                metadata_only=scope.metadata_only,
+                source=source,
+                clock=self._clock,
+                rng=self._rng,
+            )
+
+        meter = Meter(lambda: self._measure(shared))
+        source = LineSource(self._line, source_of, on_live=self._changed, meter=meter)
+        shared = _Shared(scope, informer, source, meter)
+        return shared
+
+    def _measure(self, grown: _Shared) -> None:
+        """Stop the one that has grown if the cluster holds more than it may."""
+        if grown.refused or self._cap.allows(*(one.meter.size for one in self._all())):
+            return
+        grown.refuse(
+            f"{grown.informer.description} is not watched any more: what is held of this cluster "
+            f"would be more than {self._cap}; select fewer objects, or raise the pool's limit"
         )
-        return _Shared(scope, informer, source)
+        self._changed()
 
     def _start(self, shared: _Shared) -> None:
-        if not shared.ended:
+        if not shared.ended and not shared.refused:
             informer = shared.informer
             shared.tasks = [
                 self._tasks.spawn(informer.run(), name=informer.description),
@@ -308,8 +346,12 @@ class ClusterWatch(Generic[T]):
             raise RuntimeError("the watch was released")
         if self._shared.ended:
             raise self._watches.refusal("the watch has ended: ask the pool for a new one")
+        if self._shared.refused:
+            raise self._watches.refusal(self._shared.refused)
 
 
 def _why(shared: _Shared) -> str:
+    if shared.refused:
+        return shared.refused
     error = shared.informer.last_error
     return f"{shared.informer.description} has not been read yet" + (f": {error}" if error else "")

@@ -74,10 +74,12 @@ def validate(obj: Any, schema: Schema, old: Any = None) -> Iterator[Cause]:
 def _walk(value: Any, schema: Schema, old: Any, path: str) -> Iterator[Cause]:
     if value is None or not has_rules(schema):
         return
-    for rule in schema.get(_RULES, ()):
-        cause = _evaluate(rule, value, old, path, schema)
-        if cause is not None:
-            yield cause
+    if rules := schema.get(_RULES):
+        data = _Data(value, old, schema, is_root=not path)
+        for rule in rules:
+            cause = _evaluate(rule, data, value, path)
+            if cause is not None:
+                yield cause
     if isinstance(value, dict):
         for key, item in value.items():
             child = child_schema(schema, key)
@@ -98,25 +100,55 @@ def _counterpart(item: Any, old: Any, schema: Schema) -> Any:
     return next((other for other in old if [other.get(key) for key in keys] == wanted), None)
 
 
-def _evaluate(
-    rule: dict[str, Any], value: Any, old: Any, path: str, schema: Schema
-) -> Cause | None:
+class _Data:
+    """What the rules of one value see: ``self``, and ``oldSelf`` for those that name it.
+
+    Made once for all rules, as they name it: that is what rules cost most. Of an object's own
+    metadata they see the name alone, as in the real server.
+    """
+
+    def __init__(self, value: Any, old: Any, schema: Schema, *, is_root: bool) -> None:
+        self._values = {"self": value, "oldSelf": old}
+        self._schema = schema
+        self._is_root = is_root
+        self._made: dict[str, Any] = {}
+
+    @property
+    def has_old(self) -> bool:
+        return self._values["oldSelf"] is not None
+
+    def named_in(self, expression: str) -> dict[str, Any]:
+        """Return what a rule can name."""
+        names = ("self", "oldSelf") if "oldSelf" in expression else ("self",)
+        return {name: self._get(name) for name in names}
+
+    def _get(self, name: str) -> Any:
+        if name not in self._made:
+            value = self._values[name]
+            if self._is_root and isinstance(value, dict) and "metadata" in value:
+                meta = value["metadata"]
+                seen = {key: meta[key] for key in ("name", "generateName") if key in meta}
+                value = {**value, "metadata": seen}
+            self._made[name] = _typed(value, self._schema)
+        return self._made[name]
+
+
+def _evaluate(rule: dict[str, Any], data: _Data, value: Any, path: str) -> Cause | None:
     expression = rule["rule"]
-    transition = "oldSelf" in expression
-    if transition and old is None and not rule.get("optionalOldSelf"):
+    if "oldSelf" in expression and not data.has_old and not rule.get("optionalOldSelf"):
         return None
     program = _program(expression)
     if program is None:
         return None
-    data = {"self": _typed(value, schema), "oldSelf": _typed(old, schema)}
-    outcome, error = _run(program, data)
+    outcome, error = _run(program, data.named_in(expression))
     if outcome is True:
         return None
     where = _field_path(path, rule.get("fieldPath", ""))
+    message = _message(rule, data)
     if error:
-        text = f'Invalid value: "{_kind(value)}": {error} evaluating rule: {_message(rule, data)}'
+        text = f'Invalid value: "{_kind(value)}": {error} evaluating rule: {message}'
         return Cause("FieldValueInvalid", text, where)
-    return _refusal(rule, value, where, _message(rule, data))
+    return _refusal(rule, value, where, message)
 
 
 def _kind(value: Any) -> str:
@@ -136,11 +168,11 @@ def _refusal(rule: dict[str, Any], value: Any, where: str, message: str) -> Caus
     return Cause.invalid(where, value, message)
 
 
-def _message(rule: dict[str, Any], data: dict[str, Any]) -> str:
-    if rule.get("messageExpression"):
-        program = _program(rule["messageExpression"])
+def _message(rule: dict[str, Any], data: _Data) -> str:
+    if expression := rule.get("messageExpression"):
+        program = _program(expression)
         if program is not None:
-            text, _ = _run(program, data)
+            text, _ = _run(program, data.named_in(expression))
             if isinstance(text, str) and text.strip():
                 return text
     return str(rule.get("message") or f"failed rule: {rule['rule']}")

@@ -16,7 +16,7 @@ from kcpctl.testing import FakeClock
 
 HANG = "hang"
 LIST = "/api/v1/configmaps"
-Behaviour = Exception | str
+Behaviour = Exception | str | asyncio.Event
 
 
 def kubeconfig(server: str = "https://east:6443", token: str = "first") -> bytes:
@@ -70,6 +70,8 @@ class FakeTransport:
         )
         if told == HANG:
             await asyncio.Future()
+        if isinstance(told, asyncio.Event):
+            await told.wait()
         if isinstance(told, Exception):
             raise told
         if call.path == LIST:
@@ -116,6 +118,8 @@ class World:
             clock=self.clock,
             rng=random.Random(1),
             metrics=self.metrics,
+            max_objects=300,
+            max_bytes=100_000,
             new_client=self.new_client,
         )
         self.pool.subscribe(self._note)
@@ -148,6 +152,10 @@ class World:
     def calls(self, path: str) -> int:
         """How often a path was asked for."""
         return sum(transport.calls.count(path) for transport in self.transports)
+
+    def closed(self) -> bool:
+        """Whether every client was closed."""
+        return all(transport.closed for transport in self.transports)
 
     def breaks(self, error: Behaviour, path: str = "/readyz", *, on: str = "") -> None:
         """Let a path of the server ``on``, or of whoever has the token ``on``, fail."""

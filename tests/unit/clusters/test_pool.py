@@ -625,6 +625,42 @@ async def test_remove_ends_a_connect_under_way(world: World, behaviour: Exceptio
     assert world.transports[0].closed
 
 
+async def test_a_request_under_way_may_end_while_its_cluster_drains(world: World) -> None:
+    await world.ensure()
+    slow = asyncio.Event()
+    world.breaks(slow, "/slow")
+    client = world.pool.client("east").aio
+    request = asyncio.ensure_future(client.request("GET", "/slow"))
+    await world.settle()
+    world.pool.remove("east")
+    await world.step(4)
+    assert world.status().state is ConnectionState.DRAINING
+    assert not world.closed()
+    with pytest.raises(TransportError, match="takes no more requests"):
+        await client.request("GET", "/another")
+    slow.set()
+    await world.settle()
+    assert (await request).status == 200
+    assert world.closed()
+    assert world.pool.statuses() == []
+
+
+async def test_draining_waits_5_seconds_for_a_request_that_hangs(world: World) -> None:
+    await world.ensure()
+    world.breaks(HANG, "/slow")
+    request = asyncio.ensure_future(world.pool.client("east").aio.request("GET", "/slow"))
+    await world.settle()
+    world.pool.remove("east")
+    await world.settle()
+    await world.step(4.5, by=0.5)
+    assert not world.closed()
+    await world.step(0.5)
+    assert world.closed()
+    assert world.seen[-2:] == [ConnectionState.DRAINING, ConnectionState.GONE]
+    assert world.pool.statuses() == []
+    request.cancel()
+
+
 async def test_500_clusters_that_connected_and_were_watched_leave_nothing_behind(
     world: World,
 ) -> None:

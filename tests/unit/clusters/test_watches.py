@@ -284,3 +284,71 @@ async def test_a_client_of_another_server_begins_no_watch(world: World) -> None:
     await world.ensure(server="https://elsewhere:6443")
     with pytest.raises(NotConnected, match="another server"):
         connection._watches.join(old, Scope(CONFIG_MAPS, dict))
+
+
+# What one cluster may hold.
+
+
+@pytest.mark.parametrize("field_selector", ["", "metadata.name!=z"])
+async def test_a_list_beyond_the_cap_is_not_held_and_says_so(
+    world: World, field_selector: str
+) -> None:
+    """Promise 8; what other watches hold counts too, and they go on."""
+    world.objects = {f"o{number}": 1 for number in range(160)}
+    await connected(world)
+    first = world.pool.watch("east", CONFIG_MAPS, field_selector="metadata.name!=x")
+    await world.settle()
+    assert len(first.lister) == 160
+    second = world.pool.watch("east", CONFIG_MAPS, field_selector=field_selector)
+    await world.settle()
+    wanted = "not watched any more: .* more than 300 objects or 0 MiB; select fewer"
+    for use in (lambda: second.lister, second.stale, lambda: second.add_handler(HandlerFuncs())):
+        with pytest.raises(NotConnected, match=wanted):
+            use()
+    assert world.status().state is ConnectionState.SYNCING
+    assert "raise the pool's limit" in world.status().message
+    assert world.status().cached_objects == 160
+    assert len(first.lister) == 160
+
+
+async def test_a_watch_that_grows_beyond_the_cap_stops(world: World) -> None:
+    world.objects = {f"o{number}": 1 for number in range(299)}
+    await connected(world)
+    watch = world.pool.watch("east", CONFIG_MAPS)
+    await world.settle()
+    world.writes("o299")
+    await world.settle()
+    assert len(watch.lister) == 300
+    world.writes("o300")
+    await world.settle()
+    with pytest.raises(NotConnected, match="more than 300 objects"):
+        _ = watch.lister
+    assert world.streams == []
+    assert world.status().cached_objects == 0
+    before = world.calls(LIST)
+    await world.step(120)
+    assert world.calls(LIST) == before  # it is not tried again and again
+
+
+async def test_who_lets_go_of_a_watch_beyond_the_cap_may_ask_again_later(world: World) -> None:
+    world.objects = {f"o{number}": 1 for number in range(301)}
+    await connected(world)
+    watch = world.pool.watch("east", CONFIG_MAPS)
+    await world.settle()
+    watch.release()
+    await world.step(61)
+    assert world.status().state is ConnectionState.READY
+    world.objects = {"a": 1}
+    again = world.pool.watch("east", CONFIG_MAPS)
+    await world.settle()
+    assert len(again.lister) == 1
+
+
+async def test_bytes_count_as_well_as_objects(world: World) -> None:
+    name = "x" * 10_000
+    world.objects = {f"{name}{number}": 1 for number in range(6)}  # the uid is the name once more
+    await connected(world)
+    watch = world.pool.watch("east", CONFIG_MAPS)
+    await world.settle()
+    with pytest.raises(NotConnected, match="not watched any more"):
+        _ = watch.lister

@@ -172,3 +172,16 @@ def test_a_synctargets_cluster_reference_cannot_change() -> None:
 def test_a_synctargets_server_is_https() -> None:
     obj = synctarget("east", connection={"server": "http://example.com"})
     assert [cause.field for cause in validate(obj, synctarget_schema())] == ["spec.connection"]
+
+
+def test_rules_see_the_name_of_the_metadata_and_nothing_else_of_it() -> None:
+    given = {
+        "type": "object",
+        "properties": {"metadata": {"type": "object"}},
+        "x-kubernetes-validations": [
+            {"rule": "self.metadata.name == 'east' && !has(self.metadata.labels)"}
+        ],
+    }
+    obj = {"metadata": {"name": "east", "labels": {"a": "b"}}}
+    assert list(cel.validate(obj, given)) == []
+    assert [cause.field for cause in cel.validate({"metadata": {"name": "x"}}, given)] == ["<nil>"]
