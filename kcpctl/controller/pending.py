@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, Protocol, runtime_checkable
 
 from kcpctl.client import Write
@@ -91,7 +91,7 @@ class PendingWrites:
     versions are no numbers. No key is held for longer than 30 seconds in all; then it goes on, with
     a warning. Nothing is kept of a key that is ready (CS-05).
 
-    ``record``, ``is_ready`` are for the worker that has the key; ``remove_cluster`` may be called
+    ``record``, ``is_ready`` are for the worker that has the key; ``remove_clusters`` may be called
     from any thread at any time.
     """
 
@@ -145,10 +145,10 @@ class PendingWrites:
         with self._lock:
             self.by_key.pop(key, None)
 
-    def remove_cluster(self, name: str) -> None:
-        """Drop what is known of a logical cluster's keys."""
+    def remove_clusters(self, names: Collection[str]) -> None:
+        """Drop what is known of the keys of logical clusters."""
         with self._lock:
-            for key in [key for key in self.by_key if cluster_of_key(key) == name]:
+            for key in [key for key in self.by_key if cluster_of_key(key) in names]:
                 del self.by_key[key]
 
 

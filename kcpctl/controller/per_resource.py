@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from kcpctl.apis.resource import Resource
@@ -89,8 +89,12 @@ class ResourceControllers(ResourceSubscriber):
 
     def remove(self, cluster: str) -> None:
         """End all that there is of a logical cluster in each; see :meth:`Controller.remove`."""
+        self.remove_all({cluster})
+
+    def remove_all(self, clusters: Collection[str]) -> None:
+        """End all that there is of several in each; see :meth:`Controller.remove_all`."""
         for controller in self.controllers.values():
-            controller.remove(cluster)
+            controller.remove_all(clusters)
 
     def stop(self, timeout_seconds: float = 30.0) -> bool:
         """Stop every controller, side by side; see :meth:`Controller.stop`. May be called twice."""

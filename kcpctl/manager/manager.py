@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -72,8 +72,8 @@ class Runs(HasQueues, Protocol):
     def stop(self, timeout_seconds: float) -> bool:
         """Finish what is queued; return whether that was in time."""
 
-    def remove(self, cluster: str) -> None:
-        """End all that there is of a logical cluster."""
+    def remove_all(self, clusters: Collection[str]) -> None:
+        """End all that there is of some logical clusters."""
 
     def admit_only(self, admits: Callable[[str], bool]) -> None:
         """Let the keys of other logical clusters wait."""
@@ -268,11 +268,11 @@ class Manager:
     def _remove(self, cluster: str) -> None:
         for factory in self._factories:
             factory.remove(cluster)
-        self._forget(cluster)
+        self._forget({cluster})
 
-    def _forget(self, cluster: str) -> None:
+    def _forget(self, clusters: Collection[str]) -> None:
         for controller in self._controllers:
-            controller.remove(cluster)
+            controller.remove_all(clusters)
 
     def _resume(self, cluster: str) -> None:
         for controller in self._controllers:

@@ -128,11 +128,13 @@ class CredentialSource:
         if home == cluster:
             return self.of_registration(self._registration(reference.name, home), home)
         use = Permission("use", CLUSTER_REGISTRATIONS, "", reference.name)
-        self._workspaces.require(cluster, home, use)
+        called = reference.workspace
+        self._workspaces.require(cluster, home, use, called=called)
         found = self._registration(reference.name, home)
         for key in self.registration_secret_keys(_decode(found), home):
             _, namespace, name = split_key(key)
-            self._workspaces.require(cluster, home, Permission("get", SECRETS, namespace, name))
+            get = Permission("get", SECRETS, namespace, name)
+            self._workspaces.require(cluster, home, get, called=called)
         return self.of_registration(found, home)
 
     def _registration(self, name: str, cluster: str) -> CachedObject:

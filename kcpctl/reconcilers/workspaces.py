@@ -101,8 +101,13 @@ class Workspaces:
             raise _not_found(workspace)
         return known.cluster
 
-    def require(self, asker: str, cluster: str, permission: Permission) -> None:
-        """Raise Unusable unless the workspace ``asker`` has a permission in ``cluster``."""
+    def require(
+        self, asker: str, cluster: str, permission: Permission, *, called: str = ""
+    ) -> None:
+        """Raise Unusable unless the workspace ``asker`` has a permission in ``cluster``.
+
+        That says what the asker ``called`` it: the name behind a path is for those who may know.
+        """
         question = (cluster, permission)
         with self._lock:
             known = self._permissions.get(asker, {}).get(question)
@@ -113,7 +118,7 @@ class Workspaces:
                 self._sweep()
                 self._permissions.setdefault(asker, {})[question] = known
         if not known.allowed:
-            raise self._denied(asker, cluster, permission)
+            raise self._denied(asker, called or cluster, permission)
 
     def due_seconds(self, asker: str) -> float:
         """Return after how long the oldest answer for a workspace no longer counts."""
@@ -193,13 +198,13 @@ class Workspaces:
     def _user(self, asker: str) -> str:
         return f"system:kcp:serviceaccount:{asker}:{self._namespace}:default"
 
-    def _denied(self, asker: str, cluster: str, permission: Permission) -> Unusable:
+    def _denied(self, asker: str, called: str, permission: Permission) -> Unusable:
         name = f"{permission.namespace}/{permission.name}".removeprefix("/")
         return Unusable(
             Problem(
                 PERMISSION_DENIED,
                 f"This workspace lacks the verb {permission.verb!r} on "
-                f"{_plural(permission.resource)} {name!r} in the workspace {cluster!r}; have it "
+                f"{_plural(permission.resource)} {name!r} in the workspace {called!r}; have it "
                 f"granted there to the group {_group(asker)!r} or the user {self._user(asker)!r}, "
                 f"and on a kcp the ClusterRole {_ACCESS_ROLE} too",
             )

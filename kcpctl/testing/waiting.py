@@ -13,12 +13,13 @@ T = TypeVar("T")
 
 
 def eventually(
-    check: Callable[[], T], *, timeout_seconds: float = 15.0, poll_seconds: float = 0.05
+    check: Callable[[], T], *, timeout_seconds: float = 60.0, poll_seconds: float = 0.05
 ) -> T:
     """Call ``check`` until it returns something true, and return that.
 
     An AssertionError, LookupError or kcpctl error of ``check`` counts as "not yet"; the last one
-    is the cause of the AssertionError that comes when the time is over.
+    is the cause of the AssertionError that comes when the time is over: far more than a busy
+    machine takes to start a process.
     """
     deadline = SYSTEM_CLOCK.monotonic() + timeout_seconds
     while True:

@@ -52,7 +52,7 @@ class Server:
             text: str = self.requests.get(name)["status"].get("certificate", "")
             return text
 
-        return base64.b64decode(eventually(certificate, timeout_seconds=20))
+        return base64.b64decode(eventually(certificate))
 
 
 SERVERS = ["embedded", *([] if missing_binaries(full=True) else ["real"])]
@@ -146,7 +146,7 @@ def test_who_may_update_approvals_needs_the_signer_too(server: Server) -> None:
         requests.update(found, subresource="approval")
     signers = {"verbs": ["approve"], "resources": ["signers"], "resourceNames": [signer]}
     _grant(server, "approver", [*rules, signers])
-    eventually(lambda: requests.update(found, subresource="approval"), timeout_seconds=10)
+    eventually(lambda: requests.update(found, subresource="approval"))
     approver.close()
 
 
@@ -162,7 +162,7 @@ def test_an_approved_request_becomes_a_certificate_that_logs_in(server: Server) 
     reader = [{"verbs": ["list"], "resources": ["configmaps"], "apiGroups": [""]}]
     _grant(server, "readers", reader, kind="Group")
     jane = server.client(client_cert=pem, client_key=key)
-    eventually(lambda: jane.resource(CONFIG_MAPS).list(), timeout_seconds=10)
+    eventually(lambda: jane.resource(CONFIG_MAPS).list())
     with pytest.raises(Forbidden, match='User "jane" cannot list resource "clusterroles"'):
         jane.resource(CLUSTER_ROLES).list()
     jane.close()
@@ -176,7 +176,7 @@ def test_what_the_signer_cannot_do_fails(server: Server) -> None:
         conditions = server.requests.get("usage")["status"]["conditions"]
         return next((one["message"] for one in conditions if one["type"] == "Failed"), "")
 
-    message = eventually(failure, timeout_seconds=20)
+    message = eventually(failure)
     assert message == "invalid usage for client certificate: server auth"
 
 

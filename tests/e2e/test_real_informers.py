@@ -181,7 +181,7 @@ def test_informers_live_through_restarts_and_compactions(monkeypatch: pytest.Mon
         ]
         began_at = SYSTEM_CLOCK.monotonic()
         for one in watched:
-            one.factory.wait_for_sync(20)
+            one.factory.wait_for_sync(60)
         with writing(client, seed=1):
             SYSTEM_CLOCK.sleep(1)
             cluster.kill_api_server()

@@ -109,7 +109,7 @@ def bind(tenant: Client, *, without: Sequence[str] = ()) -> None:
         claim["state"] = "Rejected" if claim["resource"] in without else "Accepted"
     bindings = tenant.resource(API_BINDINGS)
     eventually(lambda: bindings.apply(wanted, field_manager="tenant", force=True))
-    eventually(lambda: decode(bindings.get("kcpctl"), APIBinding).is_ready, timeout_seconds=30)
+    eventually(lambda: decode(bindings.get("kcpctl"), APIBinding).is_ready)
 
 
 def target(tenant: Client, name: str, **spec: Any) -> Json:
@@ -154,7 +154,7 @@ def test_a_syncer_by_hand_works_for_a_tenant_and_unbinding_takes_all_away(
         f"--from-cluster={tenant.cluster_name}",
         f"--to-kubeconfig={cluster.kubeconfig}",
     ):
-        eventually(is_ready(tenant, "west"), timeout_seconds=30)
+        eventually(is_ready(tenant, "west"))
         label = state_label(sync_target_key(tenant.cluster_name, "west"))
         metadata = {"name": "settings", "namespace": "default", "labels": {label: STATE_SYNC}}
         tenant.resource(CONFIG_MAPS).create({"metadata": metadata, "data": {"a": "b"}})
@@ -163,7 +163,7 @@ def test_a_syncer_by_hand_works_for_a_tenant_and_unbinding_takes_all_away(
 
         tenant.resource(API_BINDINGS).delete("kcpctl")
         bindings = tenant.resource(API_BINDINGS)
-        eventually(is_gone(lambda: bindings.get("kcpctl")), timeout_seconds=30)
+        eventually(is_gone(lambda: bindings.get("kcpctl")))
         left = tenant.resource(CONFIG_MAPS).get("settings", namespace="default")
         assert not left["metadata"].get("finalizers")
 
@@ -186,12 +186,12 @@ def test_a_cluster_in_a_secret_gets_its_syncer_once_the_claim_is_accepted(
 
     eventually(told)
     bind(tenant)
-    eventually(is_ready(tenant, "east"), timeout_seconds=60)
+    eventually(is_ready(tenant, "east"))
 
     roles = tenant.resource(CLUSTER_ROLES)
     [role] = [one for one in roles.list() if one["metadata"]["name"].startswith("kcp-syncer-east")]
     tenant.resource(SYNCTARGETS).delete("east")
-    eventually(is_gone(lambda: tenant.resource(SYNCTARGETS).get("east")), timeout_seconds=30)
+    eventually(is_gone(lambda: tenant.resource(SYNCTARGETS).get("east")))
     assert is_gone(lambda: roles.get(role["metadata"]["name"]))()
     namespaces = [one["metadata"]["name"] for one in cluster.client.resource(NAMESPACES).list()]
     assert not [name for name in namespaces if name.startswith("kcp-syncer-east")]

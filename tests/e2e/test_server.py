@@ -162,7 +162,7 @@ def test_a_deployment_runs_on_the_cluster_and_leaves_it_again(
         return int(found.get("status", {}).get("availableReplicas", 0))
 
     assert eventually(available) == 1
-    status = eventually(lambda: found_on_the_cluster(targets), timeout_seconds=30)
+    status = eventually(lambda: found_on_the_cluster(targets))
     assert status["nodeCount"] == 1
     assert status["capacity"].keys() >= {"cpu", "memory", "pods"}
     targets.delete("east")
@@ -174,7 +174,7 @@ def test_a_deployment_runs_on_the_cluster_and_leaves_it_again(
             return True
         return False
 
-    eventually(gone, timeout_seconds=30)
+    eventually(gone)
     assert not deployments.get("web", namespace="default")["metadata"].get("finalizers")
     left = {item["metadata"]["name"] for item in cluster.client.resource(NAMESPACES).list().items}
     assert not [name for name in left if name.startswith("kcp-")]
@@ -219,5 +219,5 @@ def test_a_registered_cluster_becomes_a_sync_target_and_goes_with_it(
 
     registrations.delete("east")
 
-    eventually(lambda: not registrations.list().items, timeout_seconds=30)
+    eventually(lambda: not registrations.list().items)
     assert not targets.list().items

@@ -84,6 +84,7 @@ class Controllers:
         request_timeout_seconds: float = 30.0,
         **options: Any,
     ) -> None:
+        self._stopped = False
         self.metrics = Metrics()
         self.loop = IOLoop("kcpctl-controllers-io")
         self.fleet: Fleet | None = None
@@ -159,9 +160,12 @@ class Controllers:
         return self
 
     def stop(self) -> None:
-        self.manager.stop()
-        self._client.close()
-        self.loop.close()
+        """Stop them; may be called twice."""
+        if not self._stopped:
+            self._stopped = True
+            self.manager.stop()
+            self._client.close()
+            self.loop.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -277,7 +281,7 @@ class Site:
         return {one["type"]: one for one in found}[type_]
 
     def await_condition(
-        self, type_: str, status: str, reason: str = "", name: str = "east", seconds: float = 15
+        self, type_: str, status: str, reason: str = "", name: str = "east", seconds: float = 60
     ) -> Unstructured:
         def matches() -> Unstructured | None:
             found = self.condition(type_, name)

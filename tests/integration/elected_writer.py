@@ -1,6 +1,6 @@
 """A program of test_leader_election: it writes its name, again and again, while it leads.
 
-python elected_writer.py KUBECONFIG NAME
+python elected_writer.py KUBECONFIG NAME LEASE_SECONDS
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Scribe:
         return Result(requeue_after_seconds=0.01)
 
 
-def main(kubeconfig: str, name: str) -> int:
+def main(kubeconfig: str, name: str, lease_seconds: str) -> int:
     configure()
     config = load_config(kubeconfig)
     metrics, gate = Metrics(), WriteGate()
@@ -40,8 +40,8 @@ def main(kubeconfig: str, name: str) -> int:
         name="writers",
         namespace="elections",
         identity=name,
-        lease_seconds=3,
-        renew_deadline_seconds=2,
+        lease_seconds=float(lease_seconds),
+        renew_deadline_seconds=float(lease_seconds) - 1,
         retry_seconds=0.5,
     )
     connect = partial(AsyncClient.plain, config, request_timeout_seconds=1)

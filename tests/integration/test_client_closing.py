@@ -27,7 +27,7 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 
 async def until(check: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not check():
             await asyncio.sleep(0.001)
 

@@ -129,7 +129,7 @@ def test_what_is_granted_there_is_connected_and_what_is_revoked_is_not(pair: Pai
     pair.own.await_condition("Valid", "True")
 
     pair.revoke()
-    pair.own.await_condition("ClusterConnected", "False", "PermissionDenied", seconds=10)
+    pair.own.await_condition("ClusterConnected", "False", "PermissionDenied", seconds=25)
 
 
 def test_the_short_form_and_the_user_of_the_service_account_do_as_well(pair: Pair) -> None:

@@ -22,7 +22,7 @@ FLAG = "--debug-bind-address"
 
 
 def get(address: str, path: str) -> str:
-    with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{address}{path}", timeout=30) as answer:
         text: str = answer.read().decode()
         return text
 

@@ -442,7 +442,7 @@ class TestWatches:
             headers = {"Authorization": "Bearer admin"}
             response = await server.session.get(f"{server.url}{MAPS}?watch=1", headers=headers)
             server.registry.store.wake_all()
-            assert await asyncio.wait_for(response.content.read(), 5) == b""
+            assert await asyncio.wait_for(response.content.read(), 30) == b""
 
 
 class TestWorkspaces:

@@ -150,7 +150,7 @@ def test_certificates_are_approved_and_denied(kubectl: Kubectl, tmp_path: Path) 
     ]
     approved = "certificatesigningrequest.certificates.k8s.io/yes approved"
     assert kubectl("certificate", "approve", "yes") == approved
-    kubectl("wait", "--for=jsonpath={.status.certificate}", "csr/yes", "--timeout=10s")
+    kubectl("wait", "--for=jsonpath={.status.certificate}", "csr/yes", "--timeout=30s")
     assert kubectl("get", "csr", "yes", "--no-headers").split()[-1] == "Approved,Issued"
     kubectl("certificate", "deny", "no")
     assert kubectl("get", "csr", "no", "--no-headers").split()[-1] == "Denied"

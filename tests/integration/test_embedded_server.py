@@ -67,7 +67,7 @@ class Api:
 
     async def until(self, path: str, **wanted: Any) -> Any:
         """Poll an object until fields of its status are as wanted (``code``: the HTTP status)."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 code, body = await self("GET", path)
                 seen = {"code": code, **(body.get("status") or {} if code == 200 else {})}
@@ -283,7 +283,7 @@ async def test_a_stop_ends_watches_cleanly_and_leaves_no_task(tmp_path: Path) ->
         async with api.session.get(url) as watch:
             assert (await watch.content.readline()).startswith(b'{"type":"ADDED"')
             stop.set()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await watch.content.read()  # an orderly end: no ClientPayloadError
                 await serving
     await asyncio.sleep(0)

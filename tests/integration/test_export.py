@@ -72,7 +72,7 @@ def test_kubectl_applies_what_config_has_and_a_tenant_binds_it(kcp: Kcp) -> None
     assert changed == []
     apply("kcp-tenant", "root:kubectl-tenant")
 
-    found = eventually(lambda: bound(tenant), timeout_seconds=30)
+    found = eventually(lambda: bound(tenant))
     applied = eventually(lambda: bound(tenant).status.applied_permission_claims)
     assert {one.group_resource for one in applied} == {one.group_resource for one in CLAIMS}
     assert not [one for one in found.status.conditions if one.status == "False"]
@@ -84,7 +84,7 @@ def test_a_bound_workspace_has_the_kinds_with_their_rules(kcp: Kcp) -> None:
     provider, tenant = kcp.workspace("rules-provider"), kcp.workspace("rules-tenant")
     install_export(provider, "kcpctl")
     tenant.resource(API_BINDINGS).create(binding("root:rules-provider"))
-    eventually(lambda: bound(tenant), timeout_seconds=30)
+    eventually(lambda: bound(tenant))
     targets = tenant.resource(SYNCTARGETS)
     eventually(lambda: targets.create({"metadata": {"name": "east"}, **TARGET}))
     both = {"cluster": "a", "clusterRef": {"name": "b"}}

@@ -40,7 +40,7 @@ class Echo:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(30)
             assert not thread.is_alive()
 
 
@@ -54,7 +54,7 @@ def proxy() -> Iterator[FaultProxy]:
 
 def connect(proxy: FaultProxy) -> socket.socket:
     host, port = proxy.address.split(":")
-    return socket.create_connection((host, int(port)), timeout=5)
+    return socket.create_connection((host, int(port)), timeout=30)
 
 
 def talk(connection: socket.socket, text: bytes = b"hello") -> bytes:

@@ -98,8 +98,8 @@ def test_a_cluster_that_refuses_writes_is_told_of(
         site.target()
         site.controllers()
         eventually(lambda: cluster.writes >= 2)
-        site.await_condition("ClusterConnected", "True", seconds=5)
-        found = site.await_condition("SyncerDeployed", *condition, seconds=5)
+        site.await_condition("ClusterConnected", "True")
+        found = site.await_condition("SyncerDeployed", *condition)
         assert says in found["message"]
         assert "s3cr3t" not in str(site.get())
 
@@ -135,12 +135,12 @@ def test_a_slow_handshake_holds_up_nobody_else(site: Site, plain_cluster: Contro
     site.connect(plain_cluster, proxy=proxy)
     site.connect(plain_cluster, "west")
     site.controllers()
-    site.await_condition("ClusterConnected", "True", name="west", seconds=3)
+    site.await_condition("ClusterConnected", "True", name="west")
     # The handshake and the probe take longer than the probe may.
     proxy.delay(0.6)
     site.await_condition("ClusterConnected", "False", "ConnectionFailed")
     site.upstream.resource(SYNCTARGETS).patch("west", {"spec": {"capacity": {"cpu": "8"}}})
-    eventually(lambda: site.get("west")["status"]["capacity"] == {"cpu": "8"}, timeout_seconds=3)
+    eventually(lambda: site.get("west")["status"]["capacity"] == {"cpu": "8"})
     proxy.delay(0)
     site.await_condition("ClusterConnected", "True")
 

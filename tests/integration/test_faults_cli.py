@@ -79,7 +79,7 @@ def test_a_stop_ends_the_wait_for_the_crds(
     path = site.kubeconfig_file(plain_cluster)
     thread = start_thread(lambda: codes.append(main(run_with(path))), name="main")
     stop.set()
-    thread.join(10)
+    thread.join(30)
     assert codes == [0]
 
 
@@ -96,7 +96,7 @@ def test_a_stop_ends_the_first_contact_with_a_server_that_hangs(
     thread = start_thread(lambda: codes.append(main(run_with(path, *flags))), name="main")
     eventually(lambda: proxy.accepted)
     stop.set()
-    thread.join(10)
+    thread.join(30)
     assert codes == [0]
 
 

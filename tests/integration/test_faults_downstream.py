@@ -148,7 +148,7 @@ def test_a_cluster_that_fails_is_noticed_by_its_probes_and_so_is_its_return(
     assert site.condition("Ready")["status"] == "False"
     # The other cluster is served meanwhile, without a delay.
     site.upstream.resource(SYNCTARGETS).patch("west", {"spec": {"capacity": {"cpu": "8"}}})
-    eventually(lambda: site.get("west")["status"]["capacity"] == {"cpu": "8"}, timeout_seconds=3)
+    eventually(lambda: site.get("west")["status"]["capacity"] == {"cpu": "8"})
     assert controllers.pool.client(f"{site.cluster}|west").server == plain_cluster.config.server
     proxy.resume() if fault == "hang" else proxy.accept()
     site.await_condition(CONNECTED, "True", seconds=10)
@@ -274,14 +274,16 @@ def test_a_deletion_does_not_wait_forever_for_a_cluster_that_is_gone(
 ) -> None:
     proxy = site.proxy(plain_cluster)
     made = site.connect(plain_cluster, proxy=proxy)
-    # deletionTimestamp has whole seconds: a shorter wait could be over as soon as it is seen.
-    site.controllers(force_delete_after_seconds=3.0)
+    patient = site.controllers()
     site.await_condition("SyncerDeployed", "False")
     proxy.refuse()
     site.await_condition(CONNECTED, "False")
     site.upstream.resource(SYNCTARGETS).delete("east")
     waiting = site.await_condition("Deleting", "True")
     assert "cannot be reached" in waiting["message"]
+    patient.stop()
+    # deletionTimestamp has whole seconds: this may be over already, or not.
+    site.controllers(force_delete_after_seconds=1.0)
 
     def gone() -> bool:
         try:
@@ -290,7 +292,7 @@ def test_a_deletion_does_not_wait_forever_for_a_cluster_that_is_gone(
             return True
         return False
 
-    eventually(gone, timeout_seconds=10)
+    eventually(gone)
     uid = made["metadata"]["uid"]
     selector = f"{SYNCTARGET_UID_LABEL}={uid}"
     accounts = site.upstream.resource(SERVICE_ACCOUNTS)

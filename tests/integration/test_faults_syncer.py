@@ -214,7 +214,7 @@ def test_a_killed_syncer_that_is_started_again_writes_only_what_is_missing(
     eventually(lambda: len(versions()) == 2)
     before = versions()
     child.signal(signal.SIGKILL)
-    child.wait(5)
+    child.wait(30)
     site.assign(CONFIG_MAPS, "missing", data={})
     _, log = site.command(*arguments)
     eventually(lambda: "missing" in versions())
@@ -264,7 +264,7 @@ def test_a_managed_syncer_survives_its_death_and_that_of_every_connection(
         upstream_server_url=f"https://{syncer_to_upstream.address}",
         heartbeat_threshold_seconds=2.0,
     )
-    site.await_condition("Ready", "True", seconds=30)
+    site.await_condition("Ready", "True")
     site.assign(DEPLOYMENTS, "web", spec=deployment(1))
 
     def available(count: int) -> bool:
@@ -285,7 +285,7 @@ def test_a_managed_syncer_survives_its_death_and_that_of_every_connection(
     eventually(lambda: restarts() == 1)
     replicas = site.upstream.resource(DEPLOYMENTS)
     replicas.patch("web", {"spec": {"replicas": 2}}, namespace="default")
-    eventually(lambda: available(2), timeout_seconds=30)
+    eventually(lambda: available(2))
 
     for proxy in (to_upstream, to_cluster, syncer_to_upstream):
         proxy.reset()

@@ -92,12 +92,12 @@ def test_two_managers_without_election_converge_and_do_not_fight(
     downstream = kubelet_cluster.client
     managers = [site.controllers(), site.controllers()]
     uid: str = site.connect(kubelet_cluster, **SPEC)["metadata"]["uid"]
-    site.await_condition("Ready", "True", seconds=30)
+    site.await_condition("Ready", "True")
     assert_at_rest(site, downstream, managers, uid)
     assert len(deployed(downstream, uid)) == len(DEPLOYED)
 
     site.upstream.resource(SYNCTARGETS).delete("east")
-    eventually(lambda: is_gone(site), timeout_seconds=30)
+    eventually(lambda: is_gone(site))
     assert deployed(downstream, uid) == {}
     assert deployed(site.upstream, uid) == {}
 

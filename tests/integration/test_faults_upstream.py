@@ -184,7 +184,7 @@ def test_a_stop_is_not_held_up_by_a_server_that_hangs(site: Site, proxy: FaultPr
     eventually(lambda: site.get()["metadata"].get("finalizers"))
     proxy.hang()
     child.signal(signal.SIGTERM)
-    assert child.wait(8) == 0
+    assert child.wait(25) == 0  # a request may take 30
     assert "Traceback" not in log.read_text()
 
 
@@ -219,7 +219,7 @@ def test_controllers_that_were_killed_go_on_where_they_were_without_needless_wri
     # In the middle of the work: one of them is deployed, the others are where they are.
     eventually(lambda: any(site.condition("SyncerDeployed", name) for name in names))
     child.signal(signal.SIGKILL)
-    child.wait(5)
+    child.wait(30)
 
     child, _ = run_controllers(site)
     for name in names:
@@ -227,7 +227,7 @@ def test_controllers_that_were_killed_go_on_where_they_were_without_needless_wri
     before = eventually(lambda: settled(site, downstream))
     assert sum(" Deployment " in what for what in before) == len(names)
     child.signal(signal.SIGKILL)
-    child.wait(5)
+    child.wait(30)
 
     _, log = run_controllers(site)
     site.target("sentinel", **EXTERNAL)
@@ -277,9 +277,9 @@ def test_a_control_plane_that_comes_back_empty_is_listed_again_and_costs_nothing
         again = site.target(**EXTERNAL)  # another one of the same name
         assert again["metadata"]["uid"] != made["metadata"]["uid"]
         site.assign(CONFIG_MAPS, "late", data={})
-        site.await_condition("Valid", "True", seconds=40)
+        site.await_condition("Valid", "True")
         assert controllers.count("reflector_lists_total") > lists
-        eventually(lambda: "is not synced" in log.read_text(), timeout_seconds=40)
+        eventually(lambda: "is not synced" in log.read_text())
         site.await_condition("Ready", "Unknown", "WaitingForSyncer")
         after = copies(site, plain_cluster.client)
         assert {name: one["metadata"] for name, one in after.items()} == {

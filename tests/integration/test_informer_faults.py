@@ -136,7 +136,7 @@ class Rig:
     async def until(self, check: Callable[[], object], step_seconds: float = 0.5) -> float:
         """Let time pass until ``check`` holds; return how much, in fake seconds."""
         began_at = self.clock.monotonic()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not check():
                 await self.quiet()
                 self.clock.step(step_seconds)

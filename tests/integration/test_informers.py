@@ -129,14 +129,14 @@ class Rig:
         task = asyncio.create_task(self.informer.run())
         try:
             yield
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await task
         finally:
             task.cancel()
 
     async def until(self, check: Callable[[], object]) -> None:
         """Let real time pass for the sockets and fake time for the pauses."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not check():
                 await asyncio.sleep(0.005)
                 self.clock.step(0.2)

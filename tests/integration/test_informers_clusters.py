@@ -113,7 +113,7 @@ class Rig:
 
     async def until(self, check: Callable[[], object]) -> None:
         """Let real time pass for the sockets and fake time for the pauses."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not check():
                 await asyncio.sleep(0.005)
                 self.clock.step(0.2)

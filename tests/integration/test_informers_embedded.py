@@ -21,7 +21,7 @@ def test_a_server_that_comes_back_empty_is_listed_again_and_deletions_are_told()
         informer = factory.informer(CONFIG_MAPS)
         informer.add_handler(HandlerFuncs(on_delete=deleted.append))
         factory.start()
-        factory.wait_for_sync(10)
+        factory.wait_for_sync(60)
         same = [key for key in list(informer.lister.keys()) if key.endswith("|default/same")]
         assert len(same) == 2
         assert "root|default/same" in same
@@ -49,7 +49,7 @@ def test_states_are_streamed_and_may_be_metadata_alone() -> None:
         partial = factory.informer(CONFIG_MAPS, metadata_only=True)
         assert whole is not partial
         factory.start()
-        factory.wait_for_sync(10)
+        factory.wait_for_sync(60)
         labels = {"name": "", "resource": "configmaps", "scope": ""}
         assert metrics.registry.get_sample_value("informer_streams_state", labels) == 1
         same = [key for key in whole.lister.keys() if key.endswith("|default/same")]  # noqa: SIM118
@@ -84,7 +84,7 @@ def test_a_buffered_handler_may_ask_the_server_and_hears_resyncs() -> None:
             HandlerFuncs(on_add=ask, on_update=resynced), buffered=True, resync_seconds=1
         )
         factory.start()
-        registration.wait_for_sync(10)
+        registration.wait_for_sync(60)
         assert seen[0] == "1"
         eventually(lambda: len(seen) >= 2)
         factory.close()

@@ -195,7 +195,7 @@ def test_printed_forms(kubectl: Kubectl) -> None:
     assert json.loads(kubectl("get", "st", "north", "-o", "json"))["kind"] == "SyncTarget"
     assert "Location:" in kubectl("describe", "synctarget", "north")
     assert kubectl("get", "st", "-l", "region=south", "-o", "name") == ""
-    assert kubectl("wait", "st/north", "--for=condition=Ready", "--timeout=5s").endswith("met")
+    assert kubectl("wait", "st/north", "--for=condition=Ready", "--timeout=30s").endswith("met")
 
 
 def test_delete_waits_for_finalizers(kubectl: Kubectl) -> None:

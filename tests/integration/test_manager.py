@@ -64,7 +64,7 @@ def busy() -> Iterator[str]:
 
 def get(address: str, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=30) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -110,7 +110,7 @@ def test_readiness_follows_the_informers_and_the_controllers(client: Client, bus
         assert get(address, "/metrics")[0] == 404
     finally:
         stop.set()
-        running.join(10)
+        running.join(30)
     assert not running.is_alive()
     with pytest.raises(urllib.error.URLError):
         get(address, "/healthz")
@@ -156,7 +156,7 @@ def process(mode: str) -> subprocess.Popen[str]:
 def test_the_first_signal_is_a_clean_stop(number: signal.Signals) -> None:
     with process("end") as started:
         started.send_signal(number)
-        assert started.wait(10) == 0
+        assert started.wait(30) == 0
 
 
 @pytest.mark.parametrize(
@@ -168,4 +168,4 @@ def test_the_second_signal_ends_the_process_at_once(second: signal.Signals, stat
         assert started.stdout is not None
         assert started.stdout.readline() == "stopping\n"
         started.send_signal(second)
-        assert started.wait(10) == status
+        assert started.wait(30) == status

@@ -91,7 +91,7 @@ def test_it_answers_a_greeting_and_stops_on_ctrl_c(
     assert (event["reason"], event["note"]) == ("Greeted", "Hello, world!")
     assert event["regarding"]["name"] == "first"
     running.send_signal(signal.SIGINT)
-    assert running.wait(10) == 0
+    assert running.wait(30) == 0
     assert running.stderr is not None
     assert "Traceback" not in running.stderr.read()
 

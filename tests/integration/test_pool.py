@@ -262,7 +262,7 @@ def test_80_clusters_stay_ready_beside_20_that_never_answer(field: Field) -> Non
         counts = probes()
         return len(counts) == 80 and min(counts.values()) >= 6
 
-    eventually(enough, timeout_seconds=60)
+    eventually(enough)
     states = Counter(status.state for status in field.pool.statuses())
     assert states[ConnectionState.READY] == 80
     # Each probes for itself: nobody's turns are taken by others.
@@ -305,7 +305,7 @@ def test_a_watch_goes_on_over_a_restart_of_its_cluster(field: Field) -> None:
     assert keys() == []
     assert watch.stale()[0].keys() == ["root|default/x"]
     field.server_loop.run(server.start())
-    eventually(lambda: keys() == ["root|default/x"], timeout_seconds=60)
+    eventually(lambda: keys() == ["root|default/x"])
     requests = server.requests("GET", "/api/v1/configmaps")
     assert ["watch" in request.query for request in requests] == [False, True, True]
     field.pool.remove("east")

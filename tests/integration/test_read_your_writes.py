@@ -114,7 +114,7 @@ def site(control_plane: ControlPlane) -> Iterator[Site]:
     with IOLoop("test-io") as io_loop:
         made = Site(control_plane, io_loop)
         made.factory.start()
-        made.factory.wait_for_sync(10)
+        made.factory.wait_for_sync(60)
         made.controller.start()
         yield made
         made.release()

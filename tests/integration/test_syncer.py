@@ -75,7 +75,7 @@ class Agent:
     ) -> None:
         self._stop.set()
         assert self._thread is not None
-        self._thread.join(20)
+        self._thread.join(30)
         assert not self._thread.is_alive()
 
 
@@ -414,7 +414,7 @@ def test_an_upstream_that_was_restarted_empty_costs_nothing_downstream(
         with world.agent() as agent:
             uid = world.await_copy(CONFIG_MAPS)["metadata"]["uid"]
             plane.restart()
-            eventually(lambda: agent.syncer._session is None, timeout_seconds=40)
+            eventually(lambda: agent.syncer._session is None)
             assert world.await_copy(CONFIG_MAPS)["metadata"]["uid"] == uid
 
 
@@ -526,7 +526,7 @@ def test_a_cluster_that_was_restarted_empty_is_filled_again(workspace: Client) -
         with world.agent():
             first = world.await_copy(CONFIG_MAPS)["metadata"]["uid"]
             plane.restart()
-            found = eventually(lambda: world.copy(CONFIG_MAPS), timeout_seconds=40)
+            found = eventually(lambda: world.copy(CONFIG_MAPS))
             assert found is not None
             assert found["metadata"]["uid"] != first
 
@@ -577,7 +577,7 @@ def test_a_renewed_token_is_used_without_a_restart(
         world.await_copy(CONFIG_MAPS)
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(30)
     assert not thread.is_alive()
 
 

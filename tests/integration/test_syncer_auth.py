@@ -53,12 +53,12 @@ def test_with_external_auth_a_secret_of_somebody_else_starts_the_syncer(
             "stringData": {"kubeconfig": json.dumps(kubeconfig)},
         }
     )
-    site.await_condition("Ready", "True", seconds=30)
+    site.await_condition("Ready", "True")
     after = secrets.get(name, namespace=name)
     assert after["metadata"]["resourceVersion"] == secret["metadata"]["resourceVersion"]
 
     site.upstream.resource(SYNCTARGETS).delete("east")
-    eventually(lambda: not site.upstream.resource(SYNCTARGETS).list().items, timeout_seconds=30)
+    eventually(lambda: not site.upstream.resource(SYNCTARGETS).list().items)
     left = {one["metadata"]["name"] for one in kubelet_cluster.client.resource(NAMESPACES).list()}
     assert name not in left
 
@@ -78,7 +78,7 @@ def test_a_syncer_works_by_certificates_that_it_rotates_without_missing_a_beat(
         spec: dict[str, Any] = {"cluster": "east", "cells": {"location": "east"}}
         meta = site.connect(kubelet_cluster, syncer={"heartbeatInterval": "500ms"}, **spec)
         name = syncer_id(meta["metadata"]["name"], meta["metadata"]["uid"])
-        site.await_condition("Ready", "True", seconds=30)
+        site.await_condition("Ready", "True")
         site.await_condition("SyncerCertificate", "True", "Issued")
         requests = site.upstream.resource(CERTIFICATE_SIGNING_REQUESTS)
         seen, stamps = set(), []
@@ -90,7 +90,7 @@ def test_a_syncer_works_by_certificates_that_it_rotates_without_missing_a_beat(
             stamps.append(parse_time(site.get()["status"]["lastSyncerHeartbeatTime"]))
             return len(seen) >= 3
 
-        eventually(rotated, timeout_seconds=40)
+        eventually(rotated)
         renewals = [who for _, who in seen if who.startswith("system:syncer:")]
         assert len(renewals) >= len(seen) - 1
         gaps = [after - before for before, after in itertools.pairwise(stamps)]
@@ -102,7 +102,7 @@ def test_a_syncer_works_by_certificates_that_it_rotates_without_missing_a_beat(
             assert failure not in log
 
         site.upstream.resource(SYNCTARGETS).delete("east")
-        eventually(lambda: not site.upstream.resource(SYNCTARGETS).list().items, timeout_seconds=30)
+        eventually(lambda: not site.upstream.resource(SYNCTARGETS).list().items)
         assert not requests.list().items
         roles = site.upstream.resource(CLUSTER_ROLES).list()
         assert not [one for one in roles if one["metadata"]["name"].startswith(name)]

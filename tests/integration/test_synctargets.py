@@ -263,7 +263,7 @@ def test_the_example_adds_up_what_is_assigned(workspace_kubeconfig: tuple[Client
             )
         finally:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
 
     assert status["allocated"] == {"cpu": "3750m", "memory": "3Gi"}
     assert status["available"] == {"cpu": "250m", "memory": str(5 * 1024**3)}

@@ -65,7 +65,7 @@ def test_what_it_prints_makes_an_external_target_ready(
     printed = capsys.readouterr()
     assert "token ends at 20" in printed.err
     assert kubectl_apply(kubelet_cluster, printed.out).count("created") == 6
-    site.await_condition("Ready", "True", seconds=30)
+    site.await_condition("Ready", "True")
     assert site.condition("SyncerDeployed")["reason"] == "NotManaged"
     remove(site, kubelet_cluster)
     site.upstream.resource(SYNCTARGETS).delete("east")
@@ -91,7 +91,7 @@ def test_it_is_what_the_controller_deploys(
 ) -> None:
     site.controllers()
     site.connect(kubelet_cluster)
-    site.await_condition("Ready", "True", seconds=30)
+    site.await_condition("Ready", "True")
     assert sync(site, IMAGE, "-o", "json") == 0
     printed = capsys.readouterr()
     *_, mine = json.loads(printed.out)["items"]
@@ -105,7 +105,7 @@ def test_it_is_what_the_controller_deploys(
     after = deployments.get(identity(site), namespace=identity(site))
     assert after["metadata"]["generation"] == theirs["metadata"]["generation"]
     site.upstream.resource(SYNCTARGETS).delete("east")
-    eventually(lambda: not site.upstream.resource(SYNCTARGETS).list().items, timeout_seconds=30)
+    eventually(lambda: not site.upstream.resource(SYNCTARGETS).list().items)
 
 
 def test_apply_deploys_it_with_a_certificate_if_wanted(
@@ -118,7 +118,7 @@ def test_apply_deploys_it_with_a_certificate_if_wanted(
     printed = capsys.readouterr()
     assert printed.out == f"deployment/{name} applied in namespace {name}\n"
     assert f"else do it: kubectl certificate approve {name}" in printed.err
-    site.await_condition("Ready", "True", seconds=30)
+    site.await_condition("Ready", "True")
     site.await_condition("SyncerCertificate", "True", "Issued")
     remove(site, kubelet_cluster)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -119,8 +120,9 @@ class Fleet:
         self._units: dict[str, Unit] = {}
         self._refused: dict[str, str] = {}
         self._is_missing = True
+        self._departed: list[tuple[str, object, asyncio.Event | None]] = []
         self._on_engaged: Callable[[str], object] = _nobody
-        self._on_gone: Callable[[str], object] = _nobody
+        self._on_gone: Callable[[Collection[str]], object] = _nobody
         self._measure()
 
     # Any thread.
@@ -158,9 +160,12 @@ class Fleet:
         return None if unit is None or found is None else unit.binding(found[1])
 
     def tell(
-        self, *, on_engaged: Callable[[str], object], on_gone: Callable[[str], object]
+        self,
+        *,
+        on_engaged: Callable[[str], object],
+        on_gone: Callable[[Collection[str]], object],
     ) -> None:
-        """Call these on the I/O thread for each cluster that is engaged, or forgotten."""
+        """Call these on the I/O thread, for each cluster that is engaged, and those forgotten."""
         self._on_engaged, self._on_gone = on_engaged, on_gone
 
     def problem(self) -> str:
@@ -269,13 +274,13 @@ class Fleet:
             if unit is None:
                 self._add(url)
             elif unit.leaving is not None:
-                unit.leaving = None
+                unit.return_()
                 self._membership.list_endpoint(url)
         for unit in list(self._units.values()):
             if unit.url not in urls and unit.leaving is None:
-                unit.leaving = object()
+                leaving = unit.leaving = asyncio.Event()
                 self._membership.list_endpoint(unit.url, listed=False)
-                self._tasks.spawn(self._drop_later(unit, unit.leaving), name=f"leave {unit.url}")
+                self._tasks.spawn(self._drop_later(unit, leaving), name=f"leave {unit.url}")
 
     def _add(self, url: str) -> None:
         try:
@@ -310,16 +315,19 @@ class Fleet:
         unit.synced = True
         self._membership.sync_endpoint(unit.url)
 
-    async def _drop_later(self, unit: Unit, leaving: object) -> None:
+    async def _drop_later(self, unit: Unit, leaving: asyncio.Event) -> None:
         await self._clock.asleep(self._forget_after_seconds)
-        if unit.leaving is not leaving:
+        if leaving.is_set():
             return
         # From here on the URL is a new one if it comes back.
         unit.stop_telling()
         del self._units[unit.url]
         self._membership.drop_endpoint(unit.url)
-        await self._settle_members()
-        await unit.close()
+        try:
+            await self._settle_members()
+        finally:
+            leaving.set()
+            await unit.close()
         _log.info("Endpoint forgotten", url=unit.url)
 
     async def _settle_members(self) -> None:
@@ -338,14 +346,24 @@ class Fleet:
 
     def left(self, cluster: str, token: object) -> None:
         """Take from the membership that a cluster is shown no more."""
-        self._tasks.spawn(self._forget_later(cluster, token), name=f"forget {cluster}")
+        unit = self._units.get(self._membership.url_of(cluster))
+        leaving = None if unit is None else unit.leaving
+        self._departed.append((cluster, token, leaving))
+        if len(self._departed) == 1:
+            # It begins when this turn of the loop is over: with an endpoint go all its clusters.
+            self._tasks.spawn(self._forget_later(), name="forget")
 
-    async def _forget_later(self, cluster: str, token: object) -> None:
+    async def _forget_later(self) -> None:
+        departed, self._departed = self._departed, []
         await self._clock.asleep(self._forget_after_seconds)
-        if self._membership.forget(cluster, token):
-            _log.debug("Logical cluster forgotten", cluster=cluster)
-            self._on_gone(cluster)
+        for leaving in {leaving for _, _, leaving in departed if leaving is not None}:
+            # The deletes come first, so that no key that they bring up is left behind.
+            await leaving.wait()
+        gone = {name for name, token, _ in departed if self._membership.forget(name, token)}
+        if gone:
+            _log.debug("Logical clusters forgotten", clusters=",".join(sorted(gone)))
+            self._on_gone(gone)
 
 
-def _nobody(cluster: str) -> None:
+def _nobody(_: object) -> None:
     """Stand in for who is told."""

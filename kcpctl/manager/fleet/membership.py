@@ -85,6 +85,10 @@ class Membership:
 
     # The owner's thread.
 
+    def url_of(self, cluster: str) -> str:
+        """Return the endpoint of a cluster that there is."""
+        return self._clusters[cluster].url
+
     def list_endpoint(self, url: str, *, listed: bool = True) -> None:
         """Take that an endpoint is listed, or that it is not any more."""
         self._endpoints.setdefault(url, _Endpoint()).listed = listed

@@ -48,8 +48,8 @@ class Unit(EventHandler):
         self.bindings = bindings
         self.joined = False
         self.synced = False
-        # None while it is listed, else something of this departure alone.
-        self.leaving: object | None = None
+        # None while it is listed; else set when this departure is over, by return or by its end.
+        self.leaving: asyncio.Event | None = None
         self._membership = membership
         self._on_return = on_return
         self._on_consent = on_consent
@@ -88,6 +88,12 @@ class Unit(EventHandler):
         await self.bindings.wait_for_sync()
         await self._wanted.wait()
         await join(self)
+
+    def return_(self) -> None:
+        """Be listed again."""
+        if self.leaving is not None:
+            self.leaving.set()
+            self.leaving = None
 
     def stop_telling(self) -> None:
         """Tell the membership nothing more."""

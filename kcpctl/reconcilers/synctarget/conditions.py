@@ -24,13 +24,16 @@ from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds
 
 __all__ = [
     "CLUSTER_CONNECTED",
+    "DECLARED",
     "DELETING",
     "HEARTBEAT_HEALTHY",
     "OPTIONAL",
+    "RESOURCES_AVAILABLE",
     "SUSPENDED",
     "SYNCER_DEPLOYED",
     "SYNCER_READY",
     "VALID",
+    "declared_condition",
     "heartbeat_condition",
     "ready_condition",
     "suspended_condition",
@@ -41,8 +44,10 @@ VALID: Final = "Valid"
 CLUSTER_CONNECTED: Final = "ClusterConnected"
 SYNCER_DEPLOYED: Final = "SyncerDeployed"
 HEARTBEAT_HEALTHY: Final = "HeartbeatHealthy"
+DECLARED: Final = "Declared"
 DELETING: Final = "Deleting"
 SYNCER_READY: Final = "SyncerReady"
+RESOURCES_AVAILABLE: Final = "ResourcesAvailable"
 SUSPENDED: Final = "Suspended"
 OPTIONAL: Final = (SYNCER_READY, "APIImporterReady", "SyncerAuthorized")
 """Conditions of other writers that count for Ready where they are present."""
@@ -79,6 +84,12 @@ def heartbeat_condition(heartbeat: Heartbeat, thresholds: Thresholds) -> Conditi
         "ErrorHeartbeat",
         f"The syncer sent no heartbeat for more than {_text(thresholds.heartbeat_seconds)}",
     )
+
+
+def declared_condition() -> Condition:
+    """Return ResourcesAvailable of a SyncTarget whose spec says what it has."""
+    message = "The capacity is what spec.capacity declares; what the cluster has does not count"
+    return true(RESOURCES_AVAILABLE, DECLARED, message)
 
 
 def suspended_condition() -> Condition:

@@ -38,10 +38,13 @@ from kcpctl.reconcilers.synctarget.approval import (
 )
 from kcpctl.reconcilers.synctarget.conditions import (
     CLUSTER_CONNECTED,
+    DECLARED,
+    RESOURCES_AVAILABLE,
     SUSPENDED,
     SYNCER_DEPLOYED,
     SYNCER_READY,
     VALID,
+    declared_condition,
     heartbeat_condition,
     ready_condition,
     suspended_condition,
@@ -122,6 +125,7 @@ def decide(snapshot: Snapshot) -> Decision:
         conditions = _set(snapshot, conditions, heartbeat_condition(heartbeat, snapshot.thresholds))
         schedulable = schedulable_condition(target.spec, snapshot.now, assigned=snapshot.assigned)
         conditions = _suspended(snapshot, _set(snapshot, conditions, schedulable))
+        conditions = _declared(snapshot, conditions)
     ready = ready_condition(
         conditions,
         managed=managed,
@@ -214,6 +218,16 @@ def _suspended(snapshot: Snapshot, conditions: list[Condition]) -> list[Conditio
     if maintenance is not None and maintenance.suspend:
         return _set(snapshot, conditions, suspended_condition())
     return [one for one in conditions if (one.type, one.reason) != (SYNCER_READY, SUSPENDED)]
+
+
+def _declared(snapshot: Snapshot, conditions: list[Condition]) -> list[Condition]:
+    """Say that spec.capacity overrides what is found, until a quota controller says more (2.9)."""
+    found = get_condition(conditions, RESOURCES_AVAILABLE)
+    if found is not None and found.reason != DECLARED:
+        return conditions
+    if snapshot.target.spec.capacity:
+        return _set(snapshot, conditions, declared_condition())
+    return [one for one in conditions if one is not found]
 
 
 def _waiting(conditions: list[Condition], heartbeat: Heartbeat, *, managed: bool) -> Heartbeat:

@@ -291,18 +291,18 @@ def test_a_key_is_never_reconciled_twice_at_once(bench: Bench) -> None:
             clashes.append(request.key)
         running.add(request.key)
         begun.release()
-        assert go_on.acquire(timeout=5)
+        assert go_on.acquire(timeout=30)
         running.discard(request.key)
 
     controller = bench.controller = bench.new_controller("many", workers=4)
     bench.start(slow)
     controller.enqueue(KEY)
-    assert begun.acquire(timeout=5)
+    assert begun.acquire(timeout=30)
     for _ in range(10):
         controller.enqueue(KEY)
     assert not begun.acquire(timeout=0.05)
     go_on.release()
-    assert begun.acquire(timeout=5)
+    assert begun.acquire(timeout=30)
     go_on.release()
     eventually(lambda: not controller.queue.snapshot().processing, poll_seconds=0.001)
     assert bench.requests.qsize() == 2
@@ -353,7 +353,7 @@ def test_a_reconcile_that_does_not_end_is_named_and_left_behind(
     go_on = threading.Event()
 
     def hang(request: Request) -> None:
-        go_on.wait(10)
+        go_on.wait(30)
 
     bench.start(hang)
     bench.controller.enqueue(KEY)
@@ -372,7 +372,7 @@ def test_after_a_stop_in_vain_nothing_more_is_begun_or_complained_about(
     go_on = threading.Event()
 
     def hang(request: Request) -> None:
-        go_on.wait(10)
+        go_on.wait(30)
         raise RuntimeError("the I/O loop is closed")
 
     bench.start(hang)

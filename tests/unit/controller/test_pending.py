@@ -166,8 +166,8 @@ def test_a_cluster_that_is_removed_leaves_nothing() -> None:
     writes = pending(FakeCache())
     for key in ("one|a", "one|b", "two|a"):
         writes.record(key, [write("11")])
-    writes.remove_cluster("one")
-    writes.remove_cluster("one")
+    writes.remove_clusters({"one"})
+    writes.remove_clusters({"one"})
     assert list(writes.by_key) == ["two|a"]
 
 
@@ -184,7 +184,7 @@ def test_it_stands_workers_and_removals_at_the_same_time() -> None:
                 if writes.is_ready(key, turn):
                     writes.record(key, [write("11")])
                 if not turn % 10:
-                    writes.remove_cluster(f"c{rng.randrange(3)}")
+                    writes.remove_clusters({f"c{rng.randrange(3)}"})
         except BaseException as error:  # noqa: BLE001 - the test asks for it
             errors.append(error)
 

@@ -28,7 +28,7 @@ class Reconciler:
 
     def reconcile(self, request: Request) -> None:
         self.seen.append(request.key)
-        assert self.gate.wait(10)
+        assert self.gate.wait(30)
 
 
 class Found:
@@ -188,5 +188,5 @@ def test_one_that_does_not_stop_in_time_is_told(rig: Rig) -> None:
     results: list[bool] = []
     thread = threading.Thread(target=lambda: results.append(rig.controllers.stop(0)))
     thread.start()
-    thread.join(5)
+    thread.join(30)
     assert results == [False]

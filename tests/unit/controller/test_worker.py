@@ -166,7 +166,7 @@ def test_a_key_that_is_held_keeps_its_priority(
     go_on = threading.Event()
 
     def wait(request: Request) -> None:
-        go_on.wait(5)
+        go_on.wait(30)
 
     bench.start(write, wait, None)
     bench.run(KEY)
@@ -271,7 +271,7 @@ def test_a_result_may_give_the_next_run_another_priority(bench: Bench) -> None:
 
     def plan(request: Request) -> Result:
         bench.controller.enqueue("root|other")
-        first.wait(5)
+        first.wait(30)
         return Result(requeue_after_seconds=0, priority=5)
 
     bench.start(plan, None)
@@ -309,7 +309,7 @@ def test_a_cluster_that_is_removed_leaves_nothing(
     go_on = threading.Event()
 
     def wait(request: Request) -> None:
-        go_on.wait(5)
+        go_on.wait(30)
 
     bench.start(write, write, wait, None)
     bench.run("gone|wrote")
@@ -350,7 +350,7 @@ def test_nothing_follows_from_a_reconcile_whose_cluster_was_removed_meanwhile(
     bench.controller.on_removal(lambda belongs: removed.append(belongs(KEY)))
 
     def wait(request: Request) -> Result:
-        go_on.wait(5)
+        go_on.wait(30)
         write(request)
         if isinstance(end, Exception):
             raise end
@@ -408,7 +408,7 @@ def test_an_event_after_the_removal_counts(bench: Bench) -> None:
     go_on = threading.Event()
 
     def wait(request: Request) -> None:
-        go_on.wait(5)
+        go_on.wait(30)
 
     bench.start(wait, TransportTimeout("later"))
     bench.controller.enqueue(KEY)
@@ -448,7 +448,7 @@ def test_a_cluster_whose_reconciles_hang_does_not_stop_the_others(bench: Bench) 
 
     def hang(request: Request) -> None:
         if request.cluster == "bad":
-            go_on.wait(5)
+            go_on.wait(30)
 
     bench.start(hang)
     for number in range(10):

@@ -144,7 +144,7 @@ async def test_deleting_a_crd_deletes_its_objects_and_ends_their_watches(
     assert held["metadata"]["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]
     assert condition_status(held, "Terminating") == "True"
     assert plain.find(crds, "root", "", f"widgets.{GROUP}") is None
-    await asyncio.wait_for(cursor.wait(), 1)
+    await asyncio.wait_for(cursor.wait(), 30)
     assert [change.type for change in cursor.pending()] == ["DELETED"]
     assert cursor.ended
     cursor.close()

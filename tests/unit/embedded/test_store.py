@@ -121,7 +121,7 @@ async def test_a_cursor_sees_the_changes_after_its_revision_in_order() -> None:
     cursor = store.follow("xs", "root", start)
     assert [change.key.name for change in cursor.pending()] == ["b"]
     put(store, "c")
-    await asyncio.wait_for(cursor.wait(), 1)
+    await asyncio.wait_for(cursor.wait(), 30)
     assert [change.key.name for change in cursor.pending()] == ["c"]
     assert cursor.pending() == []
     cursor.close()
@@ -150,7 +150,7 @@ async def test_ending_watches_wakes_the_followers_of_one_cluster_only() -> None:
     store = Store()
     here, there = store.follow("xs", "c1"), store.follow("xs", "c2")
     store.end_watches("xs", "c1")
-    await asyncio.wait_for(here.wait(), 1)
+    await asyncio.wait_for(here.wait(), 30)
     assert (here.ended, there.ended) == (True, False)
     store.wake_all()
     assert there.ended

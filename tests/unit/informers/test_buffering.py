@@ -222,7 +222,7 @@ class Gate(Recorder):
 
     def on_add(self, obj: CachedObject, *, is_initial: bool) -> None:
         self.entered.release()
-        assert self.let_through.acquire(timeout=10)
+        assert self.let_through.acquire(timeout=30)
         super().on_add(obj, is_initial=is_initial)
 
 
@@ -270,7 +270,7 @@ def test_a_slow_handler_delays_nobody_and_hears_the_newest(rig: Rig) -> None:
     gate = Gate()
     buffer = rig.buffer(gate)
     add(buffer, "a")
-    assert gate.entered.acquire(timeout=10)
+    assert gate.entered.acquire(timeout=30)
     add(buffer, "b")
     buffer.on_update(cached("a", 1), cached("a", 2))
     buffer.on_update(cached("a", 2), cached("a", 3))
@@ -293,8 +293,8 @@ def test_synced_is_when_the_last_initial_add_has_returned(rig: Rig) -> None:
     add(buffer, "b", initial=True)
     add(buffer, "c")
     buffer.complete()
-    assert gate.entered.acquire(timeout=10)
-    assert gate.entered.acquire(timeout=10)
+    assert gate.entered.acquire(timeout=30)
+    assert gate.entered.acquire(timeout=30)
     assert not buffer.synced
     gate.let_through.release()
     soon(lambda: buffer.synced)
@@ -309,7 +309,7 @@ def test_an_initial_add_that_runs_is_waited_for(rig: Rig) -> None:
     gate = Gate()
     buffer = rig.buffer(gate)
     add(buffer, "a", initial=True)
-    assert gate.entered.acquire(timeout=10)
+    assert gate.entered.acquire(timeout=30)
     buffer.complete()
     synced_before = buffer.synced
     gate.let_through.release()
@@ -329,7 +329,7 @@ def test_an_initial_object_that_went_unheard_is_not_waited_for(rig: Rig) -> None
     gate = Gate()
     buffer = rig.buffer(gate)
     add(buffer, "a")
-    assert gate.entered.acquire(timeout=10)
+    assert gate.entered.acquire(timeout=30)
     add(buffer, "b", initial=True)
     buffer.complete()
     buffer.on_delete(cached("b", 2), final_state_unknown=False)
@@ -360,7 +360,7 @@ def test_close_drops_what_waits_and_waits_for_the_call_that_runs(rig: Rig) -> No
     gate = Gate()
     buffer = rig.buffer(gate)
     add(buffer, "a", "b", initial=True)
-    assert gate.entered.acquire(timeout=10)
+    assert gate.entered.acquire(timeout=30)
     buffer.complete()
     order: list[str] = []
 
@@ -372,7 +372,7 @@ def test_close_drops_what_waits_and_waits_for_the_call_that_runs(rig: Rig) -> No
     soon(lambda: len(buffer) == 0)
     assert order == []
     gate.let_through.release(2)
-    closer.join(10)
+    closer.join(30)
     assert order == ["closed after ['add a 1 initial']"]
     add(buffer, "c")
     assert len(buffer) == 0
@@ -424,7 +424,7 @@ def test_a_handler_that_ends_on_a_delete_does_not_hear_of_the_successor(rig: Rig
     handler = UntilDelete()
     buffer = rig.buffer(handler)
     add(buffer, "b")
-    assert handler.entered.acquire(timeout=10)
+    assert handler.entered.acquire(timeout=30)
     buffer.on_delete(cached("a", 2), final_state_unknown=False)
     add(buffer, "a")
     handler.let_through.release(10)
@@ -450,7 +450,7 @@ def slow_handler(clock: FakeClock, seconds: float) -> tuple[Recorder, Callable[[
 
     class Slow(Recorder):
         def on_add(self, obj: CachedObject, *, is_initial: bool) -> None:
-            assert begin.wait(10)
+            assert begin.wait(30)
             clock.step(seconds)
             super().on_add(obj, is_initial=is_initial)
 

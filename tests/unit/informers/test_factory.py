@@ -130,7 +130,7 @@ def test_a_wait_that_is_over_names_what_is_missing_and_why(
     # One pause of the reflector that fails, and the time of the wait.
     eventually(lambda: clock.sleepers == 2 + 1)
     clock.step(5)
-    thread.join(5)
+    thread.join(30)
     assert str(errors[0]) == (
         "informers not synced after 5s: secrets of root (default): "
         + str(Forbidden("no secrets for you"))
@@ -140,7 +140,7 @@ def test_a_wait_that_is_over_names_what_is_missing_and_why(
 def test_informers_sync_and_list(factory: InformerFactory) -> None:
     informer = factory.informer(CONFIG_MAPS, ConfigMap)
     factory.start()
-    factory.wait_for_sync(10)
+    factory.wait_for_sync(60)
     assert factory.waiting_for == []
     assert informer.synced
     assert informer.lister.get("root|default/a").metadata.name == "a"
@@ -153,10 +153,10 @@ def test_start_begins_what_does_not_run_yet(
     factory.informer(CONFIG_MAPS)
     factory.start()
     factory.informer(SECRETS)
-    factory.wait_for_sync(10)
+    factory.wait_for_sync(60)
     assert transport.lists == 1
     factory.start()
-    factory.wait_for_sync(10)
+    factory.wait_for_sync(60)
     assert transport.lists == 2
 
 
@@ -168,15 +168,15 @@ def test_callers_that_start_at_once_start_it_once(
     together = threading.Barrier(4)
 
     def start() -> None:
-        together.wait(5)
+        together.wait(30)
         factory.start()
 
     threads = [threading.Thread(target=start) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5)
-    factory.wait_for_sync(10)
+        thread.join(30)
+    factory.wait_for_sync(60)
     eventually(lambda: transport.watches == 1)
     assert transport.lists == 1
     assert caplog.records == []
@@ -190,7 +190,7 @@ def test_another_factorys_informer_is_left_alone(
     other = InformerFactory(AsyncClient(transport, cluster_name="root"), io_loop, streaming=False)
     informer = factory.informer(CONFIG_MAPS)
     factory.start()
-    factory.wait_for_sync(10)
+    factory.wait_for_sync(60)
     other.stop(informer)
     assert factory.informer(CONFIG_MAPS) is informer
     eventually(lambda: transport.watches == 1)
@@ -202,7 +202,7 @@ def test_one_informer_can_be_stopped(factory: InformerFactory, transport: FakeTr
     secrets = factory.informer(SECRETS)
     factory.informer(CONFIG_MAPS)
     factory.start()
-    factory.wait_for_sync(10)
+    factory.wait_for_sync(60)
     eventually(lambda: transport.watches == 2)
     factory.stop(secrets)
     factory.stop(secrets)
@@ -216,7 +216,7 @@ def test_close_ends_everything_and_refuses_later_starts(
     """FAC-04."""
     factory.informer(CONFIG_MAPS)
     factory.start()
-    factory.wait_for_sync(10)
+    factory.wait_for_sync(60)
     factory.close()
     factory.close()
     assert transport.watches == 0

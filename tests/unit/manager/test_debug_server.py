@@ -50,7 +50,7 @@ def address(free: str) -> Iterator[str]:
 def get(address: str, path: str, **headers: str) -> tuple[int, str, str]:
     request = urllib.request.Request(f"http://{address}{path}", headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, answer.headers["Content-Type"], answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from kcpctl.apis.kcp import ExportReference
 from kcpctl.apis.resource import CONFIG_MAPS, SECRETS
-from kcpctl.client import Client, Write, confine, reaching
+from kcpctl.client import AsyncClient, Client, Write, confine, reaching
 from kcpctl.controller import Controller, Request
 from kcpctl.errors import (
     ConnectionRefused,
@@ -57,10 +57,13 @@ class Rig:
         self.secrets = self.manager.shared_informers.informer(SECRETS)
         self.controller = Controller("test", self, workers=1, clock=self.clock)
         self.controller.watches(self.maps).reads(self.secrets)
-        self.controller.on_removal(
-            lambda belongs: self.removed.extend(c for c in ("one", "two") if belongs(f"{c}|x"))
-        )
+        self.removals = 0
+        self.controller.on_removal(self._note_removal)
         self.manager.add(self.controller)
+
+    def _note_removal(self, belongs: Callable[[str], bool]) -> None:
+        self.removals += 1
+        self.removed += [one for one in ("one", "two") if belongs(f"{one}|x")]
 
     def reconcile(self, request: Request) -> None:
         self.runs.append(request.key)
@@ -275,8 +278,34 @@ def test_an_endpoint_that_stays_away_is_forgotten_with_its_clusters_and_its_obje
     assert shard.closed
     with pytest.raises(NotFound, match="bind the export there"):
         rig.fleet.client.cluster("one")
+    # Of the deletes no key waits for a cluster that nobody knows.
+    assert rig.controller._gate is not None
+    assert rig.controller._gate.release("one") == set()
     # And taken up again as a new one.
     assert rig.settle(lambda: rig.kcp.publish("a", "b")) == ["one|x"]
+
+
+def test_all_clusters_of_an_endpoint_are_forgotten_in_one_pass(rig: Rig) -> None:
+    """With thousands, a pass over all connections for each would hold up the I/O thread."""
+    rig.shard("a", "one", "two")
+    rig.start("a")
+    rig.settle(rig.kcp.publish, seconds=31)
+    assert (rig.removals, rig.removed) == (1, ["one", "two"])
+
+
+def test_a_fleet_can_be_closed_while_an_endpoint_is_being_forgotten(rig: Rig) -> None:
+    shard = rig.shard("a", "one")
+    rig.start("a")
+    rig.turn(rig.kcp.publish)
+
+    async def stuck(members: Mapping[str, AsyncClient]) -> None:
+        await asyncio.Event().wait()
+
+    rig.fleet.informers.set_members = stuck  # type: ignore[method-assign]
+    rig.clock.step(31)
+    eventually(lambda: rig.states() == {})
+    rig.fleet.close()
+    assert shard.closed
 
 
 def test_a_url_that_is_replaced_serves_the_same_clusters_without_a_removal(rig: Rig) -> None:

@@ -245,7 +245,7 @@ def test_a_part_that_hangs_is_named_and_left_behind(
     workshop.manager = Manager(
         workshop.manager.client, clock=workshop.clock, graceful_shutdown_timeout_seconds=0
     )
-    workshop.manager.add_runnable(lambda: None, lambda: go_on.wait(10), name="hangs")
+    workshop.manager.add_runnable(lambda: None, lambda: go_on.wait(30), name="hangs")
     workshop.manager.start()
     assert not workshop.manager.stop()
     assert caplog.records[-1].__dict__["fields"] == {"part": "hangs"}

@@ -85,8 +85,11 @@ def test_the_workspace_is_asked_for_by_the_names_kcp_gives_it_elsewhere(other: W
 @pytest.mark.parametrize(
     ("grants", "words"),
     [
-        ([], "lacks the verb 'use' on clusterregistrations.tmc.kcp.io 'reg' in the workspace 'b'"),
-        ([USE], "lacks the verb 'get' on secrets 'kcpctl-system/s' in the workspace 'b'"),
+        (
+            [],
+            "'use' on clusterregistrations.tmc.kcp.io 'reg' in the workspace 'root:b'",
+        ),
+        ([USE], "lacks the verb 'get' on secrets 'kcpctl-system/s' in the workspace 'root:b'"),
         ([GET], "lacks the verb 'use'"),
     ],
 )

@@ -73,7 +73,7 @@ def test_a_fake_blocking_sleep_ends_when_the_clock_is_stepped() -> None:
     while not clock.sleepers:
         pass
     clock.step(5)
-    thread.join(5)
+    thread.join(30)
     assert not thread.is_alive()
 
 

@@ -53,9 +53,9 @@ def test_cancelling_the_future_cancels_the_coroutine(loop: IOLoop) -> None:
             cancelled.set()
 
     future = loop.submit(wait())
-    assert started.wait(5)
+    assert started.wait(30)
     future.cancel()
-    assert cancelled.wait(5)
+    assert cancelled.wait(30)
 
 
 def test_close_cancels_what_is_left_and_joins_the_thread() -> None:
@@ -71,7 +71,7 @@ def test_close_cancels_what_is_left_and_joins_the_thread() -> None:
             ended.set()
 
     loop.submit(wait())
-    assert started.wait(5)
+    assert started.wait(30)
     loop.close()
     loop.close()
     assert ended.is_set()
@@ -116,7 +116,7 @@ def test_call_runs_a_callback_on_the_loop(loop: IOLoop) -> None:
         done.set()
 
     loop.call(note)
-    assert done.wait(5)
+    assert done.wait(30)
     assert names == ["test-io"]
 
 
@@ -130,5 +130,5 @@ def test_a_callback_does_not_inherit_the_callers_log_fields(loop: IOLoop) -> Non
 
     with log_fields(reconcileID="1"):
         loop.call(note)
-    assert done.wait(5)
+    assert done.wait(30)
     assert seen == [{}]

@@ -54,8 +54,8 @@ def test_whoever_waits_gets_the_lock_when_it_is_given_back(lock: ShortLock) -> N
     waiting = start_thread(wait, name="waiting", daemon=True)
     assert not got.wait(0.01)
     lock.release()
-    assert got.wait(5)
-    waiting.join(5)
+    assert got.wait(30)
+    waiting.join(30)
 
 
 def test_an_exception_inside_gives_the_lock_back(lock: ShortLock) -> None:
@@ -70,7 +70,7 @@ def test_a_condition_gives_the_lock_back_while_it_waits(lock: ShortLock) -> None
 
     def wait() -> None:
         with lock:
-            woken.append(condition.wait(5))
+            woken.append(condition.wait(30))
 
     waiting = start_thread(wait, name="waiting", daemon=True)
 
@@ -80,7 +80,7 @@ def test_a_condition_gives_the_lock_back_while_it_waits(lock: ShortLock) -> None
         return bool(woken)
 
     eventually(wake, poll_seconds=0.001)
-    waiting.join(5)
+    waiting.join(30)
     assert woken == [True]
 
 
@@ -99,7 +99,7 @@ def test_no_two_threads_are_ever_inside(lock: ShortLock) -> None:
 
     def work() -> None:
         nonlocal inside, total, overlaps
-        together.wait(5)
+        together.wait(30)
         for turn in range(6000):
             if turn % 2:
                 lock.acquire()

@@ -288,7 +288,7 @@ def test_the_time_is_kept_on_by_another_getter_when_one_leaves(
     eventually(lambda: clock.sleepers == 1, poll_seconds=0.002)
     step_until(clock, 5, lambda: len(got) == 2)
     for thread in threads:
-        thread.join(5)
+        thread.join(30)
     assert got == ["now", "planned"]
     assert clock.sleepers == 0
 
@@ -309,7 +309,7 @@ def test_a_key_that_is_ready_is_not_left_to_a_getter_that_keeps_the_time(
     eventually(lambda: len(got) == 2, poll_seconds=0.002, timeout_seconds=3)
     step_until(clock, 100, lambda: len(got) == 3)
     for thread in threads:
-        thread.join(5)
+        thread.join(30)
     assert sorted(got) == ["a", "b", "planned"]
 
 

@@ -131,7 +131,7 @@ def test_done_wakes_a_worker_for_a_key_that_was_held_back() -> None:
     waiting = start_thread(lambda: got.append(queue.get()), name="getter", daemon=True)
     eventually(lambda: queue._sleepers == 1, poll_seconds=0.002)
     queue.done("a|1")
-    waiting.join(5)
+    waiting.join(30)
     assert got == ["a|2"]
 
 
@@ -221,7 +221,7 @@ def test_shutdown_ends_the_workers_that_wait_for_a_key_that_is_held_back() -> No
     assert ended == []
     queue.done("a|1")
     for thread in threads:
-        thread.join(5)
+        thread.join(30)
     assert ended == ["shut down"] * 3
 
 
@@ -406,7 +406,7 @@ def test_after_shutdown_removing_a_cluster_ends_whoever_waits_for_its_keys() -> 
     eventually(lambda: queue._sleepers == 1, poll_seconds=0.002)
     queue.shut_down()
     queue.remove_cluster("a")
-    worker.join(5)
+    worker.join(30)
     assert ended == ["worker"]
 
 
@@ -420,7 +420,7 @@ def test_a_blocked_drain_ends_when_its_last_keys_are_removed() -> None:
     )
     eventually(lambda: queue.shutting_down, poll_seconds=0.002)
     queue.remove_cluster("a")
-    drainer.join(5)
+    drainer.join(30)
     assert drained == [True]
 
 

@@ -69,7 +69,7 @@ class Scheduler:
 
     def let_go(self, name: str) -> None:
         self.parked.pop(name).go.release()
-        assert self.back.acquire(timeout=5), f"{name} neither ended nor waits"
+        assert self.back.acquire(timeout=30), f"{name} neither ended nor waits"
 
 
 class World:
@@ -102,7 +102,7 @@ class World:
                 self.scheduler.back.release()
 
         self.threads[worker] = start_thread(call, name=worker, daemon=True)
-        assert self.scheduler.back.acquire(timeout=5)
+        assert self.scheduler.back.acquire(timeout=30)
 
     def done(self, worker: str) -> None:
         self.queue.done(self.in_hand.pop(worker))

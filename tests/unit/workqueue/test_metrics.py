@@ -276,7 +276,7 @@ def test_a_scrape_waits_until_nobody_is_inside_the_queue(
         )
         scrape.join(0.01)
         assert scraped == []
-    scrape.join(5)
+    scrape.join(30)
     assert scraped == [1]
 
 

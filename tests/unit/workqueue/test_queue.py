@@ -47,7 +47,7 @@ class Call:
         return self._thread.is_alive()
 
     def join(self) -> Call:
-        self._thread.join(5)
+        self._thread.join(30)
         assert not self.running, "the call still blocks"
         return self
 
@@ -499,7 +499,7 @@ def stress(queue: DelayingQueue[str]) -> list[tuple[str, str]]:
     together = threading.Barrier(7)
 
     def work() -> None:
-        together.wait(5)
+        together.wait(30)
         while True:
             try:
                 key = queue.get()
@@ -512,7 +512,7 @@ def stress(queue: DelayingQueue[str]) -> list[tuple[str, str]]:
             queue.done(key)
 
     def produce(offset: int) -> None:
-        together.wait(5)
+        together.wait(30)
         for index in range(_ADDS // 3):
             number = (index * 7 + offset) % 6
             key = f"{number % 2}|{number}"
@@ -532,7 +532,7 @@ def stress(queue: DelayingQueue[str]) -> list[tuple[str, str]]:
     eventually(lambda: not queue.snapshot().waiting, poll_seconds=0.002)
     assert queue.shut_down_with_drain(10)
     for thread in workers:
-        thread.join(5)
+        thread.join(30)
     return log
 
 

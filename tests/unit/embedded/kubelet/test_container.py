@@ -73,7 +73,7 @@ class Bench:
         return container
 
     async def until(self, condition: Callable[[], object], *, step: float = 0.1) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():
                 self.clock.step(step)
                 await asyncio.sleep(0.005)

@@ -119,7 +119,7 @@ class World:
         return {entry["reason"] for entry in self.registry.list(info, "root")}
 
     async def until(self, condition: Callable[[], Any], *, step: float = 0.1) -> Any:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (found := condition()):
                 self.clock.step(step)
                 await asyncio.sleep(0.005)

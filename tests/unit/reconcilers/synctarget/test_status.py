@@ -186,6 +186,23 @@ def test_the_capacity_of_an_invalid_spec_is_not_copied() -> None:
     assert decide(snapshot(target=wrong, invalid=invalid)).status.capacity == {"cpu": "4"}
 
 
+def test_a_declared_capacity_is_said_until_it_is_gone_or_somebody_says_more() -> None:
+    declaring = target()
+    declaring.spec.capacity = {"cpu": "10"}
+    status = decide(snapshot(target=declaring)).status
+    found = get_condition(status.conditions, "ResourcesAvailable")
+    assert found is not None
+    assert (found.status, found.reason) == ("True", "Declared")
+    assert status.capacity == {"cpu": "10"}
+    silent = msgspec.structs.replace(target(), status=status)
+    after = decide(snapshot(target=silent)).status.conditions
+    assert get_condition(after, "ResourcesAvailable") is None
+    full = Condition(type="ResourcesAvailable", status="False", reason="QuotaExceeded")
+    theirs = msgspec.structs.replace(declaring, status=SyncTargetStatus(conditions=[full]))
+    kept = decide(snapshot(target=theirs)).status.conditions
+    assert get_condition(kept, "ResourcesAvailable") == full
+
+
 def test_from_managed_to_external_the_connection_is_no_longer_told() -> None:
     before = decide(snapshot()).status
     external = SyncTarget(
