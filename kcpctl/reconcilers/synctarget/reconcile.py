@@ -428,6 +428,8 @@ class SyncTargetReconciler:
 
     def _reach(self, request: Request, target: SyncTarget) -> tuple[Client | None, str]:
         """Return a client of the physical cluster, or None and why there is none."""
+        if not names_a_cluster(target.spec):
+            return None, "the spec names no physical cluster"
         access = self._connect(request, target)
         if access.connection is None:
             return None, access.problem.message if access.problem else "not connected"
