@@ -55,7 +55,7 @@ async def connect(client: AsyncClient, *, timeout_seconds: float, clock: Clock) 
         try:
             # Also tells an API server from anything else that answers 200.
             version = await client.server_version()
-        except (Forbidden, NotFound, TooManyRequests):
+        except (Forbidden, TooManyRequests):
             version = ""
 
     failure = await _judge(ask, client, timeout_seconds, clock)

@@ -195,15 +195,11 @@ class Watch:
         cursor.end()
 
     async def _follow(self, cursor: Cursor) -> AsyncGenerator[bytes, None]:
-        sent = self._revision or self._registry.store.revision
-        if self._initial:
-            chunk = self._initial_lines()
-            if chunk:
-                yield chunk
-            sent = self._registry.store.revision
-        due = self._clock.monotonic() + min(
-            _BOOKMARK_PERIOD_SECONDS, max(self._timeout_seconds - _LAST_BOOKMARK_SECONDS, 0)
-        )
+        if self._initial and (chunk := self._initial_lines()):
+            yield chunk
+        left = max(self._timeout_seconds - _LAST_BOOKMARK_SECONDS, 0)
+        last = self._clock.monotonic() + left
+        due = self._next_bookmark(last)
         while True:
             try:
                 changes = cursor.pending()
@@ -212,18 +208,22 @@ class Watch:
                 return
             chunk = b"".join(self._lines_of(changes))
             if chunk:
-                sent = changes[-1].revision
                 yield chunk
+                continue  # more may have come meanwhile, which a bookmark must not skip
             if self._ended:
                 yield _encoder.encode({"type": "ERROR", "object": _CUT_OFF.status}) + b"\n"
             if cursor.ended:
                 return
             if self._bookmarks and self._clock.monotonic() >= due:
-                due = self._clock.monotonic() + _BOOKMARK_PERIOD_SECONDS
-                if self._registry.store.latest(self._info.storage_key) > sent:
-                    sent = self._registry.store.revision
-                    yield self._shape.bookmark(sent, ends_initial=False)
+                # Also when nothing has changed: to clients it is a sign of life.
+                due = self._next_bookmark(last)
+                yield self._shape.bookmark(self._registry.store.revision, ends_initial=False)
             await cursor.wait()
+
+    def _next_bookmark(self, last: float) -> float:
+        now = self._clock.monotonic()
+        due = now + _BOOKMARK_PERIOD_SECONDS
+        return min(due, last) if now < last else due
 
     def _initial_lines(self) -> bytes:
         store, selection = self._registry.store, self._selection

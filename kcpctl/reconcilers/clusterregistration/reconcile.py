@@ -16,7 +16,7 @@ from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.quantity import problem as quantity_problem
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS, ClusterRegistration, ClusterRegistrationStatus
 from kcpctl.apis.workload import SYNCTARGETS
-from kcpctl.client import Client
+from kcpctl.client import Client, ResourceClient
 from kcpctl.clusters import ConnectionStatus
 from kcpctl.controller import ObjectReference, Request, Result
 from kcpctl.errors import (
@@ -31,6 +31,7 @@ from kcpctl.errors import (
 from kcpctl.informers import CachedObject
 from kcpctl.logicalcluster import key_of
 from kcpctl.reconcilers.clusterregistration.facts import Facts, discover
+from kcpctl.reconcilers.clusterregistration.leftovers import leftovers
 from kcpctl.reconcilers.clusterregistration.options import ClusterRegistrationOptions
 from kcpctl.reconcilers.clusterregistration.status import CONNECTED, Snapshot, decide
 from kcpctl.reconcilers.clusterregistration.sync_target import (
@@ -234,6 +235,8 @@ class ClusterRegistrationReconciler:
         if live is None or _hash(live) != _hash(manifest):
             targets = self._client.cluster(request.cluster).resource(SYNCTARGETS)
             try:
+                if live is not None:
+                    self._take_off(targets, manifest)
                 targets.apply(manifest, field_manager=FIELD_MANAGER, force=True)
             except Invalid as error:
                 message = f"{error.message}; correct location, labels or taints here"
@@ -242,6 +245,18 @@ class ClusterRegistrationReconciler:
                 message = f"SyncTarget {name} was made"
                 self._record(request, registration, "Normal", "SyncTargetCreated", message)
         return name, None
+
+    def _take_off(self, targets: ResourceClient[Unstructured], manifest: Unstructured) -> None:
+        """Remove what is no longer in the manifest; before its hash is there, to be done again."""
+        name = manifest["metadata"]["name"]
+        try:
+            live = targets.get(name)  # caches show no managed fields
+        except NotFound:
+            return
+        if patch := leftovers(live, manifest, field_manager=FIELD_MANAGER):
+            meta = {key: live["metadata"][key] for key in ("uid", "resourceVersion")}
+            patch["metadata"] = {**meta, **patch.get("metadata", {})}
+            targets.patch(name, patch, field_manager=FIELD_MANAGER)
 
     # Deletion.
 

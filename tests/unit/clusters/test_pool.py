@@ -152,11 +152,16 @@ async def test_an_answer_that_is_only_unwilling_is_health(world: World, error: E
     assert world.status().version == ""
 
 
-async def test_something_that_is_no_api_server_is_not_connected(world: World) -> None:
-    world.breaks(TransportError("the answer is not JSON: <html>"), "/version")
+@pytest.mark.parametrize(
+    "error", [TransportError("the answer is not JSON: <html>"), NotFound("404 page not found")]
+)
+async def test_something_that_is_no_api_server_is_not_connected(
+    world: World, error: Exception
+) -> None:
+    world.breaks(error, "/version")
     await world.ensure()
     assert world.status().state is ConnectionState.DISCONNECTED
-    assert "<html>" in world.status().message
+    assert str(error).split()[-1] in world.status().message
 
 
 @pytest.mark.parametrize(

@@ -173,10 +173,23 @@ async def test_a_bookmark_comes_before_the_end_when_something_was_written_anywhe
     assert version == str(watcher.registry.store.revision)
 
 
-async def test_no_bookmark_when_nothing_happened(watcher: Watcher) -> None:
+async def test_a_quiet_watch_shows_each_minute_that_it_is_alive(watcher: Watcher) -> None:
     start = watcher.add("a")
-    run = watcher.start(resourceVersion=start, allowWatchBookmarks="true", timeoutSeconds=5)
-    assert await run.finish() == []
+    run = watcher.start(resourceVersion=start, allowWatchBookmarks="true", timeoutSeconds=200)
+    assert await run.finish() == [("BOOKMARK", "")] * 4  # the last just before the end
+
+
+async def test_a_bookmark_skips_nothing_that_comes_while_others_are_sent(watcher: Watcher) -> None:
+    start = watcher.add("a")
+    watch = watcher.open(resourceVersion=start, allowWatchBookmarks="true", timeoutSeconds=200)
+    lines = watch.lines(watcher.tasks)
+    watcher.add("b")
+    assert b'"b"' in await anext(lines)
+    watcher.clock.step(61)
+    watcher.add("c")
+    assert b'"c"' in await anext(lines)
+    assert b"BOOKMARK" in await anext(lines)
+    await lines.aclose()
 
 
 async def test_a_forgotten_version_is_an_error_event(watcher: Watcher) -> None:

@@ -10,6 +10,7 @@ from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.errors import Forbidden, Invalid, ServiceUnavailable
 from kcpctl.reconcilers.clusterregistration.reconcile import FINALIZER, pool_key
+from kcpctl.reconcilers.clusterregistration.sync_target import FIELD_MANAGER
 
 if TYPE_CHECKING:
     from tests.unit.reconcilers.clusterregistration.conftest import Registry
@@ -269,6 +270,26 @@ def test_a_change_of_the_registration_reaches_its_sync_target(registry: Registry
 
     made = registry.world.up.objects[registry.world.path(SYNCTARGETS, SYNC_TARGET)]
     assert made["spec"]["location"] == "us"
+
+
+def test_what_left_the_registration_leaves_its_sync_target_though_an_apply_removes_nothing(
+    registry: Registry,
+) -> None:
+    registry.make_ready(createSyncTarget=True, labels={"old": "a"})
+    path = registry.world.path(SYNCTARGETS, SYNC_TARGET)
+    made = registry.world.up.objects[path]
+    made["metadata"]["labels"]["mine"] = "b"
+    made["metadata"]["managedFields"] = [
+        {"manager": FIELD_MANAGER, "fieldsV1": {"f:metadata": {"f:labels": {"f:old": {}}}}}
+    ]
+    registry.add(createSyncTarget=True)
+    registry.stored["metadata"]["finalizers"] = [FINALIZER]
+
+    registry.reconcile()
+
+    _, body, _ = [body for line, body in registry.world.up.bodies if line == f"PATCH {path}"]
+    assert body["metadata"]["labels"] == {"old": None}
+    assert {"uid", "resourceVersion"} <= body["metadata"].keys()
 
 
 def test_none_is_made_when_another_names_the_registration(registry: Registry) -> None:
