@@ -258,7 +258,6 @@ def test_how_long_a_cluster_was_busy_is_dropped_with_its_logical_cluster(world: 
     world.down.errors["DELETE"] = ServiceUnavailable("later")
     world.reconcile()
     world.reconciler.remove(lambda key: key.startswith("root|"))
-    world.connect()
     world.clock.step(700)
     world.reconcile()
     assert world.exists()
