@@ -28,12 +28,14 @@ import asyncio
 import base64
 import os
 import re
+import socket
 import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,23 +61,17 @@ class Controllers:
     def __init__(self, stack: ExitStack, *flags: str, memory_kib: int | None = None) -> None:
         self.directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         command = [sys.executable, "-m", "kcpctl", "run-controllers", *flags]
-        command += ["--health-probe-bind-address", "0", "--metrics-bind-address", "127.0.0.1:0"]
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.address = f"127.0.0.1:{server.getsockname()[1]}"  # free a moment ago
+        command += ["--health-probe-bind-address", "0", "--metrics-bind-address", self.address]
         if memory_kib is not None:
             command = ["sh", "-c", f'ulimit -d {memory_kib} && exec "$@"', "sh", *command]
-        self.log = self.directory / "log"
-        with self.log.open("wb") as output:
+        with (self.directory / "log").open("wb") as output:
             self.child = Child(command, env=os.environ, output=output)
         stack.callback(self.child.close)
-        self.metrics_url = ""
 
     def metrics(self) -> str:
-        if not self.metrics_url:
-            found = eventually(
-                lambda: re.search(r"metrics (http://\S+)", self.log.read_text()),
-                timeout_seconds=120,
-            )
-            self.metrics_url = f"{found[1]}/metrics"
-        with urllib.request.urlopen(self.metrics_url, timeout=60) as answer:
+        with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=60) as answer:
             text: str = answer.read().decode()
         return text
 
@@ -154,7 +150,7 @@ def rest(*, short: bool) -> list[str]:
     with ControlPlane(workspaces=False) as plane, ExitStack() as stack:
         flags = ("--kubeconfig", str(plane.kubeconfig), "--install-crds")
         controllers = Controllers(stack, *flags)
-        controllers.metrics()
+        eventually(controllers.metrics, timeout_seconds=60)
         names = [f"target-{number}" for number in range(FLEET)]
         for name in names:
             eventually(lambda name=name: plane.client.resource(SYNCTARGETS).create(target(name)))
@@ -189,7 +185,7 @@ class Site:
         kubeconfig.write_text(yaml.safe_dump(self.upstream.kubeconfig(document)))
         flags = ("--kubeconfig", str(kubeconfig), "--install-crds")
         self.controllers = Controllers(stack, *flags, "--syncer-image", "kcpctl-syncer:local")
-        self.controllers.metrics()
+        eventually(self.controllers.metrics, timeout_seconds=60)
         # The syncers' way: through the proxy, too.
         io_loop = stack.enter_context(IOLoop("syncers"))
         client = Client(AsyncClient.plain(load_config(kubeconfig)), io_loop)
@@ -219,8 +215,11 @@ class Site:
             eventually(lambda name=name: targets.create(target(name)))
         targets.create(target("east", cluster="east"))
 
-    def all_ready(self) -> bool:
-        return ready(self.plane.client) == FLEET
+    def all_ready(self, since: str = "") -> bool:
+        """Whether all are Ready, and each has beaten since then."""
+        found = self.plane.client.resource(SYNCTARGETS).list()
+        beats = [one.get("status", {}).get("lastHeartbeatTime", "") for one in found]
+        return min(beats, default="") >= since and ready(self.plane.client) == FLEET
 
     def deployments(self) -> list[tuple[str, int]]:
         found = self.cluster.client.resource(DEPLOYMENTS).list()
@@ -232,9 +231,10 @@ class Site:
         proxy.reset()
         time.sleep(seconds)
         proxy.accept()
-        began = time.monotonic()
+        began, since = time.monotonic(), format_time(time.time())
         try:
-            eventually(self.all_ready, timeout_seconds=BACK_SECONDS, poll_seconds=0.5)
+            check = partial(self.all_ready, since)
+            eventually(check, timeout_seconds=BACK_SECONDS, poll_seconds=0.5)
         except AssertionError:
             return [f"{what}: {ready(self.plane.client)} of {FLEET} Ready after {BACK_SECONDS} s"]
         back = time.monotonic() - began

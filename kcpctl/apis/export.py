@@ -157,14 +157,11 @@ def _controllers_rights(export: str) -> list[Unstructured]:
 
     A request in a tenant's workspace needs its own verb on the content of the export.
     """
-    content_verbs = ["get", "list", "watch", "create", "update", "patch", "delete"]
+    content_verbs = ["get", "list", "watch", "create", "patch", "delete"]
     apis = API_EXPORTS.group
     rules = [
         _rule(apis, [API_EXPORT_ENDPOINT_SLICES.plural], ["get", "list", "watch"]),
-        _rule(apis, [API_EXPORTS.plural], ["get"], names=[export]),
         _rule(apis, [f"{API_EXPORTS.plural}/content"], content_verbs, names=[export]),
-        _rule(LOGICAL_CLUSTERS.group, [LOGICAL_CLUSTERS.plural], ["get"]),
-        _rule("", [NAMESPACES.plural], ["get"]),
         {"nonResourceURLs": ["/"], "verbs": ["access"]},
     ]
     lease_rule = _rule(LEASES.group, [LEASES.plural], ["get", "list", "watch", "create", "update"])

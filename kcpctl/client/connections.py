@@ -21,7 +21,10 @@ _IDLE_SECONDS = 30.0  # shorter than any API server keeps an idle connection
 
 
 class Connector(aiohttp.TCPConnector):
-    """Asks the write gate once more when the connection is there, which may have taken a while."""
+    """Asks the write gate once more when the connection is there, which may have taken a while.
+
+    Its TLS connections have no read buffers of their own.
+    """
 
     def __init__(self, gate: WriteGate | None) -> None:
         super().__init__(limit=0, keepalive_timeout=_IDLE_SECONDS)
@@ -32,6 +35,8 @@ class Connector(aiohttp.TCPConnector):
     ) -> Connection:
         """Return a connection for ``req``, of those that are idle or a new one."""
         connection = await super().connect(req, traces, timeout)
+        if connection.transport is not None:
+            share_read_buffer(connection.transport)
         if self._gate is not None:
             try:
                 self._gate.check(req.method, f"{req.method} {req.url.path}")
@@ -44,13 +49,11 @@ class Connector(aiohttp.TCPConnector):
 def prepare_stream(response: aiohttp.ClientResponse) -> None:
     """Set up a connection that may be quiet for minutes.
 
-    The kernel notices a peer that is gone within about 2 minutes (RC-18, pitfall 8), and a TLS
-    connection has no read buffer of its own.
+    The kernel notices a peer that is gone within about 2 minutes (RC-18, pitfall 8).
     """
     connection = response.connection
     if connection is None or connection.transport is None:
         return
-    share_read_buffer(connection.transport)
     sock = connection.transport.get_extra_info("socket")
     if sock is None:
         return

@@ -145,6 +145,8 @@ def share_read_buffer(transport: asyncio.BaseTransport) -> None:
     if buffer is None:
         with _lock:
             buffer = _shared_buffers[loop] = bytearray(_READ_BUFFER_BYTES)
+    if protocol._ssl_buffer is buffer:
+        return
     protocol.max_size = len(buffer)
     protocol._ssl_buffer = buffer
     protocol._ssl_buffer_view = memoryview(buffer)

@@ -61,14 +61,12 @@ def claim_hint(binding: APIBinding, group_resource: str) -> str:
     wanted = _WANTED.get(group_resource)
     if wanted is None:
         return ""
-    export = binding.export
     claims = binding.status.export_permission_claims
     claimed = next((one for one in claims if one.group_resource == group_resource), None)
     if claimed is None:
-        return (
-            f"the APIExport {export.name!r} in {export.path!r} does not claim {group_resource}: "
-            "its provider has to apply config/kcp of this version there"
-        )
+        return _of_the_provider(binding, group_resource)
+    if unclaimed := [verb for verb in wanted if not {verb, "*"} & set(claimed.verbs)]:
+        return _of_the_provider(binding, f"{_verbs(unclaimed)} on {group_resource}")
     where = f"the APIBinding {binding.metadata.name!r} of workspace {_workspace(binding)!r}"
     spelled = _verbs(claimed.verbs)
     mine = [one for one in binding.accepted_claims if one.group_resource == group_resource]
@@ -81,6 +79,14 @@ def claim_hint(binding: APIBinding, group_resource: str) -> str:
             f"it in {where} with the verbs spelled as the export does ({spelled})"
         )
     return _restricted(mine, group_resource, where)
+
+
+def _of_the_provider(binding: APIBinding, missing: str) -> str:
+    export = binding.export
+    return (
+        f"the APIExport {export.name!r} in {export.path!r} does not claim {missing}: its provider "
+        "has to apply config/kcp of this version there"
+    )
 
 
 def _restricted(claims: Sequence[AcceptableClaim], group_resource: str, where: str) -> str:

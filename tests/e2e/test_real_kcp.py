@@ -32,6 +32,9 @@ from kcpctl.runtime.process import Child
 from kcpctl.testing import ControlPlane, eventually
 from kcpctl.testing.real_kcp import RealKcp, missing_kcp
 
+# A real kcp takes its time to start, and to establish what is bound for the first time.
+pytestmark = pytest.mark.timeout(400)
+
 PROVIDER = "root:provider"
 Kcp = ControlPlane | RealKcp
 Json = dict[str, Any]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
+from kcpctl.embedded.schema.depth import check_yaml
+
 __all__ = ["Decoded", "decode", "strict_error"]
 
 
@@ -56,6 +58,8 @@ def _decode_json(body: bytes) -> Decoded:
         raise ValueError(_go_message(error)) from None
     except UnicodeDecodeError:
         raise ValueError("invalid character '�' looking for beginning of value") from None
+    except RecursionError:
+        raise ValueError("exceeded max depth") from None
     if not seen:
         return Decoded(value)
     found = tuple(f'duplicate field "{path}"' for path in _duplicates(value, ""))
@@ -165,6 +169,7 @@ def _decode_yaml(body: bytes) -> Decoded:
     loader = _loader()(body)
     loader.duplicates = []
     try:
+        check_yaml(body)
         value = loader.get_single_data()
     except yaml.MarkedYAMLError as error:
         problem = str(error.problem).replace("allowed here", "allowed in this context")

@@ -11,17 +11,16 @@ from typing import Final
 
 from kcpctl.apis.kcp import (
     API_BINDINGS,
-    API_EXPORT_ENDPOINT_SLICES,
     APIBinding,
-    APIExportEndpointSlice,
     ExportReference,
 )
 from kcpctl.client import AsyncClient, Client, ClientConfig, Route, RoutingClient
 from kcpctl.errors import ConfigError, NotFound, ServiceUnavailable
-from kcpctl.informers import AggregateFactory, CachedObject, HandlerFuncs, SharedInformer
+from kcpctl.informers import AggregateFactory, SharedInformer
 from kcpctl.logicalcluster import ClusterName
-from kcpctl.manager.fleet.endpoint import EndpointStatus, config_for, explain
+from kcpctl.manager.fleet.endpoint import EndpointStatus, config_for
 from kcpctl.manager.fleet.membership import Membership
+from kcpctl.manager.fleet.slices import EndpointSlice
 from kcpctl.manager.fleet.unit import Unit
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
@@ -105,13 +104,10 @@ class Fleet:
         )
         self._membership = Membership(self)
         self._tasks = TaskSet(f"fleet of {self.description}")
-        self._slice_client = new_slice_client(replace(config, cluster=ClusterName(export.path)))
-        self._slices: SharedInformer[APIExportEndpointSlice] = SharedInformer(
-            self._slice_client,
-            API_EXPORT_ENDPOINT_SLICES,
-            APIExportEndpointSlice,
-            field_selector=f"metadata.name={export.name}",
-            name="fleet",
+        self._slice = EndpointSlice(
+            new_slice_client(replace(config, cluster=ClusterName(export.path))),
+            export,
+            self._settle,
             clock=clock,
             rng=rng,
             metrics=metrics,
@@ -119,7 +115,7 @@ class Fleet:
         # Single items are changed, on the I/O thread, so that any thread can look.
         self._units: dict[str, Unit] = {}
         self._refused: dict[str, str] = {}
-        self._is_missing = True
+        self._is_known = False
         self._departed: list[tuple[str, object, asyncio.Event | None]] = []
         self._on_engaged: Callable[[str], object] = _nobody
         self._on_gone: Callable[[Collection[str]], object] = _nobody
@@ -170,9 +166,8 @@ class Fleet:
 
     def problem(self) -> str:
         """Return why no logical cluster can be served, "" when any can, or none is bound."""
-        if self._is_missing:
-            error = self._slices.last_error
-            return self._what_is_missing() if error is None else explain(error, self.export)
+        if missing := self._slice.problem():
+            return missing
         units = [unit for unit in list(self._units.values()) if unit.state != "Leaving"]
         if any(unit.state in {"Idle", "Serving"} for unit in units):
             return ""
@@ -202,18 +197,11 @@ class Fleet:
 
     def start(self) -> None:
         """Watch the slice from now on."""
-        self._io_loop.run(self._start())
+        self._io_loop.run(self._slice.start())
 
     def close(self) -> None:
         """End every watch and close the connections. May be called twice."""
         self._io_loop.run(self._close())
-
-    def _what_is_missing(self) -> str:
-        path, name = self.export.path, self.export.name
-        return (
-            f"there is no APIExportEndpointSlice {name!r} in {path}; apply config/kcp there, or "
-            "start with --install-crds: kcp makes one for each APIExport"
-        )
 
     def _measure(self) -> None:
         endpoints = self._metrics.gauge(
@@ -232,42 +220,18 @@ class Fleet:
 
     # The I/O thread.
 
-    async def _start(self) -> None:
-        self._slices.add_handler(
-            HandlerFuncs(
-                on_add=self._published,
-                on_update=lambda _, new: self._published(new),
-                on_delete=lambda _: self._withdrawn(),
-            )
-        )
-        self._tasks.spawn(self._slices.run(), name="endpoint slice")
-        self._tasks.spawn(self._look_for_slice(), name="first look")
-
-    async def _look_for_slice(self) -> None:
-        await self._slices.wait_for_sync()
-        if self._is_missing:
-            _log.warning("Waiting for the endpoints", problem=self._what_is_missing())
-
     async def _close(self) -> None:
+        await self._slice.close()
         await self._tasks.close()
         for url in list(self._units):
             await self._units.pop(url).close()
-        await self._slice_client.close()
-
-    def _withdrawn(self) -> None:
-        self._is_missing = True
-        _log.warning("The endpoints are gone", problem=self._what_is_missing())
-        self._settle(())
-
-    def _published(self, obj: CachedObject) -> None:
-        first, self._is_missing = self._is_missing, False
-        self._settle(obj.decode(APIExportEndpointSlice).urls)
-        if first:
-            # That there are none yet is known, too.
-            self._tasks.spawn(self._settle_members(), name="members")
 
     def _settle(self, urls: Sequence[str]) -> None:
         """Have a unit for each URL, and let the others leave."""
+        if not self._is_known:
+            # That there are none yet is known, too.
+            self._is_known = True
+            self._tasks.spawn(self._settle_members(), name="members")
         self._refused = {url: why for url, why in self._refused.items() if url in urls}
         for url in urls:
             unit = self._units.get(url)

@@ -88,6 +88,7 @@ class _Findings:
     updated: bool = False
     moved: bool = False
     assigned: bool = False
+    refused: str = ""
     failure: KcpctlError | None = None
 
 
@@ -201,6 +202,7 @@ class SyncTargetReconciler:
                 heartbeat=heartbeat,
                 thresholds=options.thresholds,
                 assigned=findings.assigned,
+                refused=findings.refused,
                 now=now,
             )
         )
@@ -305,6 +307,8 @@ class SyncTargetReconciler:
             findings.assigned = evict(upstream, request.cluster, target.metadata.name, now)
         except ApiError as error:
             findings.assigned = True  # nobody knows; what was found so far is written all the same
+            if isinstance(error, Forbidden):
+                findings.refused = explained(error, request.cluster, self._hint)
             findings.failure = findings.failure or error
 
     def _check_health(self, key: str, target: SyncTarget) -> Heartbeat:
@@ -428,6 +432,8 @@ class SyncTargetReconciler:
 
     def _reach(self, request: Request, target: SyncTarget) -> tuple[Client | None, str]:
         """Return a client of the physical cluster, or None and why there is none."""
+        if not names_a_cluster(target.spec):
+            return None, "the spec names no physical cluster"
         access = self._connect(request, target)
         if access.connection is None:
             return None, access.problem.message if access.problem else "not connected"

@@ -58,9 +58,17 @@ def leaving_condition() -> Condition:
     return false(SCHEDULABLE, INFO, LEAVING, message)
 
 
-def schedulable_condition(spec: SyncTargetSpec, now: float, *, assigned: bool) -> Condition:
-    """Return Schedulable; ``assigned`` (asked once eviction is due) tells what is left."""
+def schedulable_condition(
+    spec: SyncTargetSpec, now: float, *, assigned: bool, refused: str = ""
+) -> Condition:
+    """Return Schedulable; ``assigned`` (asked once eviction is due) tells what is left.
+
+    ``refused`` is why nobody could ask, or could not ask it to leave.
+    """
     left = seconds_to_eviction(spec, now)
+    if left == 0 and refused:
+        message = f"Workloads cannot be asked to leave the target: {refused}"
+        return false(SCHEDULABLE, WARNING, EVICTING, message)
     if left == 0 and assigned:
         message = "Workloads leave the target: spec.evictAfter has passed and some are still there"
         return false(SCHEDULABLE, WARNING, EVICTING, message)

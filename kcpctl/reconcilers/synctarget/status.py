@@ -80,6 +80,7 @@ class Snapshot:
     signing: the syncer's certificate, where syncers have some.
     heartbeat: the syncer's heartbeat.
     assigned: whether anything is assigned to it; asked only when its eviction is due.
+    refused: why the workspace did not let us ask, "" when it did.
     now: wall-clock seconds, for transition times and evictAfter only.
     """
 
@@ -93,6 +94,7 @@ class Snapshot:
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     thresholds: Thresholds = field(default_factory=Thresholds)
     assigned: bool = False
+    refused: str = ""
     now: float = 0.0
 
 
@@ -123,7 +125,9 @@ def decide(snapshot: Snapshot) -> Decision:
         conditions = _deployed(snapshot, conditions, managed=managed)
         heartbeat = _waiting(conditions, heartbeat, managed=managed)
         conditions = _set(snapshot, conditions, heartbeat_condition(heartbeat, snapshot.thresholds))
-        schedulable = schedulable_condition(target.spec, snapshot.now, assigned=snapshot.assigned)
+        schedulable = schedulable_condition(
+            target.spec, snapshot.now, assigned=snapshot.assigned, refused=snapshot.refused
+        )
         conditions = _suspended(snapshot, _set(snapshot, conditions, schedulable))
         conditions = _declared(snapshot, conditions)
     ready = ready_condition(

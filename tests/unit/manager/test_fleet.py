@@ -459,6 +459,25 @@ def test_the_binding_of_a_cluster_can_be_looked_at(rig: Rig) -> None:
     assert rig.fleet.binding("two") is None
 
 
+def test_a_cluster_can_be_removed_by_hand(rig: Rig) -> None:
+    rig.shard("a", "one", "two")
+    rig.start("a")
+    rig.manager.remove("one")
+    rig.settle()
+    assert rig.maps.lister.keys() == ["two|x"]
+    assert rig.removed == ["one"]
+
+
+def test_informers_are_shown_by_endpoint_and_counted_together(rig: Rig) -> None:
+    rig.shard("a", "one")
+    rig.shard("b", "two")
+    rig.start("a", "b")
+    names = {one.description for one in rig.fleet.informers.all_informers()}
+    assert f"configmaps of {rig.kcp.url('b')}" in names
+    labels = {"name": "upstream", "resource": "configmaps", "scope": ""}
+    assert rig.metrics.registry.get_sample_value("informer_objects", labels) == 2
+
+
 def test_nothing_is_asked_of_all_clusters_at_once(rig: Rig) -> None:
     rig.shard("a", "one")
     rig.start("a")

@@ -57,6 +57,11 @@ def by_label(obj: dict[str, Any]) -> None:
     of_secrets(obj, "spec")["selector"] = {"matchLabels": {"for": "kcpctl"}}
 
 
+def claimed_by_an_older_version(obj: dict[str, Any]) -> None:
+    for where in ("spec", "status"):
+        of_secrets(obj, where)["verbs"] = ["get", "list", "watch", "patch"]
+
+
 def not_claimed(obj: dict[str, Any]) -> None:
     claims = obj["status"]["exportPermissionClaims"]
     claims.remove(of_secrets(obj, "status"))
@@ -86,6 +91,10 @@ ACCEPT = f"accept the permission claim on secrets (verbs {SECRETS_SPELLED}) in {
         ),
         (by_label, RELABEL),
         (not_claimed, OF_THE_PROVIDER),
+        (
+            claimed_by_an_older_version,
+            OF_THE_PROVIDER.replace("claim secrets", "claim create on secrets"),
+        ),
     ],
 )
 def test_the_hint_names_who_has_to_do_what_and_where(

@@ -71,3 +71,34 @@ def test_broken_yaml_is_described() -> None:
 def test_strict_errors_list_all_problems() -> None:
     text = strict_error(['unknown field "a"', 'duplicate field "b"'])
     assert text == 'strict decoding error: unknown field "a", duplicate field "b"'
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"[" * 500_000 + b"]" * 500_000, "yaml: exceeded max depth of 1000"),
+        (b"- " * 500_000 + b"a", "yaml: exceeded max depth of 1000"),
+        (
+            b"a: &a [x, x]\n"
+            + b"".join(
+                b"%c: &%c [%s]\n" % (c, c, b", ".join([b"*%c" % (c - 1)] * 9))
+                for c in range(98, 110)
+            ),
+            "yaml: document contains excessive aliasing",
+        ),
+    ],
+    ids=["brackets", "dashes", "aliases"],
+)
+def test_a_document_that_would_end_the_process_is_refused(body: bytes, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        decode(body, yaml=True)
+
+
+def test_json_without_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="exceeded max depth"):
+        decode(b'{"a":' * 200_000 + b"1" + b"}" * 200_000)
+
+
+def test_deep_but_sane_yaml_and_aliases_are_read() -> None:
+    assert decode(b"[" * 900 + b"]" * 900, yaml=True).value
+    assert decode(b"a: &x {b: 1}\nc: *x\n", yaml=True).value == {"a": {"b": 1}, "c": {"b": 1}}

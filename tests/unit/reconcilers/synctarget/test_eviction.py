@@ -129,10 +129,15 @@ def test_a_list_that_fails_is_no_drained_target(world: World) -> None:
     """The status is written all the same, and the queue backs off."""
     world.make_ready()
     drain(world)
-    world.up.errors["GET /api/v1/secrets"] = Forbidden("secrets is forbidden")
+    details = {"kind": "secrets"}
+    world.up.errors["GET /api/v1/secrets"] = Forbidden("secrets is forbidden", details=details)
+    world.hints["root", "secrets"] = "accept the claim"
     with pytest.raises(Forbidden):
         world.reconcile()
     assert world.condition("Schedulable") == "False Evicting"
+    assert world.message("Schedulable") == (
+        "Workloads cannot be asked to leave the target: secrets is forbidden; accept the claim"
+    )
 
 
 @pytest.mark.parametrize("error", [NotFound("no such kind"), Forbidden("not claimed")])
