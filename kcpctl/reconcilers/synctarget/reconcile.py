@@ -41,7 +41,8 @@ from kcpctl.reconcilers.credentials import Cache, CredentialSource
 from kcpctl.reconcilers.pool import Access, Pool, connect
 from kcpctl.reconcilers.problem import BUSY, Problem
 from kcpctl.reconcilers.recorder import Recorder
-from kcpctl.reconcilers.synctarget.approval import Approver, Signing
+from kcpctl.reconcilers.synctarget.approval import Approver
+from kcpctl.reconcilers.synctarget.certificate import Signing
 from kcpctl.reconcilers.synctarget.conditions import SYNCER_DEPLOYED, VALID
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.events import reference_to, transitions
