@@ -36,11 +36,12 @@ from kcpctl.errors import (
     NotConnected,
     TerminalError,
 )
+from kcpctl.reconcilers.by_key import ByKey
 from kcpctl.reconcilers.claims import Hint, explained, no_hint
 from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.credentials import Cache, CredentialSource
 from kcpctl.reconcilers.pool import Access, Pool, connect
-from kcpctl.reconcilers.problem import BUSY, CLUSTER_SECONDS, Problem
+from kcpctl.reconcilers.problem import BUSY, Problem
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.approval import Approver, Signing
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
@@ -59,7 +60,8 @@ from kcpctl.reconcilers.synctarget.scheduling import (
 )
 from kcpctl.reconcilers.synctarget.status import Decision, Snapshot, decide
 from kcpctl.reconcilers.synctarget.validation import validate
-from kcpctl.runtime import Clock, Deadline, get_logger
+from kcpctl.reconcilers.turns import ClusterTurns, Postponed
+from kcpctl.runtime import Clock, get_logger
 
 __all__ = ["SyncTargetReconciler"]
 
@@ -131,9 +133,11 @@ class SyncTargetReconciler:
         self._clock = clock
         self._hint = hint
         self._observer = Observer(clock)
-        # Since when what is to be deleted has met a busy cluster, on the monotonic clock; a key is
-        # one worker's at a time.
-        self._busy_since: dict[str, float] = {}
+        self._turns = ClusterTurns(
+            clock=clock, silent=options.workers // 2, by_workspace=client.is_multi_cluster
+        )
+        # Since when what is to be deleted has met a busy cluster, on the monotonic clock.
+        self._busy_since: ByKey[float] = ByKey()
 
     def reconcile(self, request: Request) -> Result | None:
         """Reconcile one SyncTarget."""
@@ -141,6 +145,12 @@ class SyncTargetReconciler:
             raise TerminalError(
                 f"{request.key!r} names a namespace, but SyncTargets are cluster-scoped"
             )
+        try:
+            return self._reconcile(request)
+        except Postponed as later:
+            return Result(later.seconds)
+
+    def _reconcile(self, request: Request) -> Result | None:
         found = self._targets.cached(request.key)
         if found is None:
             self._forget(request.key)
@@ -164,6 +174,7 @@ class SyncTargetReconciler:
         if self._approver is not None:
             self._approver.remove(belongs)
         self._observer.remove(belongs)
+        self._busy_since.remove(belongs)
 
     def _forget(self, key: str) -> None:
         self._deployer.forget(key)
@@ -171,7 +182,7 @@ class SyncTargetReconciler:
             self._approver.forget(key)
         self._pool.remove(key)
         self._observer.forget(key)
-        self._busy_since.pop(key, None)
+        self._busy_since.forget(key)
 
     def _commit(self, request: Request, old: SyncTarget, new: SyncTarget) -> bool:
         """Write what differs to the request's own logical cluster; False if nothing does."""
@@ -263,7 +274,7 @@ class SyncTargetReconciler:
         upstream = self._client.cluster(request.cluster)
         try:
             downstream = self._pool.client(request.key)
-            with Deadline.within(CLUSTER_SECONDS, clock=self._clock):
+            with self._turns.turn(request.cluster, findings.connection.server):
                 deployed = self._deployer.ensure(
                     request.key, target, request.cluster, upstream, downstream, options
                 )
@@ -407,7 +418,7 @@ class SyncTargetReconciler:
     ) -> Progress:
         namespace, force_after = options.credentials_namespace, options.force_delete_after_seconds
         progress = Cleaner(
-            target, request.cluster, credentials_namespace=namespace, clock=self._clock
+            target, request.cluster, credentials_namespace=namespace, turns=self._turns
         ).run(
             self._client.cluster(request.cluster),
             downstream,
@@ -416,15 +427,15 @@ class SyncTargetReconciler:
             force=waited >= force_after or not names_a_cluster(target.spec),
             give_up=self._busy_seconds(request.key) >= force_after,
         )
-        if progress.busy:
-            self._busy_since.setdefault(request.key, self._clock.monotonic())
-        else:
-            self._busy_since.pop(request.key, None)
+        if not progress.busy:
+            self._busy_since.forget(request.key)
+        elif self._busy_since.get(request.key) is None:
+            self._busy_since.keep(request.key, self._clock.monotonic())
         return progress
 
     def _busy_seconds(self, key: str) -> float:
-        now = self._clock.monotonic()
-        return now - self._busy_since.get(key, now)
+        since = self._busy_since.get(key)
+        return 0.0 if since is None else self._clock.monotonic() - since
 
     def _waited(self, key: str, target: SyncTarget) -> float:
         since = target.metadata.deletion_timestamp or ""
