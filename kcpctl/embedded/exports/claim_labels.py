@@ -17,7 +17,8 @@ from typing import Any, Final
 import msgspec
 
 from kcpctl.embedded.backend import Backend, Event
-from kcpctl.embedded.exports.acceptance import GroupResource, accepted_claims, claimed, selects
+from kcpctl.embedded.exports.acceptance import GroupResource, claimed, selects
+from kcpctl.embedded.exports.claims import accepted_claims
 from kcpctl.embedded.exports.directory import Exports, Place
 from kcpctl.embedded.exports.kinds import APIBINDINGS_KEY
 from kcpctl.embedded.kinds import ResourceInfo
@@ -155,8 +156,9 @@ class ClaimLabels:
         rules: defaultdict[GroupResource, list[_Rule]] = defaultdict(list)
         for _, stored in self._backend.store.list(APIBINDINGS_KEY, cluster):
             export = self._export_of(cluster, stored.obj)
-            for claim in accepted_claims(stored.obj) if export is not None else ():
-                assert export is not None
+            if export is None:
+                continue
+            for claim in accepted_claims(stored.obj).values():
                 rule = _Rule(claim_label(export), claim_value(claim), claim.get("selector") or {})
                 rules[claimed(claim).normal].append(rule)
         return dict(rules)
