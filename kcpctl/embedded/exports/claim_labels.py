@@ -25,7 +25,6 @@ from kcpctl.embedded.kinds import ResourceInfo
 
 __all__ = [
     "BINDING_LABEL",
-    "CLAIM_PREFIX",
     "OWN_BINDING_VALUE",
     "ClaimLabels",
     "binding_value",
@@ -34,7 +33,7 @@ __all__ = [
 ]
 
 Json = dict[str, Any]
-CLAIM_PREFIX: Final = "claimed.internal.apis.kcp.io/"
+_CLAIM_PREFIX: Final = "claimed.internal.apis.kcp.io/"
 BINDING_LABEL: Final = "internal.apis.kcp.io/export"
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -60,7 +59,7 @@ OWN_BINDING_VALUE: Final = _base62(bytes([*range(10), *range(10), *range(8)]))
 
 def claim_label(export: Place) -> str:
     """Return the label that objects carry which an export's claim admits."""
-    return f"{CLAIM_PREFIX}{binding_value(export)}"
+    return f"{_CLAIM_PREFIX}{binding_value(export)}"
 
 
 def binding_value(export: Place) -> str:
@@ -116,7 +115,7 @@ class ClaimLabels:
         kept = {
             key: value
             for key, value in labels.items()
-            if key in wanted or not key.startswith(CLAIM_PREFIX)
+            if key in wanted or not key.startswith(_CLAIM_PREFIX)
         }
         if (new := {**kept, **wanted}) != labels:
             meta["labels"] = new

@@ -11,9 +11,9 @@ from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.registry import Registry
 from kcpctl.embedded.schema.csr_validation import parse_request
 from kcpctl.embedded.security.escalation import check_escalation
-from kcpctl.embedded.security.rbac import MASTERS, Authorizer
+from kcpctl.embedded.security.rbac import Authorizer
 from kcpctl.embedded.status import forbidden
-from kcpctl.embedded.user import Attributes, UserInfo
+from kcpctl.embedded.user import MASTERS, Attributes, UserInfo
 
 __all__ = ["CLIENT_SIGNER", "Admission"]
 
