@@ -80,8 +80,9 @@ class Controllers:
         lines = re.findall(rf"^{series} (\S+)$", self.metrics(), re.MULTILINE)
         return sum(map(float, lines))
 
-    def requests(self, method: str) -> float:
-        return self.count(rf'rest_client_requests_total\{{.*method="{method}".*\}}')
+    def requests(self, method: str, code: str = "2..") -> float:
+        labels = rf'code="{code}",.*method="{method}".*'
+        return self.count(rf"rest_client_requests_total\{{{labels}\}}")
 
     def writes(self) -> float:
         return sum(map(self.requests, ("PATCH", "POST", "PUT", "DELETE")))

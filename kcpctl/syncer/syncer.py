@@ -44,6 +44,8 @@ _PROBLEMS_SHOWN: Final = 5
 _ABSENT_SECONDS: Final = 5.0
 # A workspace of a kcp gets further types when somebody binds an export there: no hurry.
 _DISCOVER_SECONDS: Final = 30.0
+# Unless the session waits for a type: the next heartbeat waits with it.
+_AWAITED_SECONDS: Final = 5.0
 
 
 class SyncFailed(KcpctlError):
@@ -149,25 +151,36 @@ class Syncer:
         """Whether the workspace serves a type by now that it did not when the session began."""
         if session.suspended or len(session.served) == len(SYNCED_RESOURCES):
             return False
+        return not self._served_now(session, _DISCOVER_SECONDS) <= set(session.served)
+
+    def _served_now(self, session: Session, every_seconds: float) -> set[Resource]:
+        """Return the types that the workspace serves; those of the session if nobody tells now."""
+        known = session.served
         now = self._clock.monotonic()
         if now < self._discover_at:
-            return False
-        self._discover_at = now + _DISCOVER_SECONDS
+            return set(known)
+        self._discover_at = now + every_seconds
         try:
-            return not set(self._served()) <= set(session.served)
+            return set(self._served(unless_told=known))
         except KcpctlError as error:
             _log.debug("The types of the workspace cannot be read", error=error)
-            return False
+            return set(known)
 
-    def _served(self) -> list[Resource]:
-        """Return the types that the workspace serves; raises what the client raises."""
-        return [resource for resource in SYNCED_RESOURCES if self._serves(resource)]
+    def _served(self, *, unless_told: Sequence[Resource] = SYNCED_RESOURCES) -> list[Resource]:
+        """Return the types that the workspace serves; raises what the client raises.
 
-    def _serves(self, resource: Resource) -> bool:
-        try:
-            return self._upstream.has_resource(resource)
-        except Forbidden:
-            return True  # discovery is not for everybody; the informer will find out
+        Discovery is not for everybody. Then it is those of ``unless_told``, and their informers
+        will find out.
+        """
+        found = []
+        for resource in SYNCED_RESOURCES:
+            try:
+                serves = self._upstream.has_resource(resource)
+            except Forbidden:
+                serves = resource in unless_told
+            if serves:
+                found.append(resource)
+        return found
 
     def _is_there(self) -> bool:
         """Whether the watch may be believed that the SyncTarget is served.
@@ -236,7 +249,7 @@ class Syncer:
             with self._changed:
                 self._clock.wait(self._changed, _ABSENT_SECONDS)
             return
-        self._discover_at = self._clock.monotonic() + _DISCOVER_SECONDS
+        self._discover_at = self._clock.monotonic() + _AWAITED_SECONDS
         target = Target(watch.cluster, options.sync_target_name, options.sync_target_uid)
         session = self._session = self._new_session(
             target,
@@ -250,7 +263,10 @@ class Syncer:
 
         def wanted() -> bool:
             self._ticked_at = self._clock.monotonic()
-            return not stop.is_set()
+            # A kcp that starts refuses everything for a while, discovery too; an informer of what
+            # it does not serve would be waited for without end.
+            served = self._served_now(session, _AWAITED_SECONDS)
+            return not stop.is_set() and served == set(session.served)
 
         if not session.start(wanted):
             self._end_session()

@@ -635,3 +635,25 @@ def test_a_workspace_that_does_not_tell_what_it_serves_is_served_all_the_same(
     world.deploy()
     with world.agent():
         world.await_copy(DEPLOYMENTS)
+
+
+def test_a_workspace_that_refused_to_tell_is_asked_again_while_a_type_is_waited_for(
+    control_plane: ControlPlane, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kcp that starts refuses discovery too, and never serves some of the types."""
+    refusals = iter([Forbidden("starting")] * 4)
+
+    def has_resource(_: Client, resource: Resource) -> bool:
+        for one in refusals:
+            raise one
+        return resource is not DEPLOYMENTS
+
+    monkeypatch.setattr(Client, "has_resource", has_resource)
+    monkeypatch.setattr("kcpctl.syncer.syncer._AWAITED_SECONDS", 0.1)
+    allowed = [rule for rule in UPSTREAM_RULES if "deployments" not in rule["resources"]]
+    upstream = AsyncClient.plain(restricted(control_plane, world.upstream, allowed))
+    with IOLoop("test-io") as loop:
+        client = Client(upstream, loop)
+        with Agent(client, world.downstream, world.target):
+            eventually(lambda: world.sync_target["status"]["lastHeartbeatTime"])
+        client.close()

@@ -29,7 +29,7 @@ from kcpctl.errors import (
     TransportError,
 )
 from kcpctl.informers import CachedObject
-from kcpctl.logicalcluster import key_of
+from kcpctl.logicalcluster import key_of, split_key
 from kcpctl.reconcilers.clusterregistration.facts import Facts, discover
 from kcpctl.reconcilers.clusterregistration.leftovers import leftovers
 from kcpctl.reconcilers.clusterregistration.options import ClusterRegistrationOptions
@@ -45,14 +45,10 @@ from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.connected import NEW_CREDENTIALS_FAILED
 from kcpctl.reconcilers.credentials import Cache, CredentialSource, Kubeconfig
 from kcpctl.reconcilers.pool import Pool, connect
-from kcpctl.reconcilers.problem import (
-    CLUSTER_SECONDS,
-    INVALID_CONFIGURATION,
-    Problem,
-    Unusable,
-)
+from kcpctl.reconcilers.problem import INVALID_CONFIGURATION, Problem, Unusable
 from kcpctl.reconcilers.recorder import Recorder, Transition
-from kcpctl.runtime import Clock, Deadline, get_logger
+from kcpctl.reconcilers.turns import ClusterTurns, Postponed
+from kcpctl.runtime import Clock, get_logger
 
 __all__ = ["FINALIZER", "ClusterRegistrationReconciler", "pool_key"]
 
@@ -115,6 +111,9 @@ class ClusterRegistrationReconciler:
         self._recorder = recorder
         self._options = options
         self._clock = clock
+        self._turns = ClusterTurns(
+            clock=clock, silent=options.workers // 2, by_workspace=client.is_multi_cluster
+        )
         self._lock = threading.Lock()
         self._looks: dict[str, _Look] = {}  # guarded by _lock
 
@@ -155,7 +154,10 @@ class ClusterRegistrationReconciler:
         interval = self._interval_seconds(registration)
         find = partial(self._find, registration, found, request.cluster)
         access = connect(self._pool, pool_key(request.key), find)
-        look = self._look(request.key, access.connection, interval)
+        try:
+            look = self._look(request.key, access.connection, interval)
+        except Postponed as later:
+            return Result(later.seconds)
         name, not_created = self._ensure_sync_target(request, registration)
         status = decide(
             Snapshot(
@@ -201,7 +203,7 @@ class ClusterRegistrationReconciler:
             return last
         facts = last.facts if last else None
         try:
-            with Deadline.within(CLUSTER_SECONDS, clock=self._clock):
+            with self._turns.turn(split_key(key)[0], connection.server):
                 look = _Look(now, discover(self._pool.client(pool_key(key))))
         except NotConnected:
             return _Look(now, facts)

@@ -40,7 +40,7 @@ from kcpctl.reconcilers.claims import Hint, explained, no_hint
 from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.credentials import Cache, CredentialSource
 from kcpctl.reconcilers.pool import Access, Pool, connect
-from kcpctl.reconcilers.problem import BUSY, CLUSTER_SECONDS, Problem
+from kcpctl.reconcilers.problem import BUSY, Problem
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.approval import Approver, Signing
 from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
@@ -59,7 +59,8 @@ from kcpctl.reconcilers.synctarget.scheduling import (
 )
 from kcpctl.reconcilers.synctarget.status import Decision, Snapshot, decide
 from kcpctl.reconcilers.synctarget.validation import validate
-from kcpctl.runtime import Clock, Deadline, get_logger
+from kcpctl.reconcilers.turns import ClusterTurns, Postponed
+from kcpctl.runtime import Clock, get_logger
 
 __all__ = ["SyncTargetReconciler"]
 
@@ -131,6 +132,9 @@ class SyncTargetReconciler:
         self._clock = clock
         self._hint = hint
         self._observer = Observer(clock)
+        self._turns = ClusterTurns(
+            clock=clock, silent=options.workers // 2, by_workspace=client.is_multi_cluster
+        )
         # Since when what is to be deleted has met a busy cluster, on the monotonic clock; a key is
         # one worker's at a time.
         self._busy_since: dict[str, float] = {}
@@ -141,6 +145,12 @@ class SyncTargetReconciler:
             raise TerminalError(
                 f"{request.key!r} names a namespace, but SyncTargets are cluster-scoped"
             )
+        try:
+            return self._reconcile(request)
+        except Postponed as later:
+            return Result(later.seconds)
+
+    def _reconcile(self, request: Request) -> Result | None:
         found = self._targets.cached(request.key)
         if found is None:
             self._forget(request.key)
@@ -263,7 +273,7 @@ class SyncTargetReconciler:
         upstream = self._client.cluster(request.cluster)
         try:
             downstream = self._pool.client(request.key)
-            with Deadline.within(CLUSTER_SECONDS, clock=self._clock):
+            with self._turns.turn(request.cluster, findings.connection.server):
                 deployed = self._deployer.ensure(
                     request.key, target, request.cluster, upstream, downstream, options
                 )
@@ -407,7 +417,7 @@ class SyncTargetReconciler:
     ) -> Progress:
         namespace, force_after = options.credentials_namespace, options.force_delete_after_seconds
         progress = Cleaner(
-            target, request.cluster, credentials_namespace=namespace, clock=self._clock
+            target, request.cluster, credentials_namespace=namespace, turns=self._turns
         ).run(
             self._client.cluster(request.cluster),
             downstream,

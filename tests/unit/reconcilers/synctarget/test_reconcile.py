@@ -25,6 +25,7 @@ from kcpctl.errors import (
     TooManyRequests,
     TransportError,
 )
+from kcpctl.reconcilers.turns import Postponed
 from kcpctl.runtime import Deadline
 
 if TYPE_CHECKING:
@@ -217,6 +218,21 @@ def test_a_cluster_has_a_minute_for_what_a_pass_asks_of_it(
     assert kept != [None]
     assert Deadline.current() is None
     assert world.condition("SyncerDeployed") == "True Deployed"
+
+
+def test_a_pass_whose_turn_it_is_not_changes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.make_ready()
+    world.change_spec(unschedulable=True)
+    world.up.writes()
+
+    def turn(*_: object) -> None:
+        raise Postponed(1.0)
+
+    monkeypatch.setattr(world.reconciler._turns, "turn", turn)
+    assert world.reconcile() == 1.0
+    assert world.up.writes() == []
 
 
 @pytest.mark.parametrize("error", BUSY)
