@@ -281,12 +281,17 @@ def test_a_watch_goes_on_over_a_restart_of_its_cluster(field: Field) -> None:
         "metadata": {"resourceVersion": "5"},
         "items": [{"metadata": meta}],
     }
-    bookmark = watch_line("BOOKMARK", {"kind": "ConfigMap", "metadata": {"resourceVersion": "5"}})
+    later = {**meta, "name": "y", "uid": "2", "resourceVersion": "6"}
+    lines = {
+        "5": watch_line("ADDED", {"kind": "ConfigMap", "metadata": later}),
+        "6": watch_line("BOOKMARK", {"kind": "ConfigMap", "metadata": {"resourceVersion": "6"}}),
+    }
+    both = ["root|default/x", "root|default/y"]
 
     def answer(request: Received) -> Reply:
-        return (
-            Reply(chunks=[bookmark], ending="hang") if "watch" in request.query else Reply(listed)
-        )
+        if "watch" not in request.query:
+            return Reply(listed)
+        return Reply(chunks=[lines[request.query["resourceVersion"]]], ending="hang")
 
     server.on("GET", "/api/v1/configmaps", answer)
     field.ensure("east", server)
@@ -299,13 +304,13 @@ def test_a_watch_goes_on_over_a_restart_of_its_cluster(field: Field) -> None:
         except NotConnected:
             return []
 
-    eventually(lambda: keys() == ["root|default/x"])
+    eventually(lambda: keys() == both)
     field.server_loop.run(server.stop())
     field.until("east", ConnectionState.DISCONNECTED)
     assert keys() == []
-    assert watch.stale()[0].keys() == ["root|default/x"]
+    assert watch.stale()[0].keys() == both
     field.server_loop.run(server.start())
-    eventually(lambda: keys() == ["root|default/x"])
+    eventually(lambda: keys() == both)
     requests = server.requests("GET", "/api/v1/configmaps")
     assert ["watch" in request.query for request in requests] == [False, True, True]
     field.pool.remove("east")
