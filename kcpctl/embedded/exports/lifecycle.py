@@ -139,9 +139,7 @@ class ExportLifecycle:
                 self._offering.reconcile(*place)
 
     def _bound_object_gone(self, event: Event) -> None:
-        for name, infos in list(self._backend.kinds.bound(event.cluster).items()):
-            binding = self._exports.binding(event.cluster, name)
-            if binding is None or not binding["metadata"].get("deletionTimestamp"):
-                continue
-            if any(info.storage_key == event.info.storage_key for info in infos):
-                self._binder.reconcile(event.cluster, name)
+        name = self._backend.kinds.holder(event.cluster, event.info.storage_key)
+        binding = self._exports.binding(event.cluster, name) if name else None
+        if binding is not None and binding["metadata"].get("deletionTimestamp"):
+            self._binder.reconcile(event.cluster, binding["metadata"]["name"])

@@ -16,10 +16,10 @@ from kcpctl.embedded.store import ObjectKey
 from kcpctl.embedded.writer import Writer
 from kcpctl.logicalcluster import PATH_ANNOTATION
 
-__all__ = ["IDENTITY_NAMESPACE", "Offering"]
+__all__ = ["Offering"]
 
 Json = dict[str, Any]
-IDENTITY_NAMESPACE: Final = "kcp-system"
+_IDENTITY_NAMESPACE: Final = "kcp-system"
 _SKIP_SLICE: Final = "apiexports.apis.kcp.io/skip-endpointslice"
 _IDENTITY_BITS: Final = 256
 
@@ -60,18 +60,18 @@ class Offering:
     def _give_identity(self, cluster: str, export: Json) -> None:
         meta, store = export["metadata"], self._backend.store
         name = meta["name"]
-        if store.get("namespaces", ObjectKey(cluster, "", IDENTITY_NAMESPACE)) is None:
-            self._create(cluster, "namespaces", "", {"metadata": {"name": IDENTITY_NAMESPACE}})
-        if store.get("secrets", ObjectKey(cluster, IDENTITY_NAMESPACE, name)) is None:
+        if store.get("namespaces", ObjectKey(cluster, "", _IDENTITY_NAMESPACE)) is None:
+            self._create(cluster, "namespaces", "", {"metadata": {"name": _IDENTITY_NAMESPACE}})
+        if store.get("secrets", ObjectKey(cluster, _IDENTITY_NAMESPACE, name)) is None:
             bits = self._backend.rng.getrandbits(_IDENTITY_BITS)
             key = base64.urlsafe_b64encode(bits.to_bytes(_IDENTITY_BITS // 8, "big")).rstrip(b"=")
             secret = {
-                "metadata": {"name": name, "namespace": IDENTITY_NAMESPACE},
+                "metadata": {"name": name, "namespace": _IDENTITY_NAMESPACE},
                 "type": "Opaque",
                 "data": {"key": base64.b64encode(key).decode()},
             }
-            self._create(cluster, "secrets", IDENTITY_NAMESPACE, secret)
-        ref = {"namespace": IDENTITY_NAMESPACE, "name": name}
+            self._create(cluster, "secrets", _IDENTITY_NAMESPACE, secret)
+        ref = {"namespace": _IDENTITY_NAMESPACE, "name": name}
         spec = {**(export.get("spec") or {}), "identity": {"secretRef": ref}}
         meta = {**meta, "generation": meta.get("generation", 0) + 1}
         changed = {**export, "metadata": meta, "spec": spec}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,6 +33,7 @@ from kcpctl.apis.workload import SyncTarget
 from kcpctl.client import Client
 from kcpctl.errors import Conflict, Forbidden, NotFound
 from kcpctl.logicalcluster import key_of
+from kcpctl.reconcilers.by_key import ByKey
 from kcpctl.reconcilers.credentials import Cache
 from kcpctl.reconcilers.synctarget.manifests import FIELD_MANAGER
 from kcpctl.runtime import Clock, format_time, get_logger
@@ -90,8 +90,7 @@ class Approver:
         self._requests = requests
         self._namespace = namespace
         self._clock = clock
-        self._lock = threading.Lock()
-        self._seen: dict[str, _Seen] = {}  # guarded by _lock
+        self._seen: ByKey[_Seen] = ByKey()
 
     def look(self, key: str, target: SyncTarget, cluster: str, upstream: Client) -> Signing:
         """Approve the request of the target's syncer if that is due, and say how far it is."""
@@ -117,21 +116,17 @@ class Approver:
 
     def forget(self, key: str) -> None:
         """Drop what is known of a key."""
-        with self._lock:
-            self._seen.pop(key, None)
+        self._seen.forget(key)
 
     def remove(self, belongs: Callable[[str], bool]) -> None:
         """Drop what is known of all keys that belong."""
-        with self._lock:
-            for key in [key for key in self._seen if belongs(key)]:
-                del self._seen[key]
+        self._seen.remove(belongs)
 
     def _since(self, key: str, uid: str) -> _Seen:
-        with self._lock:
-            seen = self._seen.get(key)
-            if seen is None or seen.uid != uid:
-                seen = self._seen[key] = _Seen(uid, self._clock.monotonic())
+        seen = self._seen.get(key)
+        if seen is not None and seen.uid == uid:
             return seen
+        return self._seen.keep(key, _Seen(uid, self._clock.monotonic()))
 
     def _approve(
         self, key: str, seen: _Seen, request: Unstructured, target: SyncTarget, upstream: Client
@@ -159,8 +154,7 @@ class Approver:
 
     def _refused(self, key: str, seen: _Seen, refusal: str) -> str:
         until = self._clock.monotonic() + _ASK_AGAIN_SECONDS
-        with self._lock:
-            self._seen[key] = _Seen(seen.uid, seen.since, refusal, until)
+        self._seen.keep(key, _Seen(seen.uid, seen.since, refusal, until))
         return refusal
 
     def _no_identity(self, request: Unstructured, target: SyncTarget, upstream: Client) -> str:

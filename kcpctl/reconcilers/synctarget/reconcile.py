@@ -36,6 +36,7 @@ from kcpctl.errors import (
     NotConnected,
     TerminalError,
 )
+from kcpctl.reconcilers.by_key import ByKey
 from kcpctl.reconcilers.claims import Hint, explained, no_hint
 from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.credentials import Cache, CredentialSource
@@ -135,9 +136,8 @@ class SyncTargetReconciler:
         self._turns = ClusterTurns(
             clock=clock, silent=options.workers // 2, by_workspace=client.is_multi_cluster
         )
-        # Since when what is to be deleted has met a busy cluster, on the monotonic clock; a key is
-        # one worker's at a time.
-        self._busy_since: dict[str, float] = {}
+        # Since when what is to be deleted has met a busy cluster, on the monotonic clock.
+        self._busy_since: ByKey[float] = ByKey()
 
     def reconcile(self, request: Request) -> Result | None:
         """Reconcile one SyncTarget."""
@@ -174,6 +174,7 @@ class SyncTargetReconciler:
         if self._approver is not None:
             self._approver.remove(belongs)
         self._observer.remove(belongs)
+        self._busy_since.remove(belongs)
 
     def _forget(self, key: str) -> None:
         self._deployer.forget(key)
@@ -181,7 +182,7 @@ class SyncTargetReconciler:
             self._approver.forget(key)
         self._pool.remove(key)
         self._observer.forget(key)
-        self._busy_since.pop(key, None)
+        self._busy_since.forget(key)
 
     def _commit(self, request: Request, old: SyncTarget, new: SyncTarget) -> bool:
         """Write what differs to the request's own logical cluster; False if nothing does."""
@@ -426,15 +427,15 @@ class SyncTargetReconciler:
             force=waited >= force_after or not names_a_cluster(target.spec),
             give_up=self._busy_seconds(request.key) >= force_after,
         )
-        if progress.busy:
-            self._busy_since.setdefault(request.key, self._clock.monotonic())
-        else:
-            self._busy_since.pop(request.key, None)
+        if not progress.busy:
+            self._busy_since.forget(request.key)
+        elif self._busy_since.get(request.key) is None:
+            self._busy_since.keep(request.key, self._clock.monotonic())
         return progress
 
     def _busy_seconds(self, key: str) -> float:
-        now = self._clock.monotonic()
-        return now - self._busy_since.get(key, now)
+        since = self._busy_since.get(key)
+        return 0.0 if since is None else self._clock.monotonic() - since
 
     def _waited(self, key: str, target: SyncTarget) -> float:
         since = target.metadata.deletion_timestamp or ""
