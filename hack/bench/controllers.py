@@ -188,9 +188,11 @@ class Controllers:
             factory=self.factory,
             pool=pool,
             recorder=recorder,
-            options=SyncTargetOptions(),
+            # Nobody beats here, and that shall change nothing.
+            options=SyncTargetOptions(startup_grace_seconds=86_400),
             metrics=self.metrics,
         )
+        stack.callback(self.controller.stop)
         self.factory.start()
         self.factory.wait_for_sync(120)
         stack.callback(self.factory.close)

@@ -255,7 +255,8 @@ class HttpTransport:
                 self._hear(response)
                 if code < 300:
                     return response
-                body = await _error_body(response)
+                with self._in_flight.reading(response):
+                    body = await _error_body(response)
         except (*_FAILURES, ValueError) as error:
             raise self._failure(error, call, self._opening_seconds(call)) from error
         finally:

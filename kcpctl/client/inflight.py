@@ -55,6 +55,13 @@ class InFlight:
         self._reading.add(response)
         try:
             yield
+        except RuntimeError as error:
+            # aiohttp looks for a failure before it waits, but not before it waits again: it says
+            # this when the end of a chunk and the loss of the connection come together.
+            failure = response.content.exception()
+            if failure is None:
+                raise
+            raise failure from error
         finally:
             self._reading.discard(response)
 

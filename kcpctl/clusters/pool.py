@@ -38,13 +38,19 @@ _log = get_logger(__name__)
 _CONNECTS_AT_ONCE: Final = 64
 # Fifty times a page of 500 objects. The clusters are somebody else's, the memory is ours.
 _MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+_REQUEST_SECONDS: Final = 10.0
 # From a cluster next door to the longest connect.
 _PROBE_BUCKETS_SECONDS: Final = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 def cluster_client(config: ClientConfig, *, write_gate: WriteGate | None = None) -> AsyncClient:
-    """Return a client of a cluster that is somebody else's: it holds no answer without end."""
-    return AsyncClient.plain(config, write_gate=write_gate, max_answer_bytes=_MAX_ANSWER_BYTES)
+    """Return a client of a cluster that is somebody else's: no answer without size or time."""
+    return AsyncClient.plain(
+        config,
+        write_gate=write_gate,
+        request_timeout_seconds=_REQUEST_SECONDS,
+        max_answer_bytes=_MAX_ANSWER_BYTES,
+    )
 
 
 class ClusterPool:

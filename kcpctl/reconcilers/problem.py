@@ -18,7 +18,6 @@ from kcpctl.errors import (
 __all__ = [
     "BUSY",
     "CLUSTER_REF_NOT_FOUND",
-    "CLUSTER_SECONDS",
     "CREDENTIALS_MISSING",
     "INVALID_CONFIGURATION",
     "PERMISSION_DENIED",
@@ -36,9 +35,6 @@ BUSY: Final = (
     DeadlineExceeded,
 )
 """What a server, or the way to it, gets over by itself."""
-
-CLUSTER_SECONDS: Final = 60.0
-"""For all of the requests to a cluster in one pass: a slow one must not hold a worker for long."""
 
 VALIDATION_FAILED: Final = "ValidationFailed"
 CLUSTER_REF_NOT_FOUND: Final = "ClusterRefNotFound"

@@ -8,7 +8,8 @@ evaluated, with one warning too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Set
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
@@ -103,15 +104,14 @@ def _counterpart(item: Any, old: Any, schema: Schema) -> Any:
 class _Data:
     """What the rules of one value see: ``self``, and ``oldSelf`` for those that name it.
 
-    Made once for all rules, as they name it: that is what rules cost most. Of an object's own
-    metadata they see the name alone, as in the real server.
+    Fields that a rule does not name are left out for it: copying them is what rules cost most. Of
+    an object's own metadata they see the name alone, as in the real server.
     """
 
     def __init__(self, value: Any, old: Any, schema: Schema, *, is_root: bool) -> None:
         self._values = {"self": value, "oldSelf": old}
         self._schema = schema
         self._is_root = is_root
-        self._made: dict[str, Any] = {}
 
     @property
     def has_old(self) -> bool:
@@ -119,18 +119,30 @@ class _Data:
 
     def named_in(self, expression: str) -> dict[str, Any]:
         """Return what a rule can name."""
-        names = ("self", "oldSelf") if "oldSelf" in expression else ("self",)
-        return {name: self._get(name) for name in names}
+        return {name: self._get(name, fields) for name, fields in _names(expression).items()}
 
-    def _get(self, name: str) -> Any:
-        if name not in self._made:
-            value = self._values[name]
-            if self._is_root and isinstance(value, dict) and "metadata" in value:
-                meta = value["metadata"]
-                seen = {key: meta[key] for key in ("name", "generateName") if key in meta}
-                value = {**value, "metadata": seen}
-            self._made[name] = _typed(value, self._schema)
-        return self._made[name]
+    def _get(self, name: str, fields: Set[str] | None) -> Any:
+        value = self._values[name]
+        if isinstance(value, dict) and fields is not None:
+            value = {key: item for key, item in value.items() if _escaped(key) in fields}
+        if self._is_root and isinstance(value, dict) and "metadata" in value:
+            meta = value["metadata"]
+            seen = {key: meta[key] for key in ("name", "generateName") if key in meta}
+            value = {**value, "metadata": seen}
+        return _typed(value, self._schema)
+
+
+# A field of it, unless that is a call such as self.all(...); anything else is all of it.
+_NAMED: Final = re.compile(r"\b(self|oldSelf)\b(?:\s*\.\s*(\w+)\b(?!\s*\())?")
+
+
+@lru_cache(maxsize=4096)
+def _names(expression: str) -> dict[str, Set[str] | None]:
+    """Return which of self and oldSelf a rule names, and which fields of them; None for all."""
+    found: dict[str, set[str]] = {"self": set()}
+    for name, field in _NAMED.findall(expression):
+        found.setdefault(name, set()).add(field)
+    return {name: None if "" in fields else fields for name, fields in found.items()}
 
 
 def _evaluate(rule: dict[str, Any], data: _Data, value: Any, path: str) -> Cause | None:

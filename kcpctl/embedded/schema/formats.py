@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 __all__ = ["FORMATS", "is_date_time", "is_duration"]
 
 _DATE_TIME: Final = re.compile(
-    r"^\d{4}-\d\d-\d\d[Tt]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?([Zz]|[+-]\d\d:\d\d)$"
+    r"^\d{4}-\d\d-\d\d[Tt]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$"
 )
 _DURATION: Final = re.compile(r"^[+-]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)$")
 _HOST_LABEL: Final = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$")
@@ -23,11 +23,11 @@ _EMAIL: Final = re.compile(r"^[^@\s<>]+@[^@\s<>]+$")
 
 
 def is_date_time(value: str) -> bool:
-    """RFC 3339, with any number of fraction digits."""
+    """RFC 3339 as Go parses it: any number of fraction digits, a year 0, no leap second."""
     if not _DATE_TIME.match(value):
         return False
     try:
-        date.fromisoformat(value[:10])
+        date.fromisoformat(value[:10].replace("0000-", "2000-", 1))
     except ValueError:
         return False
     return True

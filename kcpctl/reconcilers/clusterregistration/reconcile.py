@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +28,8 @@ from kcpctl.errors import (
     TransportError,
 )
 from kcpctl.informers import CachedObject
-from kcpctl.logicalcluster import key_of
+from kcpctl.logicalcluster import key_of, split_key
+from kcpctl.reconcilers.by_key import ByKey
 from kcpctl.reconcilers.clusterregistration.facts import Facts, discover
 from kcpctl.reconcilers.clusterregistration.leftovers import leftovers
 from kcpctl.reconcilers.clusterregistration.options import ClusterRegistrationOptions
@@ -45,14 +45,10 @@ from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.connected import NEW_CREDENTIALS_FAILED
 from kcpctl.reconcilers.credentials import Cache, CredentialSource, Kubeconfig
 from kcpctl.reconcilers.pool import Pool, connect
-from kcpctl.reconcilers.problem import (
-    CLUSTER_SECONDS,
-    INVALID_CONFIGURATION,
-    Problem,
-    Unusable,
-)
+from kcpctl.reconcilers.problem import INVALID_CONFIGURATION, Problem, Unusable
 from kcpctl.reconcilers.recorder import Recorder, Transition
-from kcpctl.runtime import Clock, Deadline, get_logger
+from kcpctl.reconcilers.turns import ClusterTurns, Postponed
+from kcpctl.runtime import Clock, get_logger
 
 __all__ = ["FINALIZER", "ClusterRegistrationReconciler", "pool_key"]
 
@@ -115,8 +111,10 @@ class ClusterRegistrationReconciler:
         self._recorder = recorder
         self._options = options
         self._clock = clock
-        self._lock = threading.Lock()
-        self._looks: dict[str, _Look] = {}  # guarded by _lock
+        self._turns = ClusterTurns(
+            clock=clock, silent=options.workers // 2, by_workspace=client.is_multi_cluster
+        )
+        self._looks: ByKey[_Look] = ByKey()
 
     def reconcile(self, request: Request) -> Result | None:
         """Reconcile one ClusterRegistration."""
@@ -140,14 +138,11 @@ class ClusterRegistrationReconciler:
 
     def remove(self, belongs: Callable[[str], bool]) -> None:
         """Drop what is kept for the keys that belong, but for their connections."""
-        with self._lock:
-            for key in [key for key in self._looks if belongs(key)]:
-                del self._looks[key]
+        self._looks.remove(belongs)
 
     def _forget(self, key: str) -> None:
         self._pool.remove(pool_key(key))
-        with self._lock:
-            self._looks.pop(key, None)
+        self._looks.forget(key)
 
     def _look_after(
         self, request: Request, registration: ClusterRegistration, found: CachedObject
@@ -155,7 +150,10 @@ class ClusterRegistrationReconciler:
         interval = self._interval_seconds(registration)
         find = partial(self._find, registration, found, request.cluster)
         access = connect(self._pool, pool_key(request.key), find)
-        look = self._look(request.key, access.connection, interval)
+        try:
+            look = self._look(request.key, access.connection, interval)
+        except Postponed as later:
+            return Result(later.seconds)
         name, not_created = self._ensure_sync_target(request, registration)
         status = decide(
             Snapshot(
@@ -191,8 +189,7 @@ class ClusterRegistrationReconciler:
 
     def _look(self, key: str, connection: ConnectionStatus | None, interval: float) -> _Look:
         """Look at the cluster, if the last look is an interval old; else return that one."""
-        with self._lock:
-            last = self._looks.get(key)
+        last = self._looks.get(key)
         now = self._clock.monotonic()
         if connection is None or not connection.connected:
             return _Look(now, last.facts if last else None)
@@ -201,15 +198,13 @@ class ClusterRegistrationReconciler:
             return last
         facts = last.facts if last else None
         try:
-            with Deadline.within(CLUSTER_SECONDS, clock=self._clock):
+            with self._turns.turn(split_key(key)[0], connection.server):
                 look = _Look(now, discover(self._pool.client(pool_key(key))))
         except NotConnected:
             return _Look(now, facts)
         except (ApiError, TransportError, DeadlineExceeded) as error:
             look = _Look(now, facts, f"The cluster could not be looked at: {error}")
-        with self._lock:
-            self._looks[key] = look
-        return look
+        return self._looks.keep(key, look)
 
     # The SyncTarget.
 

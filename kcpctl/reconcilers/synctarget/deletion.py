@@ -32,7 +32,7 @@ from kcpctl.apis.resource import (
 from kcpctl.apis.workload import ORPHAN, SyncTarget
 from kcpctl.client import Client
 from kcpctl.errors import ApiError, NotFound
-from kcpctl.reconcilers.problem import BUSY, CLUSTER_SECONDS
+from kcpctl.reconcilers.problem import BUSY
 from kcpctl.reconcilers.synctarget.eviction import list_if_served
 from kcpctl.reconcilers.synctarget.manifests import SYNCED_RESOURCES
 from kcpctl.reconcilers.synctarget.removal import (
@@ -40,7 +40,7 @@ from kcpctl.reconcilers.synctarget.removal import (
     delete_exactly,
     delete_syncers_namespace,
 )
-from kcpctl.runtime import Clock, Deadline
+from kcpctl.reconcilers.turns import ClusterTurns
 
 __all__ = ["Cleaner", "Progress"]
 
@@ -76,14 +76,15 @@ class Cleaner:
     stops the pass while something remains; so a pass that was cut off is simply run again.
     The identity upstream is the record that something may exist downstream: it is made before
     and removed after. A cluster that refuses is one that cannot be reached. Raises what the
-    upstream client raises.
+    upstream client raises, and Postponed.
     """
 
     def __init__(
-        self, target: SyncTarget, cluster: str, *, credentials_namespace: str, clock: Clock
+        self, target: SyncTarget, cluster: str, *, credentials_namespace: str, turns: ClusterTurns
     ) -> None:
         self._target = target
-        self._clock = clock
+        self._cluster = cluster
+        self._turns = turns
         self._uid = target.metadata.uid
         self._id = syncer_id(target.metadata.name, self._uid)
         self._key = sync_target_key(cluster, target.metadata.name)
@@ -109,7 +110,7 @@ class Cleaner:
             orphaned = f"cannot be reached: {why_not}"
             if downstream is not None:
                 try:
-                    with Deadline.within(CLUSTER_SECONDS, clock=self._clock):
+                    with self._turns.turn(self._cluster, downstream.server):
                         remaining = self._clean_downstream(downstream)
                     if remaining:
                         return Progress(remaining)

@@ -7,7 +7,9 @@ from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp.base_protocol import BaseProtocol
 
 from kcpctl.client.failures import ConnectionRenewed
 from kcpctl.client.inflight import InFlight
@@ -93,3 +95,35 @@ async def test_after_the_end_nobody_waits() -> None:
     with pytest.raises(TimeoutError):
         async with in_flight.waiting(60):
             await asyncio.Event().wait()
+
+
+async def test_a_connection_that_is_lost_with_the_end_of_a_chunk_is_a_lost_connection() -> None:
+    """Not the RuntimeError of a reader that aiohttp lets wait once more."""
+    loop = asyncio.get_running_loop()
+    protocol = BaseProtocol(loop)
+    protocol.connection_made(asyncio.Transport())
+    content = aiohttp.StreamReader(protocol, 2**16, loop=loop)
+    response: Any = Answer(None)
+    response.content = content
+
+    async def read() -> list[bytes]:
+        with InFlight(FakeClock()).reading(response):
+            return [chunk async for chunk in content.iter_any()]
+
+    reading = asyncio.ensure_future(read())
+    content.begin_http_chunk_receiving()
+    content.feed_data(b"line")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    content.end_http_chunk_receiving()
+    content.set_exception(aiohttp.ClientConnectionError("Connection closed"))
+    protocol.connection_lost(None)
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await reading
+
+
+async def test_an_error_of_our_own_while_reading_is_not_taken_for_a_lost_connection() -> None:
+    response: Any = Answer(None)
+    response.content = SimpleNamespace(exception=lambda: None)
+    with pytest.raises(RuntimeError, match="ours"), InFlight(FakeClock()).reading(response):
+        raise RuntimeError("ours")

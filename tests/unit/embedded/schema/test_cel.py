@@ -185,3 +185,21 @@ def test_rules_see_the_name_of_the_metadata_and_nothing_else_of_it() -> None:
     obj = {"metadata": {"name": "east", "labels": {"a": "b"}}}
     assert list(cel.validate(obj, given)) == []
     assert [cause.field for cause in cel.validate({"metadata": {"name": "x"}}, given)] == ["<nil>"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "names"),
+    [
+        ("self.a <= self.b.c && has(self.d)", {"self": {"a", "b", "d"}}),
+        ("self.a == oldSelf.a", {"self": {"a"}, "oldSelf": {"a"}}),
+        ("self.all(k, self[k] > 0)", {"self": None}),
+        ("self == oldSelf", {"self": None, "oldSelf": None}),
+        ("self.?a.orValue(1) == 1", {"self": None}),
+        ("size(self) > 0", {"self": None}),
+        ("self.map (x, x).size() > 0", {"self": None}),
+        ("self\n .a.all(x, x > 0)", {"self": {"a"}}),
+        ("true", {"self": set()}),
+    ],
+)
+def test_a_rule_is_given_the_fields_that_it_names(rule: str, names: dict[str, Any]) -> None:
+    assert cel._names(rule) == names

@@ -9,7 +9,8 @@ from kcpctl.embedded.schema.quantities import canonical
 @pytest.mark.parametrize(
     ("name", "good", "bad"),
     [
-        ("date-time", "2024-02-29T23:59:60Z", "2023-02-29T00:00:00Z"),
+        ("date-time", "2024-02-29T23:59:59Z", "2023-02-29T00:00:00Z"),
+        ("date-time", "0000-02-29T00:00:00Z", "2016-12-31T23:59:60Z"),
         ("date", "2024-01-01", "2024-1-1"),
         ("duration", "1h30m", "1 hour"),
         ("byte", "eA==", "!!"),

@@ -25,6 +25,7 @@ from kcpctl.errors import (
     TooManyRequests,
     TransportError,
 )
+from kcpctl.reconcilers.turns import Postponed
 from kcpctl.runtime import Deadline
 
 if TYPE_CHECKING:
@@ -217,6 +218,21 @@ def test_a_cluster_has_a_minute_for_what_a_pass_asks_of_it(
     assert kept != [None]
     assert Deadline.current() is None
     assert world.condition("SyncerDeployed") == "True Deployed"
+
+
+def test_a_pass_whose_turn_it_is_not_changes_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.make_ready()
+    world.change_spec(unschedulable=True)
+    world.up.writes()
+
+    def turn(*_: object) -> None:
+        raise Postponed(1.0)
+
+    monkeypatch.setattr(world.reconciler._turns, "turn", turn)
+    assert world.reconcile() == 1.0
+    assert world.up.writes() == []
 
 
 @pytest.mark.parametrize("error", BUSY)
@@ -567,16 +583,12 @@ def test_a_connection_is_not_kept_for_a_kubeconfig_from_elsewhere(world: World) 
 
 
 def test_what_is_kept_of_a_logical_cluster_is_dropped_with_it(workspaces: World) -> None:
-    stopped: list[bool] = []
-    workspaces.rollouts.remove = (  # type: ignore[method-assign]
-        lambda belongs: stopped.append(belongs("one|east"))
-    )
     for cluster in ("one", "two"):
         workspaces.make_ready(cluster=cluster)
     workspaces.reconciler.remove(lambda key: key.startswith("one|"))
-    assert stopped == [True]
-    assert len(workspaces.reconciler._observer) == 1
-    assert list(workspaces.reconciler._deployer._tokens) == ["two|east"]
+    assert [belongs("one|east") for belongs in workspaces.rollouts.removed] == [True]
+    assert len(workspaces.reconciler._observer._seen) == 1
+    assert len(workspaces.reconciler._deployer._tokens) == 1
 
 
 def test_a_secret_that_is_mended_connects(world: World) -> None:
