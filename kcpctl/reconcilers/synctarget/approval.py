@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kcpctl.apis.conditions import (
-    ERROR,
-    TRUE,
-    WARNING,
-    Condition,
-    false,
-    get_condition,
-    true,
-    unknown,
-)
+from kcpctl.apis.conditions import TRUE
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.naming import SYNCTARGET_UID_LABEL, syncer_id
 from kcpctl.apis.resource import CERTIFICATE_SIGNING_REQUESTS, SERVICE_ACCOUNTS
@@ -35,36 +26,18 @@ from kcpctl.errors import Conflict, Forbidden, NotFound
 from kcpctl.logicalcluster import key_of
 from kcpctl.reconcilers.by_key import ByKey
 from kcpctl.reconcilers.credentials import Cache
+from kcpctl.reconcilers.synctarget.certificate import Signing
 from kcpctl.reconcilers.synctarget.manifests import FIELD_MANAGER
 from kcpctl.runtime import Clock, format_time, get_logger
 
-__all__ = ["SYNCER_CERTIFICATE", "Approver", "Signing", "certificate_condition", "not_ours"]
+__all__ = ["Approver", "not_ours"]
 
 _log = get_logger(__name__)
 
-SYNCER_CERTIFICATE: Final = "SyncerCertificate"
-"""Condition: whether the syncer gets its client certificates. Ready does not depend on it."""
-APPROVAL_REQUIRED: Final = "ApprovalRequired"
 # A signer takes a second; what it takes longer than this for, nobody signs.
 _SIGNER_SECONDS: Final = 60.0
 # Rights that a controller lacks may be given to it at any time, and nothing tells.
 _ASK_AGAIN_SECONDS: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Signing:
-    """How far the certificate of a syncer is.
-
-    ``state`` is None while there is no request. ``problem`` says what keeps a PENDING one from
-    being approved. ``overdue`` tells that nobody signs an APPROVED one.
-    """
-
-    name: str
-    state: RequestState | None = None
-    message: str = ""
-    problem: str = ""
-    overdue: bool = False
-    again_in_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,44 +208,3 @@ def _approved(request: Unstructured, now: float) -> Unstructured:
         "kind": CERTIFICATE_SIGNING_REQUESTS.kind,
         "status": {**status, "conditions": [*(status.get("conditions") or ()), approval]},
     }
-
-
-def certificate_condition(
-    signing: Signing | None, conditions: Iterable[Condition], *, managed: bool
-) -> Condition | None:
-    """Return SyncerCertificate, None where the syncer has no certificates.
-
-    A request that is on its way, or gone after it was issued, leaves a True as it is: there is one
-    at each renewal.
-    """
-    if signing is None:
-        return None
-    name, type_ = signing.name, SYNCER_CERTIFICATE
-    request = f"CertificateSigningRequest {name!r}"
-    if signing.state is RequestState.ISSUED:
-        return true(type_, "Issued", "The syncer has a client certificate and renews it")
-    if signing.problem:
-        message = (
-            f"{request} waits for somebody who may approve it: kubectl certificate approve {name} "
-            f"({signing.problem})"
-        )
-        return false(type_, WARNING, APPROVAL_REQUIRED, message)
-    if signing.state is RequestState.DENIED:
-        message = f"{request} was denied: {signing.message}; delete it to have the syncer ask again"
-        return false(type_, ERROR, "CertificateDenied", message)
-    if signing.state is RequestState.FAILED:
-        message = f"{request} could not be signed: {signing.message}"
-        return false(type_, ERROR, "CertificateFailed", message)
-    if signing.overdue:
-        message = (
-            f"{request} is approved, but no signer of {CLIENT_SIGNER} has signed it; a server "
-            "without one (a kcp) needs --syncer-auth token"
-        )
-        return false(type_, WARNING, "CertificateNotSigned", message)
-    before = get_condition(conditions, type_)
-    if before is not None and before.status == TRUE:
-        return before
-    if signing.state is not None:
-        return unknown(type_, "WaitingForSigner", f"{request} is not signed yet")
-    # Whoever runs a syncer themselves may have it log in by other means.
-    return unknown(type_, "NotRequested", f"There is no {request} yet") if managed else None
