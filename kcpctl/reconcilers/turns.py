@@ -57,6 +57,7 @@ class ClusterTurns:
                 yield
         except (TransportTimeout, DeadlineExceeded):
             with self._lock:
+                self._forget()
                 silent = self._silent.setdefault(workspace, {})
                 silent[server] = self._clock.monotonic() + _MEMORY_SECONDS
             raise
@@ -76,11 +77,17 @@ class ClusterTurns:
             return True
 
     def _is_silent(self, workspace: str, server: str) -> bool:
-        """Whether to take turns; forgets what is over. The lock is held."""
+        """Whether to take turns. The lock is held."""
         now = self._clock.monotonic()
-        found = {one: at for one, at in self._silent.get(workspace, {}).items() if at > now}
-        if not found:
-            self._silent.pop(workspace, None)
-            return False
-        self._silent[workspace] = found
+        found = {one for one, until in self._silent.get(workspace, {}).items() if until > now}
         return server in found or (self._by_workspace and len(found) >= _SILENT_AT_MOST)
+
+    def _forget(self) -> None:
+        """Drop what is over, also of workspaces that are gone. The lock is held."""
+        now = self._clock.monotonic()
+        for workspace, silent in list(self._silent.items()):
+            kept = {server: until for server, until in silent.items() if until > now}
+            if kept:
+                self._silent[workspace] = kept
+            else:
+                del self._silent[workspace]
