@@ -10,6 +10,7 @@ __all__ = [
     "ALL_VERBS",
     "BUILT_IN",
     "LOGICAL_CLUSTERS_KEY",
+    "READ_VERBS",
     "WORKSPACE_KINDS",
     "CrdVersion",
     "ResourceInfo",
@@ -26,6 +27,7 @@ ALL_VERBS: Final = (
     "update",
     "watch",
 )
+READ_VERBS: Final = ("get", "list", "watch")
 _NO_COLLECTION: Final = tuple(verb for verb in ALL_VERBS if verb != "deletecollection")
 _CREATE_ONLY: Final = ("create",)
 LOGICAL_CLUSTERS_KEY: Final = "logicalclusters.core.kcp.io"

@@ -91,6 +91,13 @@ class KindSet:
         """Return what the APIBindings of a cluster bring, by their names."""
         return self._bound.get(cluster, {})
 
+    def holder(self, cluster: str, storage_key: str) -> str | None:
+        """Return the name of the APIBinding that brings a resource, or None."""
+        for name, infos in self.bound(cluster).items():
+            if any(info.storage_key == storage_key for info in infos):
+                return name
+        return None
+
     def _forget(self, cluster: str) -> None:
         for key in (cluster, "*", _IDENTIFIED):
             self._indexes.pop(key, None)

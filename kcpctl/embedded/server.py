@@ -32,9 +32,10 @@ from kcpctl.embedded.security.admission import Admission
 from kcpctl.embedded.security.authn import Authenticator
 from kcpctl.embedded.security.bootstrap import bootstrap_rbac
 from kcpctl.embedded.security.ca import CertificateAuthority, KeyPair, load_or_create_key
-from kcpctl.embedded.security.rbac import MASTERS, Authorizer
+from kcpctl.embedded.security.rbac import Authorizer
 from kcpctl.embedded.security.reviews import Reviews
 from kcpctl.embedded.security.tokens import ServiceAccountTokens
+from kcpctl.embedded.user import MASTERS
 from kcpctl.logicalcluster import ROOT
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock
 

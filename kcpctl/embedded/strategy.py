@@ -15,7 +15,7 @@ from typing import Any, Final
 from kcpctl.embedded.crds import CRD_KEY, initial_status
 from kcpctl.embedded.exports.kinds import APIBINDING_FINALIZER, APIBINDINGS_KEY
 from kcpctl.embedded.kinds import ResourceInfo
-from kcpctl.embedded.status import Cause, invalid
+from kcpctl.embedded.signing_requests import judged, keep_request, signed
 from kcpctl.embedded.validation import NameRule, dns_label, dns_subdomain, path_segment
 
 __all__ = ["Strategy", "strategy_of"]
@@ -198,56 +198,6 @@ def _crd(obj: Json, old: Json | None) -> None:
         obj["status"] = {**status, "storedVersions": [*known, stored]}
 
 
-def _signing_request(obj: Json, old: Json | None) -> None:
-    if old is not None:
-        obj["spec"] = old["spec"]  # immutable, and nobody is told
-
-
-def _stamped(obj: Json, old: Json, now: str) -> list[Json]:
-    """Return the conditions of a signing request with times."""
-    before = {
-        (one.get("type"), one.get("status")): one.get("lastTransitionTime")
-        for one in (old.get("status") or {}).get("conditions") or ()
-    }
-    stamped = []
-    for one in (obj.get("status") or {}).get("conditions") or ():
-        since = before.get((one.get("type"), one.get("status"))) or now
-        times = {
-            "lastUpdateTime": one.get("lastUpdateTime") or now,
-            "lastTransitionTime": one.get("lastTransitionTime") or since,
-        }
-        stamped.append({**one, **times})
-    return stamped
-
-
-def _judged(obj: Json, old: Json, now: str) -> None:
-    """Approval: of the status only the conditions are written."""
-    obj["status"] = {**(old.get("status") or {}), "conditions": _stamped(obj, old, now)}
-
-
-def _signed(obj: Json, old: Json, now: str) -> None:
-    """Status: who has approved or denied stays as it is; none can be added."""
-    conditions = _stamped(obj, old, now)
-    known = (old.get("status") or {}).get("conditions") or ()
-    causes = []
-    for type_ in ("Approved", "Denied"):
-        before = [one for one in known if one.get("type") == type_]
-        found = [one for one in conditions if one.get("type") == type_]
-        if len(found) > len(before):
-            detail = f'updates may not add a condition of type "{type_}"'
-            causes.append(Cause.forbidden("status.conditions", detail))
-        elif len(found) == len(before):
-            kept = iter(before)
-            conditions = [next(kept) if one.get("type") == type_ else one for one in conditions]
-    if causes:
-        kind, group = "CertificateSigningRequest", "certificates.k8s.io"
-        raise invalid(kind, group, obj["metadata"]["name"], causes)
-    status = {**(obj.get("status") or {})}
-    if conditions or "conditions" in status:
-        status["conditions"] = conditions
-    obj["status"] = status
-
-
 def _constant(**status: Any) -> Callable[[Json], Json]:
     return lambda _: dict(status)
 
@@ -321,10 +271,10 @@ _STRATEGIES: Final[dict[str, Strategy]] = {
     "storageclasses.storage.k8s.io": Strategy(returns_object=True),
     "certificatesigningrequests.certificates.k8s.io": Strategy(
         name_rule=path_segment,
-        prepare=_signing_request,
+        prepare=keep_request,
         initial_status=_constant(),
-        prepare_status=_signed,
-        prepare_approval=_judged,
+        prepare_status=signed,
+        prepare_approval=judged,
     ),
     "apiservices.apiregistration.k8s.io": Strategy(initial_status=_constant()),
     CRD_KEY: Strategy(prepare=_crd, initial_status=initial_status),

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
-__all__ = ["ANONYMOUS", "SYSTEM", "Attributes", "Decision", "UserInfo"]
+__all__ = ["ANONYMOUS", "MASTERS", "SYSTEM", "Attributes", "Decision", "UserInfo"]
+
+MASTERS: Final = "system:masters"
+"""The group whose members may do everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +51,4 @@ class Decision:
 
 
 ANONYMOUS = UserInfo("system:anonymous", groups=("system:unauthenticated",))
-SYSTEM = UserInfo("system:kcpctl", groups=("system:masters", "system:authenticated"))
+SYSTEM = UserInfo("system:kcpctl", groups=(MASTERS, "system:authenticated"))

@@ -176,11 +176,7 @@ class Writer:
     def _definition(self, info: ResourceInfo, cluster: str) -> Json | None:
         """Return the CRD or APIBinding that a resource is there by; None for built-in ones."""
         if info.identity:
-            bindings = self._backend.kinds.bound(cluster).items()
-            key = info.storage_key
-            name = next(
-                (n for n, infos in bindings if any(i.storage_key == key for i in infos)), ""
-            )
+            name = self._backend.kinds.holder(cluster, info.storage_key) or ""
             found = self._backend.store.get(APIBINDINGS_KEY, ObjectKey(cluster, "", name))
         elif info.crd is not None and info.crd.crd_name:
             found = self._backend.store.get(CRD_KEY, ObjectKey(cluster, "", info.crd.crd_name))

@@ -58,11 +58,11 @@ class AggregateFactory:
         self._metrics = metrics
         self._options = options
         self._lock = threading.Lock()
-        # Guarded by _lock.
-        self._informers: dict[_Arguments, AggregateInformer[Any]] = {}
+        self._informers: dict[_Arguments, AggregateInformer[Any]] = {}  # guarded by _lock
+        # Written on the I/O thread and replaced as a whole, the first two with the lock held.
         self._started: tuple[AggregateInformer[Any], ...] = ()
         self._closed = False
-        # Written on the I/O thread and replaced as a whole; None while they are not known.
+        # None while they are not known.
         self._members: Mapping[str, AsyncClient] | None = None
         self._changing = asyncio.Lock()
         self._begun = asyncio.Event()
@@ -180,6 +180,7 @@ class AggregateFactory:
                 if self._members is None or self._closed:
                     return
                 if not informer.has_members:
+                    # So it is synced, and its handlers are told so, before a member has answered.
                     await informer.take_members({})
                 await informer.take_members(self._members)
 

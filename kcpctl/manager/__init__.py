@@ -6,7 +6,8 @@ that ``Manager.run`` waits for.
 
 from kcpctl.manager.election import Election, ElectionOptions, new_identity
 from kcpctl.manager.endpoint import Endpoint
-from kcpctl.manager.manager import Factory, Manager
+from kcpctl.manager.manager import Manager
+from kcpctl.manager.parts import Factory
 from kcpctl.manager.signals import install
 
 __all__ = [

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from kcpctl.client import AsyncClient, Client, WriteGate, load_config
 from kcpctl.clusters import ClusterPool
@@ -15,71 +15,24 @@ from kcpctl.controller import EventRecorder
 from kcpctl.errors import UsageError
 from kcpctl.informers import InformerFactory, Informers
 from kcpctl.logicalcluster import WILDCARD
-from kcpctl.manager.debug import HasInformers, HasQueues, pages
+from kcpctl.manager.debug import pages
 from kcpctl.manager.debug_server import DebugServer
 from kcpctl.manager.election import Election
 from kcpctl.manager.endpoint import Endpoint, HttpServer
 from kcpctl.manager.fleet import Fleet
-from kcpctl.manager.health import Check, report
+from kcpctl.manager.health import Check, health_routes
+from kcpctl.manager.parts import Factory, Runs
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, IOLoop, Metrics, get_logger, start_thread
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-__all__ = ["Factory", "Manager"]
+__all__ = ["Manager"]
 
 _log = get_logger(__name__)
 
 _SYNC_POLL_SECONDS: Final = 0.02
 _SYNC_NOTICE_SECONDS: Final = 5.0
-
-
-class Factory(HasInformers, Protocol):
-    """What the manager needs of an informer factory."""
-
-    def start(self) -> None:
-        """Start what was registered; may be called again for what came later."""
-
-    @property
-    def waiting_for(self) -> list[str]:
-        """The informers that have no complete initial list yet."""
-
-    def remove(self, cluster: str) -> None:
-        """Forget a logical cluster, with deletes delivered; at once on the I/O thread."""
-
-    def close(self) -> None:
-        """Stop everything."""
-
-
-class Runs(HasQueues, Protocol):
-    """What the manager needs of a controller, or of several that are one to it."""
-
-    @property
-    def name(self) -> str:
-        """Which one it is, for messages."""
-
-    @property
-    def waiting_for(self) -> list[str]:
-        """The informers that it cannot start without."""
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and not stopped."""
-
-    def start(self) -> None:
-        """Start the workers."""
-
-    def stop(self, timeout_seconds: float) -> bool:
-        """Finish what is queued; return whether that was in time."""
-
-    def remove_all(self, clusters: Collection[str]) -> None:
-        """End all that there is of some logical clusters."""
-
-    def admit_only(self, admits: Callable[[str], bool]) -> None:
-        """Let the keys of other logical clusters wait."""
-
-    def resume(self, cluster: str) -> None:
-        """Reconcile what waited of a logical cluster that is admitted now."""
 
 
 class Manager:
@@ -143,18 +96,10 @@ class Manager:
         self._standing_by = False
         self._running = False
         off = Endpoint("0", "")
-        self._health = HttpServer(
-            health or off,
-            {
-                f"/{path}{one}": self._answer_health
-                for path in ("healthz", "livez", "readyz")
-                for one in ("", "/{check}")
-            },
-        )
+        self._health = HttpServer(health or off, health_routes(self._checks_of))
         self._metrics_server = HttpServer(
             metrics_endpoint or off, {"/metrics": self._answer_metrics}
         )
-
         self._debug = DebugServer(
             debug or off,
             pages(
@@ -464,23 +409,6 @@ class Manager:
         if stopped:
             return f"not running: {', '.join(stopped)}"
         return "" if self._running else "not started"
-
-    async def _answer_health(self, request: web.Request) -> web.Response:
-        from aiohttp import web
-
-        path, one = request.path, request.match_info.get("check")
-        checks = self._checks_of(path)
-        if one is not None:
-            if one not in checks:
-                return web.Response(text=f"there is no check {path}\n", status=404)
-            checks = {one: checks[one]}
-        healthy, text = report(
-            path,
-            checks,
-            verbose="verbose" in request.query,
-            exclude=request.query.getall("exclude", []),
-        )
-        return web.Response(text=text, status=200 if healthy else 500)
 
     def _checks_of(self, path: str) -> dict[str, Check]:
         checks: dict[str, Check] = {"ping": lambda: ""}

@@ -57,7 +57,7 @@ class ClusterTurns:
                 yield
         except (TransportTimeout, DeadlineExceeded):
             with self._lock:
-                self._forget()
+                self._forget_what_is_over()
                 silent = self._silent.setdefault(workspace, {})
                 silent[server] = self._clock.monotonic() + _MEMORY_SECONDS
             raise
@@ -79,15 +79,15 @@ class ClusterTurns:
     def _is_silent(self, workspace: str, server: str) -> bool:
         """Whether to take turns. The lock is held."""
         now = self._clock.monotonic()
-        found = {one for one, until in self._silent.get(workspace, {}).items() if until > now}
-        return server in found or (self._by_workspace and len(found) >= _SILENT_AT_MOST)
+        silent = {one for one, until in self._silent.get(workspace, {}).items() if until > now}
+        return server in silent or (self._by_workspace and len(silent) >= _SILENT_AT_MOST)
 
-    def _forget(self) -> None:
-        """Drop what is over, also of workspaces that are gone. The lock is held."""
+    def _forget_what_is_over(self) -> None:
+        """Also of workspaces that nobody asks for any more. The lock is held."""
         now = self._clock.monotonic()
-        for workspace, silent in list(self._silent.items()):
-            kept = {server: until for server, until in silent.items() if until > now}
-            if kept:
-                self._silent[workspace] = kept
+        for workspace, servers in list(self._silent.items()):
+            left = {one: until for one, until in servers.items() if until > now}
+            if left:
+                self._silent[workspace] = left
             else:
                 del self._silent[workspace]

@@ -17,7 +17,8 @@ from kcpctl.runtime.ioloop import IOLoop
 
 __all__ = ["ControlPlane", "new_workspace"]
 
-_WORKSPACE_SECONDS: Final = 15.0
+_START_SECONDS: Final = 60.0
+_WORKSPACE_SECONDS: Final = 60.0
 
 
 class ControlPlane:
@@ -94,7 +95,7 @@ class ControlPlane:
     def start(self) -> Self:
         """Start it and wait until it serves; if it does not, end it and raise the reason."""
         try:
-            self.process.start().wait_ready()
+            self.process.start().wait_ready(_START_SECONDS)
         except BaseException:
             self.process.kill()
             raise

@@ -129,7 +129,7 @@ class ScriptedServer:
         """Return what came for a method and path."""
         return [one for one in self.received if (one.method, one.path) == (method, path)]
 
-    async def until(self, check: Callable[[], bool], *, timeout_seconds: float = 10) -> None:
+    async def until(self, check: Callable[[], bool], *, timeout_seconds: float = 60) -> None:
         """Wait until ``check`` holds; it is asked when a request came or a connection ended."""
         async with asyncio.timeout(timeout_seconds), self._changed:
             await self._changed.wait_for(check)

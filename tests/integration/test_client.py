@@ -71,7 +71,7 @@ def clock() -> ImpatientClock:
 @pytest.fixture
 async def client(server: ScriptedServer, clock: ImpatientClock) -> AsyncIterator[AsyncClient]:
     made = AsyncClient.plain(
-        ClientConfig(server=server.url, token="s3cret"), clock=clock, request_timeout_seconds=5
+        ClientConfig(server=server.url, token="s3cret"), clock=clock, request_timeout_seconds=30
     )
     yield made
     await made.close()
@@ -130,7 +130,7 @@ async def test_a_server_that_does_not_answer_times_out(server: ScriptedServer) -
     assert isinstance(error, TransportTimeout)
     assert "no answer within 0.05s" in str(error)
     await server.until(lambda: server.live_connections == 0)
-    assert len(server.received) == 1
+    assert len(server.received) <= 1  # none, where connecting takes that long
     await client.close()
 
 
@@ -716,11 +716,11 @@ async def test_the_timeout_begins_after_the_wait_for_the_limit(server: ScriptedS
     server.on("GET", ONE, Reply(CONFIG_MAP))
     clock = FakeClock()
     client = AsyncClient.plain(
-        ClientConfig(server=server.url), qps=1, burst=1, clock=clock, request_timeout_seconds=0.2
+        ClientConfig(server=server.url), qps=1, burst=1, clock=clock, request_timeout_seconds=0.5
     )
     await get(client)
     second = asyncio.ensure_future(get(client))
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.6)
     assert clock.sleepers == 1
     clock.step(1)
     assert await second == CONFIG_MAP
@@ -768,7 +768,7 @@ async def test_each_try_goes_through_the_limit_and_over_the_same_connection(
     """RC-12: so the answer before it was read to its end."""
     server.on("GET", ONE, BUSY, BUSY, Reply(CONFIG_MAP))
     client = AsyncClient.plain(
-        ClientConfig(server=server.url), qps=0.1, burst=1, clock=clock, request_timeout_seconds=5
+        ClientConfig(server=server.url), qps=0.1, burst=1, clock=clock, request_timeout_seconds=30
     )
     await get(client)
     assert clock.slept == [2, 8, 2, 8]

@@ -33,7 +33,7 @@ async def server(authority: CertificateAuthority) -> AsyncIterator[ScriptedServe
 
 
 async def readyz(config: ClientConfig) -> bytes:
-    client = AsyncClient.plain(config, request_timeout_seconds=5)
+    client = AsyncClient.plain(config, request_timeout_seconds=30)
     try:
         return (await client.request("GET", "/readyz", retry=False)).body
     finally:

@@ -495,7 +495,7 @@ async def test_a_list_that_stops_in_the_middle_is_given_up() -> None:
 @pytest.mark.parametrize("kind", ["list", "watch", "stream"])
 async def test_a_server_that_accepts_and_says_nothing_is_given_up(kind: Kind) -> None:
     """WL-09: and says nothing about streams either."""
-    async with rig_of(streaming=kind == "stream", request_timeout_seconds=0.1) as rig:
+    async with rig_of(streaming=kind == "stream", request_timeout_seconds=0.3) as rig:
         collection = rig.collection
         collection.fail(lambda *_: Reply(status=0, ending="hang"), kind, times=1)
         rig.change_everything_unseen()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
+
+from kcpctl.embedded.exports.claims import accepted_claims, exported_claims
 
 __all__ = [
     "EVENTS",
     "GroupResource",
     "accepted_claim",
-    "accepted_claims",
     "allows",
     "claimed",
     "is_bound",
@@ -45,17 +46,10 @@ def is_bound(binding: Json, resource: GroupResource) -> bool:
     return any(GroupResource(one.get("group") or "", one["resource"]) == resource for one in bound)
 
 
-def accepted_claims(binding: Json) -> Iterator[Json]:
-    """Yield the claims that a binding accepts."""
-    for claim in (binding.get("spec") or {}).get("permissionClaims") or ():
-        if claim.get("state") == "Accepted":
-            yield claim
-
-
 def accepted_claim(binding: Json, resource: GroupResource) -> Json | None:
     """Return the first claim on a resource that a binding accepts."""
-    found = (one for one in accepted_claims(binding) if claimed(one) == resource.normal)
-    return next(found, None)
+    claims = accepted_claims(binding).values()
+    return next((one for one in claims if claimed(one) == resource.normal), None)
 
 
 def allows(export: Json, binding: Json, resource: GroupResource, verb: str) -> bool:
@@ -64,22 +58,12 @@ def allows(export: Json, binding: Json, resource: GroupResource, verb: str) -> b
     It does when both export and binding *name* the verb, or ``*``: a word like any other in this,
     so that with ``["*"]`` here and ``["get"]`` there nothing is allowed, as in kcp.
     """
+    exported = exported_claims(export)
     return any(
-        _common_verbs(export, claim) & {verb, "*"}
-        for claim in accepted_claims(binding)
-        if claimed(claim) == resource.normal
+        {verb, "*"} & {*claim["verbs"]} & {*exported[key]["verbs"]}
+        for key, claim in accepted_claims(binding).items()
+        if key in exported and claimed(claim) == resource.normal
     )
-
-
-def _common_verbs(export: Json, accepted: Json) -> frozenset[str]:
-    for claim in (export.get("spec") or {}).get("permissionClaims") or ():
-        if claimed(claim) == claimed(accepted) and _identity(claim) == _identity(accepted):
-            return frozenset(claim.get("verbs") or ()) & frozenset(accepted.get("verbs") or ())
-    return frozenset()
-
-
-def _identity(claim: Json) -> str:
-    return claim.get("identityHash") or ""
 
 
 def selects(selector: Json | None, labels: Mapping[str, str]) -> bool:

@@ -10,7 +10,7 @@ from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.deletion import Deleter
 from kcpctl.embedded.exports.claims import ClaimKey, apply_claims
 from kcpctl.embedded.exports.conditions import is_true, mark_false, mark_true, summarize
-from kcpctl.embedded.exports.directory import Exports, reference
+from kcpctl.embedded.exports.directory import Exports, identity_of, reference
 from kcpctl.embedded.exports.kinds import APIBINDINGS_KEY
 from kcpctl.embedded.exports.naming import (
     Names,
@@ -53,7 +53,8 @@ class Binder:
         if list(self._backend.kinds.bound(cluster).get(name, ())) == infos:
             return
         self._backend.kinds.bind(cluster, name, infos)
-        uids = {bound["schema"]["UID"] for bound in _bound(binding)}
+        bound = (binding.get("status") or {}).get("boundResources") or ()
+        uids = {one["schema"]["UID"] for one in bound}
         self._note_users(cluster, name, uids)
 
     def _note_users(self, cluster: str, name: str, uids: set[str]) -> None:
@@ -96,8 +97,8 @@ class Binder:
     # -- binding --------------------------------------------------------------------------
 
     def _bind(self, cluster: str, binding: Json, status: Json, now: str) -> None:
-        path, name = reference(cluster, binding)
-        found = self._exports.export_of(cluster, binding)
+        path, name = wanted = reference(cluster, binding)
+        found = self._exports.export_of(wanted)
         if found is None:
             message = f"APIExport {path}|{name} not found"
             mark_false(status, _EXPORT_VALID, "APIExportNotFound", message, now)
@@ -110,7 +111,7 @@ class Binder:
         else:
             status.pop("exportPermissionClaims", None)
         apply_claims(status, binding, export, lambda key: self._is_known(cluster, key), now)
-        identity = (export.get("status") or {}).get("identityHash")
+        identity = identity_of(export)
         if not identity:
             message = f"APIExport {path}|{name} is missing status.identityHash"
             mark_false(
@@ -198,29 +199,16 @@ class Binder:
         return holders, names
 
 
-def _bound(binding: Json) -> list[Json]:
-    return list((binding.get("status") or {}).get("boundResources") or ())
-
-
 def _put_bound(status: Json, schema: Json, identity: str) -> None:
     """Note in a status what is bound."""
     spec, meta = schema["spec"], schema["metadata"]
-    bound = list(status.get("boundResources") or ())
-    place = next(
-        (
-            index
-            for index, one in enumerate(bound)
-            if (one["group"], one["resource"]) == (spec["group"], spec["names"]["plural"])
-        ),
-        len(bound),
-    )
-    versions = set(bound[place].get("storageVersions") or () if place < len(bound) else ())
-    bound[place : place + 1] = [
-        {
-            "group": spec["group"],
-            "resource": spec["names"]["plural"],
-            "schema": {"name": meta["name"], "UID": meta["uid"], "identityHash": identity},
-            "storageVersions": sorted(versions | set(storage_versions(schema))),
-        }
-    ]
-    status["boundResources"] = bound
+    group, plural = spec["group"], spec["names"]["plural"]
+    bound = {(one["group"], one["resource"]): one for one in status.get("boundResources") or ()}
+    before = bound.get((group, plural), {}).get("storageVersions") or ()
+    bound[group, plural] = {
+        "group": group,
+        "resource": plural,
+        "schema": {"name": meta["name"], "UID": meta["uid"], "identityHash": identity},
+        "storageVersions": sorted({*before, *storage_versions(schema)}),
+    }
+    status["boundResources"] = list(bound.values())

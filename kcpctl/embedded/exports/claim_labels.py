@@ -17,14 +17,14 @@ from typing import Any, Final
 import msgspec
 
 from kcpctl.embedded.backend import Backend, Event
-from kcpctl.embedded.exports.acceptance import GroupResource, accepted_claims, claimed, selects
-from kcpctl.embedded.exports.directory import Exports, Place
+from kcpctl.embedded.exports.acceptance import GroupResource, claimed, selects
+from kcpctl.embedded.exports.claims import accepted_claims
+from kcpctl.embedded.exports.directory import Exports, Place, reference
 from kcpctl.embedded.exports.kinds import APIBINDINGS_KEY
 from kcpctl.embedded.kinds import ResourceInfo
 
 __all__ = [
     "BINDING_LABEL",
-    "CLAIM_PREFIX",
     "OWN_BINDING_VALUE",
     "ClaimLabels",
     "binding_value",
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 Json = dict[str, Any]
-CLAIM_PREFIX: Final = "claimed.internal.apis.kcp.io/"
+_CLAIM_PREFIX: Final = "claimed.internal.apis.kcp.io/"
 BINDING_LABEL: Final = "internal.apis.kcp.io/export"
 _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -59,7 +59,7 @@ OWN_BINDING_VALUE: Final = _base62(bytes([*range(10), *range(10), *range(8)]))
 
 def claim_label(export: Place) -> str:
     """Return the label that objects carry which an export's claim admits."""
-    return f"{CLAIM_PREFIX}{binding_value(export)}"
+    return f"{_CLAIM_PREFIX}{binding_value(export)}"
 
 
 def binding_value(export: Place) -> str:
@@ -115,7 +115,7 @@ class ClaimLabels:
         kept = {
             key: value
             for key, value in labels.items()
-            if key in wanted or not key.startswith(CLAIM_PREFIX)
+            if key in wanted or not key.startswith(_CLAIM_PREFIX)
         }
         if (new := {**kept, **wanted}) != labels:
             meta["labels"] = new
@@ -148,15 +148,16 @@ class ClaimLabels:
             self._write_again(cluster, changed)
 
     def _export_of(self, cluster: str, binding: Json) -> Place | None:
-        found = self._exports.export_of(cluster, binding)
+        found = self._exports.export_of(reference(cluster, binding))
         return None if found is None else Place(found[0], found[1]["metadata"]["name"])
 
     def _read(self, cluster: str) -> _Rules:
         rules: defaultdict[GroupResource, list[_Rule]] = defaultdict(list)
         for _, stored in self._backend.store.list(APIBINDINGS_KEY, cluster):
             export = self._export_of(cluster, stored.obj)
-            for claim in accepted_claims(stored.obj) if export is not None else ():
-                assert export is not None
+            if export is None:
+                continue
+            for claim in accepted_claims(stored.obj).values():
                 rule = _Rule(claim_label(export), claim_value(claim), claim.get("selector") or {})
                 rules[claimed(claim).normal].append(rule)
         return dict(rules)

@@ -11,7 +11,7 @@ from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.deletion import Deleter
 from kcpctl.embedded.exports.binding import Binder
 from kcpctl.embedded.exports.conditions import is_true
-from kcpctl.embedded.exports.directory import Exports, Place, reference
+from kcpctl.embedded.exports.directory import Exports, Place, identity_of, reference
 from kcpctl.embedded.exports.kinds import (
     APIBINDINGS_KEY,
     APIEXPORTS_KEY,
@@ -88,9 +88,7 @@ class ExportLifecycle:
         if event.type != "MODIFIED":
             self._offering.reconcile_slices(cluster, name)
         self._reconcile_bindings(self._exports.consumers(cluster, name))
-        identity = (event.object.get("status") or {}).get("identityHash")
-        before = ((event.old or {}).get("status") or {}).get("identityHash")
-        if identity != before:
+        if identity_of(event.object) != identity_of(event.old or {}):
             self._reconcile_bindings(self._without(_CLAIMS_APPLIED))
 
     def _without(self, condition: str, cluster: str = "*") -> list[Place]:
@@ -139,9 +137,7 @@ class ExportLifecycle:
                 self._offering.reconcile(*place)
 
     def _bound_object_gone(self, event: Event) -> None:
-        for name, infos in list(self._backend.kinds.bound(event.cluster).items()):
-            binding = self._exports.binding(event.cluster, name)
-            if binding is None or not binding["metadata"].get("deletionTimestamp"):
-                continue
-            if any(info.storage_key == event.info.storage_key for info in infos):
-                self._binder.reconcile(event.cluster, name)
+        name = self._backend.kinds.holder(event.cluster, event.info.storage_key)
+        binding = self._exports.binding(event.cluster, name) if name else None
+        if binding is not None and binding["metadata"].get("deletionTimestamp"):
+            self._binder.reconcile(event.cluster, binding["metadata"]["name"])

@@ -6,19 +6,18 @@ from typing import Any, Final
 
 from kcpctl.embedded.exports.acceptance import GroupResource, allows, is_bound
 from kcpctl.embedded.exports.directory import Exports
+from kcpctl.embedded.exports.kinds import GROUP
 from kcpctl.embedded.http.context import Authorizer
 from kcpctl.embedded.http.export_paths import ExportPath
 from kcpctl.embedded.http.request import denied
+from kcpctl.embedded.kinds import READ_VERBS
 from kcpctl.embedded.status import StatusError
-from kcpctl.embedded.user import Attributes, UserInfo
+from kcpctl.embedded.user import MASTERS, Attributes, UserInfo
 from kcpctl.logicalcluster import WILDCARD
 
 __all__ = ["ExportAccess"]
 
 Json = dict[str, Any]
-_MASTERS: Final = "system:masters"
-_GROUP: Final = "apis.kcp.io"
-_READ: Final = ("get", "list", "watch")
 _ACCOUNT_PREFIX: Final = "system:serviceaccount:"
 
 
@@ -38,7 +37,7 @@ class ExportAccess:
 
     def check(self, user: UserInfo, path: ExportPath, attributes: Attributes, uri: str) -> None:
         """Raise 403 unless ``user`` may, 500 (as kcp) without the export; ``uri`` is for that."""
-        if _MASTERS in user.groups:
+        if MASTERS in user.groups:
             return
         export = self._exports.export(*path.export)
         if attributes.is_resource and path.consumer != WILDCARD:
@@ -61,7 +60,7 @@ class ExportAccess:
             return True
         if allows(export, bindings[0], resource, attributes.verb):
             return True
-        return resource == (_GROUP, "apibindings") and attributes.verb in _READ
+        return resource == (GROUP, "apibindings") and attributes.verb in READ_VERBS
 
     def _may_use(self, user: UserInfo, path: ExportPath, verb: str) -> bool:
         cluster, name = path.export
@@ -74,7 +73,7 @@ class ExportAccess:
                 return False
         content = Attributes(
             verb,
-            group=_GROUP,
+            group=GROUP,
             version="v1alpha1",
             resource="apiexports",
             subresource="content",
@@ -86,7 +85,7 @@ class ExportAccess:
 
 def _lost(path: ExportPath, uri: str) -> StatusError:
     message = (
-        f'Internal Server Error: "{uri}": API export not found: apiexport.{_GROUP} '
+        f'Internal Server Error: "{uri}": API export not found: apiexport.{GROUP} '
         f'"{path.export.name}" not found\n'
     )
     return StatusError(500, "InternalError", message, plain_text=True)

@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 from kcpctl.embedded.exports.acceptance import (
-    EVENTS,
     GroupResource,
     accepted_claim,
     claimed,
@@ -22,11 +21,11 @@ from kcpctl.embedded.exports.claim_labels import (
     claim_label,
     claim_value,
 )
-from kcpctl.embedded.exports.directory import Exports, Place
-from kcpctl.embedded.exports.kinds import APIEXPORTS_KEY, SCHEMAS_KEY
+from kcpctl.embedded.exports.directory import Exports, Place, identity_of
+from kcpctl.embedded.exports.kinds import APIEXPORTS_KEY, GROUP, SCHEMAS_KEY
 from kcpctl.embedded.http.request import ApiRequest
 from kcpctl.embedded.http.scope import Scope
-from kcpctl.embedded.kinds import ALL_VERBS, ResourceInfo
+from kcpctl.embedded.kinds import ALL_VERBS, READ_VERBS, ResourceInfo
 from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.status import (
     StatusError,
@@ -37,37 +36,25 @@ from kcpctl.embedded.status import (
 )
 from kcpctl.logicalcluster import ROOT, WILDCARD
 
-__all__ = ["CLAIMABLE", "ExportViews", "Served"]
+__all__ = ["ExportViews", "Served"]
 
 Json = dict[str, Any]
 
-_RBAC: Final = "rbac.authorization.k8s.io"
-_BINDINGS: Final = GroupResource("apis.kcp.io", "apibindings")
-_READ: Final = ("get", "list", "watch")
-CLAIMABLE: Final = frozenset(
-    {
-        EVENTS,
-        *(
-            GroupResource("", plural)
-            for plural in ("configmaps", "namespaces", "resourcequotas", "secrets")
-        ),
-        GroupResource("", "serviceaccounts"),
-        *(
-            GroupResource(_RBAC, plural)
-            for plural in ("clusterrolebindings", "clusterroles", "rolebindings", "roles")
-        ),
-        GroupResource("apiextensions.k8s.io", "customresourcedefinitions"),
-        GroupResource("authentication.k8s.io", "tokenreviews"),
-        GroupResource("authorization.k8s.io", "localsubjectaccessreviews"),
-        GroupResource("authorization.k8s.io", "subjectaccessreviews"),
-        GroupResource("certificates.k8s.io", "certificatesigningrequests"),
-        GroupResource("coordination.k8s.io", "leases"),
-        GroupResource("core.kcp.io", "logicalclusters"),
-        *(
-            GroupResource("apis.kcp.io", plural)
-            for plural in ("apibindings", "apiexports", "apiresourceschemas")
-        ),
-    }
+_BINDINGS: Final = GroupResource(GROUP, "apibindings")
+_CLAIMABLE: Final = frozenset(
+    GroupResource(group, plural)
+    for group, plurals in {
+        "": "configmaps events namespaces resourcequotas secrets serviceaccounts",
+        "apiextensions.k8s.io": "customresourcedefinitions",
+        GROUP: "apibindings apiexports apiresourceschemas",
+        "authentication.k8s.io": "tokenreviews",
+        "authorization.k8s.io": "localsubjectaccessreviews subjectaccessreviews",
+        "certificates.k8s.io": "certificatesigningrequests",
+        "coordination.k8s.io": "leases",
+        "core.kcp.io": "logicalclusters",
+        "rbac.authorization.k8s.io": "clusterrolebindings clusterroles rolebindings roles",
+    }.items()
+    for plural in plurals.split()
 )
 """What can be claimed without an identity: kcp's table, as far as this server has the kinds."""
 
@@ -103,7 +90,7 @@ def _with_all_verbs(info: ResourceInfo) -> ResourceInfo:
 
 @lru_cache(maxsize=8)
 def _read_only(info: ResourceInfo) -> ResourceInfo:
-    return replace(info, subresources=frozenset(), verbs=_READ)
+    return replace(info, subresources=frozenset(), verbs=READ_VERBS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +112,7 @@ class ExportViews:
         self._claimable: dict[GroupResource, list[ResourceInfo]] = {}
         for info in registry.infos(ROOT):
             resource = GroupResource(info.group, info.plural).normal
-            if resource in CLAIMABLE:
+            if resource in _CLAIMABLE:
                 self._claimable.setdefault(resource, []).append(info)
         self._followers: set[_Follower] = set()
         registry.subscribe(self._changed)
@@ -133,7 +120,7 @@ class ExportViews:
     def served(self, key: Place) -> list[Served]:
         """Return what an export's virtual workspace has; raises 404 for one without identity."""
         export = self._exports.export(*key)
-        if export is None or not (export.get("status") or {}).get("identityHash"):
+        if export is None or not identity_of(export):
             raise page_not_found()
         found = [Served(_without_endpoints(info)) for info in self._exports.infos(*key)]
         own = {GroupResource(one.info.group, one.info.plural) for one in found}
@@ -156,7 +143,7 @@ class ExportViews:
     def _infos_of(self, claim: Json) -> Sequence[ResourceInfo]:
         """Return the versions of a claimed resource, for Events those of both groups."""
         resource, identity = claimed(claim), claim.get("identityHash")
-        if resource.normal in CLAIMABLE:
+        if resource.normal in _CLAIMABLE:
             return self._claimable.get(resource.normal, ())
         return self._exports.identified(*resource, identity) if identity else ()
 
@@ -225,9 +212,9 @@ class ExportViews:
                 )
                 raise StatusError(400, "", message)
             return info, served.scope()
-        if request.verb in _READ:
-            return self._in_consumer(served, consumer, request), served.scope()
-        selector = self._selector(key, consumer, served, request)
+        selector = None
+        if request.verb not in READ_VERBS:
+            selector = self._selector(key, consumer, served, request)
         return self._in_consumer(served, consumer, request), served.scope(selector)
 
     def _in_consumer(self, served: Served, consumer: str, request: ApiRequest) -> ResourceInfo:

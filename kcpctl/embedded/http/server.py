@@ -32,7 +32,7 @@ from kcpctl.embedded.status import (
     not_served,
     page_not_found,
 )
-from kcpctl.embedded.user import Attributes, UserInfo
+from kcpctl.embedded.user import MASTERS, Attributes, UserInfo
 from kcpctl.logicalcluster import ROOT, WILDCARD
 from kcpctl.runtime import SYSTEM_RANDOM, BlockingPool, TaskSet, get_logger
 
@@ -40,7 +40,6 @@ __all__ = ["ApiServer"]
 
 Json = dict[str, Any]
 _log = get_logger(__name__)
-_MASTERS = "system:masters"
 _WATCH_TRANSFORMS = frozenset({"Table", "PartialObjectMetadata", "PartialObjectMetadataList"})
 
 
@@ -139,7 +138,7 @@ class ApiServer:
             selection = Selection.of(request, info, path.consumer, scope)
             return await self._watch(http, request, info, selection, path.export)
         # Whoever may do this may do it as if nobody were above them in the consumer.
-        admin = replace(user, groups=(*user.groups, _MASTERS))
+        admin = replace(user, groups=(*user.groups, MASTERS))
         return _response(
             await self._resources.handle(http, request, info, path.consumer, admin, scope)
         )
@@ -147,7 +146,7 @@ class ApiServer:
     def _unresolved(self, http: web.BaseRequest, path: str) -> StatusError:
         """Return what is said of a path that is of no virtual workspace; raises 401 and 403."""
         user = self._authenticate(http, None)
-        if _MASTERS in user.groups:
+        if MASTERS in user.groups:
             return page_not_found()
         attributes = Attributes(http.method.lower(), path=path)
         return denied(user, attributes, "Path not resolved to a valid virtual workspace")
@@ -183,7 +182,7 @@ class ApiServer:
         cluster = WILDCARD if wanted == WILDCARD else record.name if record else None
         user = self._authenticate(http, cluster)
         if cluster is None:
-            masters = _MASTERS in user.groups
+            masters = MASTERS in user.groups
             raise self._registry.logical_clusters.unknown(wanted or "", masters=masters)
         return cluster, user
 

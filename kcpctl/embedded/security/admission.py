@@ -6,14 +6,14 @@ from typing import Any, Final
 
 from cryptography.x509.oid import NameOID
 
-from kcpctl.embedded.exports.admission import check_exports
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.registry import Registry
 from kcpctl.embedded.schema.csr_validation import parse_request
 from kcpctl.embedded.security.escalation import check_escalation
-from kcpctl.embedded.security.rbac import MASTERS, Authorizer
+from kcpctl.embedded.security.exports import check_exports
+from kcpctl.embedded.security.rbac import Authorizer
 from kcpctl.embedded.status import forbidden
-from kcpctl.embedded.user import Attributes, UserInfo
+from kcpctl.embedded.user import MASTERS, Attributes, UserInfo
 
 __all__ = ["CLIENT_SIGNER", "Admission"]
 

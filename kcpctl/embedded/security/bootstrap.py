@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from kcpctl.embedded.registry import Registry
-from kcpctl.embedded.security.rbac import MASTERS, RBAC_GROUP
+from kcpctl.embedded.security.rbac import RBAC_GROUP
+from kcpctl.embedded.user import MASTERS
 
 __all__ = ["bootstrap_rbac"]
 

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.registry import Registry
-from kcpctl.embedded.security.rbac import MASTERS, RBAC_GROUP, Authorizer
+from kcpctl.embedded.security.rbac import RBAC_GROUP, Authorizer
 from kcpctl.embedded.security.rules import uncovered
 from kcpctl.embedded.status import forbidden, not_found
-from kcpctl.embedded.user import Attributes, UserInfo
+from kcpctl.embedded.user import MASTERS, Attributes, UserInfo
 
 __all__ = ["check_escalation"]
 

@@ -8,12 +8,11 @@ from typing import Any, Final
 
 from kcpctl.embedded.registry import Event, Registry
 from kcpctl.embedded.security.rules import Rule, allows
-from kcpctl.embedded.user import Attributes, Decision, UserInfo
+from kcpctl.embedded.user import MASTERS, Attributes, Decision, UserInfo
 from kcpctl.logicalcluster import WILDCARD
 
-__all__ = ["FOREIGN_IDENTITY", "MASTERS", "Authorizer", "Grant"]
+__all__ = ["FOREIGN_IDENTITY", "RBAC_GROUP", "Authorizer", "Grant"]
 
-MASTERS: Final = "system:masters"
 RBAC_GROUP: Final = "rbac.authorization.k8s.io"
 FOREIGN_IDENTITY: Final = "authorization.kcp.io/identity"
 """Extra of a ServiceAccount outside its cluster: the user names that rules may know it by."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -112,9 +112,10 @@ class Fleet:
             rng=rng,
             metrics=metrics,
         )
-        # Single items are changed, on the I/O thread, so that any thread can look.
+        # Changed on the I/O thread; whoever goes through the units takes a copy first, and what is
+        # refused, with the reasons, is replaced as a whole: so any thread can look.
         self._units: dict[str, Unit] = {}
-        self._refused: dict[str, str] = {}
+        self._refused: Mapping[str, str] = {}
         self._is_known = False
         self._departed: list[tuple[str, object, asyncio.Event | None]] = []
         self._on_engaged: Callable[[str], object] = _nobody
@@ -252,7 +253,7 @@ class Fleet:
         except ConfigError as error:
             if url not in self._refused:
                 _log.warning("Endpoint refused", error=error)
-            self._refused[url] = str(error)
+            self._refused = {**self._refused, url: str(error)}
             return
         bindings: SharedInformer[APIBinding] = SharedInformer(
             client,

@@ -34,7 +34,7 @@ class EndpointSlice:
         rng: random.Random,
         metrics: Metrics | None,
     ) -> None:
-        self.is_missing = True
+        self._is_missing = True
         self._client = client
         self._export = export
         self._on_urls = on_urls
@@ -52,7 +52,7 @@ class EndpointSlice:
 
     def problem(self) -> str:
         """Return why the URLs are not known, "" when they are. Any thread."""
-        if not self.is_missing:
+        if not self._is_missing:
             return ""
         error = self._informer.last_error
         return self._what_is_missing() if error is None else explain(error, self._export)
@@ -76,15 +76,15 @@ class EndpointSlice:
 
     async def _look(self) -> None:
         await self._informer.wait_for_sync()
-        if self.is_missing:
+        if self._is_missing:
             _log.warning("Waiting for the endpoints", problem=self._what_is_missing())
 
     def _published(self, obj: CachedObject) -> None:
-        self.is_missing = False
+        self._is_missing = False
         self._on_urls(obj.decode(APIExportEndpointSlice).urls)
 
     def _withdrawn(self) -> None:
-        self.is_missing = True
+        self._is_missing = True
         _log.warning("The endpoints are gone", problem=self._what_is_missing())
         self._on_urls(())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +29,7 @@ from kcpctl.errors import (
 )
 from kcpctl.informers import CachedObject
 from kcpctl.logicalcluster import key_of, split_key
+from kcpctl.reconcilers.by_key import ByKey
 from kcpctl.reconcilers.clusterregistration.facts import Facts, discover
 from kcpctl.reconcilers.clusterregistration.leftovers import leftovers
 from kcpctl.reconcilers.clusterregistration.options import ClusterRegistrationOptions
@@ -114,8 +114,7 @@ class ClusterRegistrationReconciler:
         self._turns = ClusterTurns(
             clock=clock, silent=options.workers // 2, by_workspace=client.is_multi_cluster
         )
-        self._lock = threading.Lock()
-        self._looks: dict[str, _Look] = {}  # guarded by _lock
+        self._looks: ByKey[_Look] = ByKey()
 
     def reconcile(self, request: Request) -> Result | None:
         """Reconcile one ClusterRegistration."""
@@ -139,14 +138,11 @@ class ClusterRegistrationReconciler:
 
     def remove(self, belongs: Callable[[str], bool]) -> None:
         """Drop what is kept for the keys that belong, but for their connections."""
-        with self._lock:
-            for key in [key for key in self._looks if belongs(key)]:
-                del self._looks[key]
+        self._looks.remove(belongs)
 
     def _forget(self, key: str) -> None:
         self._pool.remove(pool_key(key))
-        with self._lock:
-            self._looks.pop(key, None)
+        self._looks.forget(key)
 
     def _look_after(
         self, request: Request, registration: ClusterRegistration, found: CachedObject
@@ -193,8 +189,7 @@ class ClusterRegistrationReconciler:
 
     def _look(self, key: str, connection: ConnectionStatus | None, interval: float) -> _Look:
         """Look at the cluster, if the last look is an interval old; else return that one."""
-        with self._lock:
-            last = self._looks.get(key)
+        last = self._looks.get(key)
         now = self._clock.monotonic()
         if connection is None or not connection.connected:
             return _Look(now, last.facts if last else None)
@@ -209,9 +204,7 @@ class ClusterRegistrationReconciler:
             return _Look(now, facts)
         except (ApiError, TransportError, DeadlineExceeded) as error:
             look = _Look(now, facts, f"The cluster could not be looked at: {error}")
-        with self._lock:
-            self._looks[key] = look
-        return look
+        return self._looks.keep(key, look)
 
     # The SyncTarget.
 

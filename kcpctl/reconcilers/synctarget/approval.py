@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 import base64
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kcpctl.apis.conditions import (
-    ERROR,
-    TRUE,
-    WARNING,
-    Condition,
-    false,
-    get_condition,
-    true,
-    unknown,
-)
+from kcpctl.apis.conditions import TRUE
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.naming import SYNCTARGET_UID_LABEL, syncer_id
 from kcpctl.apis.resource import CERTIFICATE_SIGNING_REQUESTS, SERVICE_ACCOUNTS
@@ -34,37 +24,20 @@ from kcpctl.apis.workload import SyncTarget
 from kcpctl.client import Client
 from kcpctl.errors import Conflict, Forbidden, NotFound
 from kcpctl.logicalcluster import key_of
+from kcpctl.reconcilers.by_key import ByKey
 from kcpctl.reconcilers.credentials import Cache
+from kcpctl.reconcilers.synctarget.certificate import Signing
 from kcpctl.reconcilers.synctarget.manifests import FIELD_MANAGER
 from kcpctl.runtime import Clock, format_time, get_logger
 
-__all__ = ["SYNCER_CERTIFICATE", "Approver", "Signing", "certificate_condition", "not_ours"]
+__all__ = ["Approver", "not_ours"]
 
 _log = get_logger(__name__)
 
-SYNCER_CERTIFICATE: Final = "SyncerCertificate"
-"""Condition: whether the syncer gets its client certificates. Ready does not depend on it."""
-APPROVAL_REQUIRED: Final = "ApprovalRequired"
 # A signer takes a second; what it takes longer than this for, nobody signs.
 _SIGNER_SECONDS: Final = 60.0
 # Rights that a controller lacks may be given to it at any time, and nothing tells.
 _ASK_AGAIN_SECONDS: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Signing:
-    """How far the certificate of a syncer is.
-
-    ``state`` is None while there is no request. ``problem`` says what keeps a PENDING one from
-    being approved. ``overdue`` tells that nobody signs an APPROVED one.
-    """
-
-    name: str
-    state: RequestState | None = None
-    message: str = ""
-    problem: str = ""
-    overdue: bool = False
-    again_in_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +63,7 @@ class Approver:
         self._requests = requests
         self._namespace = namespace
         self._clock = clock
-        self._lock = threading.Lock()
-        self._seen: dict[str, _Seen] = {}  # guarded by _lock
+        self._seen: ByKey[_Seen] = ByKey()
 
     def look(self, key: str, target: SyncTarget, cluster: str, upstream: Client) -> Signing:
         """Approve the request of the target's syncer if that is due, and say how far it is."""
@@ -117,21 +89,17 @@ class Approver:
 
     def forget(self, key: str) -> None:
         """Drop what is known of a key."""
-        with self._lock:
-            self._seen.pop(key, None)
+        self._seen.forget(key)
 
     def remove(self, belongs: Callable[[str], bool]) -> None:
         """Drop what is known of all keys that belong."""
-        with self._lock:
-            for key in [key for key in self._seen if belongs(key)]:
-                del self._seen[key]
+        self._seen.remove(belongs)
 
     def _since(self, key: str, uid: str) -> _Seen:
-        with self._lock:
-            seen = self._seen.get(key)
-            if seen is None or seen.uid != uid:
-                seen = self._seen[key] = _Seen(uid, self._clock.monotonic())
+        seen = self._seen.get(key)
+        if seen is not None and seen.uid == uid:
             return seen
+        return self._seen.keep(key, _Seen(uid, self._clock.monotonic()))
 
     def _approve(
         self, key: str, seen: _Seen, request: Unstructured, target: SyncTarget, upstream: Client
@@ -159,8 +127,7 @@ class Approver:
 
     def _refused(self, key: str, seen: _Seen, refusal: str) -> str:
         until = self._clock.monotonic() + _ASK_AGAIN_SECONDS
-        with self._lock:
-            self._seen[key] = _Seen(seen.uid, seen.since, refusal, until)
+        self._seen.keep(key, _Seen(seen.uid, seen.since, refusal, until))
         return refusal
 
     def _no_identity(self, request: Unstructured, target: SyncTarget, upstream: Client) -> str:
@@ -241,44 +208,3 @@ def _approved(request: Unstructured, now: float) -> Unstructured:
         "kind": CERTIFICATE_SIGNING_REQUESTS.kind,
         "status": {**status, "conditions": [*(status.get("conditions") or ()), approval]},
     }
-
-
-def certificate_condition(
-    signing: Signing | None, conditions: Iterable[Condition], *, managed: bool
-) -> Condition | None:
-    """Return SyncerCertificate, None where the syncer has no certificates.
-
-    A request that is on its way, or gone after it was issued, leaves a True as it is: there is one
-    at each renewal.
-    """
-    if signing is None:
-        return None
-    name, type_ = signing.name, SYNCER_CERTIFICATE
-    request = f"CertificateSigningRequest {name!r}"
-    if signing.state is RequestState.ISSUED:
-        return true(type_, "Issued", "The syncer has a client certificate and renews it")
-    if signing.problem:
-        message = (
-            f"{request} waits for somebody who may approve it: kubectl certificate approve {name} "
-            f"({signing.problem})"
-        )
-        return false(type_, WARNING, APPROVAL_REQUIRED, message)
-    if signing.state is RequestState.DENIED:
-        message = f"{request} was denied: {signing.message}; delete it to have the syncer ask again"
-        return false(type_, ERROR, "CertificateDenied", message)
-    if signing.state is RequestState.FAILED:
-        message = f"{request} could not be signed: {signing.message}"
-        return false(type_, ERROR, "CertificateFailed", message)
-    if signing.overdue:
-        message = (
-            f"{request} is approved, but no signer of {CLIENT_SIGNER} has signed it; a server "
-            "without one (a kcp) needs --syncer-auth token"
-        )
-        return false(type_, WARNING, "CertificateNotSigned", message)
-    before = get_condition(conditions, type_)
-    if before is not None and before.status == TRUE:
-        return before
-    if signing.state is not None:
-        return unknown(type_, "WaitingForSigner", f"{request} is not signed yet")
-    # Whoever runs a syncer themselves may have it log in by other means.
-    return unknown(type_, "NotRequested", f"There is no {request} yet") if managed else None

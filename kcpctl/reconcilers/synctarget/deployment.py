@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
@@ -13,6 +12,7 @@ from kcpctl.apis.synctarget_deployment import Deployment, RetryBackoff, Syncer
 from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
 from kcpctl.client import Client
 from kcpctl.errors import NotFound
+from kcpctl.reconcilers.by_key import ByKey
 from kcpctl.reconcilers.synctarget.image_pull import image_pull_problem
 from kcpctl.reconcilers.synctarget.installation import (
     RENEW_AFTER,
@@ -191,8 +191,7 @@ class SyncerDeployer:
         self._options = options
         self._rollouts = rollouts
         self._clock = clock
-        self._lock = threading.Lock()
-        self._tokens: dict[str, _Token] = {}  # guarded by _lock
+        self._tokens: ByKey[_Token] = ByKey()
 
     def ensure(
         self,
@@ -254,25 +253,24 @@ class SyncerDeployer:
     def forget(self, key: str) -> None:
         """Stop watching and drop what is known of a key."""
         self._rollouts.stop(key)
-        with self._lock:
-            self._tokens.pop(key, None)
+        self._tokens.forget(key)
 
     def remove(self, belongs: Callable[[str], bool]) -> None:
         """Do the same for all keys that belong, without waiting for the watches' ends."""
         self._rollouts.remove(belongs)
-        with self._lock:
-            for key in [key for key in self._tokens if belongs(key)]:
-                del self._tokens[key]
+        self._tokens.remove(belongs)
 
-    def _renew_after(self, key: str) -> float:
-        return max(self._tokens[key].renew_at - self._clock.monotonic(), 0.0)
+    def _renew_after(self, key: str) -> float | None:
+        token = self._tokens.get(key)
+        if token is None:
+            return None  # removed meanwhile
+        return max(token.renew_at - self._clock.monotonic(), 0.0)
 
     def _token(
         self, key: str, inputs: SyncerInputs, upstream: Client, downstream: Client
     ) -> _Token | None:
         """Return what is known of the running syncer's token; None: it has none that counts."""
-        with self._lock:
-            known = self._tokens.get(key)
+        known = self._tokens.get(key)
         if known is not None and known.uid == inputs.uid:
             return known
         try:
@@ -292,10 +290,7 @@ class SyncerDeployer:
         # Never trusted for longer than one of our own would be: clocks may have jumped.
         longest = RENEW_AFTER * self._options.token_seconds
         seconds = min(renew_after_seconds, longest)
-        token = _Token(uid, self._clock.monotonic() + seconds)
-        with self._lock:
-            self._tokens[key] = token
-        return token
+        return self._tokens.keep(key, _Token(uid, self._clock.monotonic() + seconds))
 
     def _deploy(
         self,

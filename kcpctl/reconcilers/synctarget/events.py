@@ -10,7 +10,7 @@ from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.controller import ObjectReference
 from kcpctl.reconcilers.connected import NEW_CREDENTIALS_FAILED
 from kcpctl.reconcilers.recorder import Transition
-from kcpctl.reconcilers.synctarget.approval import SYNCER_CERTIFICATE
+from kcpctl.reconcilers.synctarget.certificate import SYNCER_CERTIFICATE
 from kcpctl.reconcilers.synctarget.conditions import (
     CLUSTER_CONNECTED,
     HEARTBEAT_HEALTHY,

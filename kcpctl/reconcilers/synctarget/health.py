@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from kcpctl.apis.synctarget_status import SyncTargetStatus
+from kcpctl.reconcilers.by_key import ByKey
 from kcpctl.runtime import Clock, parse_time
 
 __all__ = ["Heartbeat", "Observer", "Thresholds", "heartbeat_stamps", "next_look"]
@@ -72,13 +72,12 @@ class Observer:
 
     When a slot of an object is first looked at, its stamp is trusted (one in the future counts
     as now); afterwards a stamp that changed is as old as the moment in which that was seen.
-    Another uid is another object. Safe from any thread.
+    Another uid is another object. Any thread; one key at a time.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
-        self._seen: dict[str, _Seen] = {}  # guarded by _lock
+        self._seen: ByKey[_Seen] = ByKey()
 
     def age(self, key: str, uid: str, slot: str, stamps: Sequence[str]) -> float | None:
         """Return the age in seconds of the newest of ``stamps``; None without any.
@@ -87,29 +86,22 @@ class Observer:
         """
         texts = tuple(stamps)
         now = self._clock.monotonic()
-        with self._lock:
-            seen = self._seen.get(key)
-            if seen is None or seen.uid != uid:
-                seen = self._seen[key] = _Seen(uid)
-            known = seen.slots.get(slot)
-            if known is None or known[0] != texts:
-                written = max(map(parse_time, texts), default=None)
-                since = now
-                if known is None and written is not None:
-                    since -= max(self._clock.time() - written, 0.0)
-                known = seen.slots[slot] = (texts, since)
+        seen = self._seen.get(key)
+        if seen is None or seen.uid != uid:
+            seen = self._seen.keep(key, _Seen(uid))
+        known = seen.slots.get(slot)
+        if known is None or known[0] != texts:
+            written = max(map(parse_time, texts), default=None)
+            since = now
+            if known is None and written is not None:
+                since -= max(self._clock.time() - written, 0.0)
+            known = seen.slots[slot] = (texts, since)
         return now - known[1] if texts else None
 
     def forget(self, key: str) -> None:
         """Drop everything about an object that is gone."""
-        with self._lock:
-            self._seen.pop(key, None)
+        self._seen.forget(key)
 
     def remove(self, belongs: Callable[[str], bool]) -> None:
         """Drop everything about the objects whose keys belong."""
-        with self._lock:
-            for key in [key for key in self._seen if belongs(key)]:
-                del self._seen[key]
-
-    def __len__(self) -> int:
-        return len(self._seen)
+        self._seen.remove(belongs)

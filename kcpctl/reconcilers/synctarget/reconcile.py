@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from kcpctl.apis.conditions import FALSE, TRUE, get_condition, set_condition, true
+from kcpctl.apis.conditions import FALSE, TRUE, get_condition
 from kcpctl.apis.naming import (
     KEY_LABEL,
     LEGACY_SYNCTARGET_FINALIZER,
@@ -24,7 +24,6 @@ from kcpctl.apis.workload import (
     SYNCTARGETS,
     SyncTarget,
     deployment_mode,
-    names_a_cluster,
 )
 from kcpctl.client import Client
 from kcpctl.clusters import ConnectionStatus
@@ -42,18 +41,18 @@ from kcpctl.reconcilers.credentials import Cache, CredentialSource
 from kcpctl.reconcilers.pool import Access, Pool, connect
 from kcpctl.reconcilers.problem import BUSY, Problem
 from kcpctl.reconcilers.recorder import Recorder
-from kcpctl.reconcilers.synctarget.approval import Approver, Signing
-from kcpctl.reconcilers.synctarget.conditions import DELETING, SYNCER_DEPLOYED, VALID
-from kcpctl.reconcilers.synctarget.deletion import Cleaner, Progress
+from kcpctl.reconcilers.synctarget.approval import Approver
+from kcpctl.reconcilers.synctarget.certificate import Signing
+from kcpctl.reconcilers.synctarget.conditions import SYNCER_DEPLOYED, VALID
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.events import reference_to, transitions
 from kcpctl.reconcilers.synctarget.eviction import evict
+from kcpctl.reconcilers.synctarget.finalizer import Finalizer, with_finalizers
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Observer, heartbeat_stamps
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.scheduling import (
     EVICTED,
-    LEAVING,
     SCHEDULABLE,
     seconds_to_eviction,
 )
@@ -66,8 +65,6 @@ __all__ = ["SyncTargetReconciler"]
 
 _log = get_logger(__name__)
 
-# While something remains; the servers do the work meanwhile.
-_DELETION_RETRY_SECONDS: Final = 2.0
 _MOVED: Final = (
     "The credentials lead to another cluster than before: what is on that one was left behind, "
     "and its syncer locked out"
@@ -135,9 +132,17 @@ class SyncTargetReconciler:
         self._turns = ClusterTurns(
             clock=clock, silent=options.workers // 2, by_workspace=client.is_multi_cluster
         )
-        # Since when what is to be deleted has met a busy cluster, on the monotonic clock; a key is
-        # one worker's at a time.
-        self._busy_since: dict[str, float] = {}
+        self._finalizer = Finalizer(
+            client=client,
+            credentials=credentials,
+            pool=pool,
+            recorder=recorder,
+            observer=self._observer,
+            turns=self._turns,
+            forget=self._forget,
+            hint=hint,
+            clock=clock,
+        )
 
     def reconcile(self, request: Request) -> Result | None:
         """Reconcile one SyncTarget."""
@@ -161,7 +166,7 @@ class SyncTargetReconciler:
             raise TerminalError(f"SyncTarget {request.key!r} cannot be read: {error}") from None
         options = self.options
         if target.metadata.deletion_timestamp is not None:
-            return self._delete(request, target, options)
+            return self._finalizer.finalize(request, target, options)
         marked = _with_marks(target, request.cluster)
         if marked is not target:
             self._commit(request, target, marked)
@@ -174,6 +179,7 @@ class SyncTargetReconciler:
         if self._approver is not None:
             self._approver.remove(belongs)
         self._observer.remove(belongs)
+        self._finalizer.remove(belongs)
 
     def _forget(self, key: str) -> None:
         self._deployer.forget(key)
@@ -181,13 +187,13 @@ class SyncTargetReconciler:
             self._approver.forget(key)
         self._pool.remove(key)
         self._observer.forget(key)
-        self._busy_since.pop(key, None)
+        self._finalizer.forget(key)
 
     def _commit(self, request: Request, old: SyncTarget, new: SyncTarget) -> bool:
         """Write what differs to the request's own logical cluster; False if nothing does."""
         return commit_unless_gone(self._client, SYNCTARGETS, request, old, new)
 
-    # The four phases.
+    # The phases of a pass.
 
     def _sync(
         self, request: Request, target: SyncTarget, options: SyncTargetOptions
@@ -361,122 +367,6 @@ class SyncTargetReconciler:
     ) -> None:
         self._recorder.event(reference_to(target, request.cluster), type_, reason, message)
 
-    # Deletion.
-
-    def _delete(
-        self, request: Request, target: SyncTarget, options: SyncTargetOptions
-    ) -> Result | None:
-        """Clean up as far as possible; the finalizer goes last."""
-        ours = {SYNCTARGET_FINALIZER, LEGACY_SYNCTARGET_FINALIZER}
-        if not ours & set(target.metadata.finalizers):
-            self._forget(request.key)
-            return None
-        waited = self._waited(request.key, target)
-        if not _is_leaving(target):
-            # First of all nothing more is to be placed there; the write's event brings the rest.
-            status = decide(Snapshot(target=target, now=self._clock.time())).status
-            self._commit(request, target, msgspec.structs.replace(target, status=status))
-            return None
-        force_after = options.force_delete_after_seconds
-        downstream, why_not = self._reach(request, target)
-        try:
-            progress = self._clean(request, target, options, downstream, why_not, waited)
-        except Forbidden as error:
-            why = explained(error, request.cluster, self._hint)
-            if waited < force_after:
-                self._report_remaining(request, target, (f"what the workspace has: {why}",))
-                raise
-            progress = Progress(orphaned=f"could not be looked for: {why}")
-        if progress.remaining:
-            self._report_remaining(request, target, progress.remaining)
-            if downstream is None:
-                return Result(max(force_after - waited, _DELETION_RETRY_SECONDS))
-            return Result(_DELETION_RETRY_SECONDS)
-        if progress.orphaned:
-            self._record(
-                request,
-                target,
-                "Warning",
-                "OrphanedDownstream",
-                f"What is on the cluster was left behind, for it {progress.orphaned}",
-            )
-        left = [name for name in target.metadata.finalizers if name not in ours]
-        self._commit(request, target, _with_finalizers(target, left))
-        self._record(request, target, "Normal", "Deleted", "The SyncTarget was cleaned up")
-        self._forget(request.key)
-        return None
-
-    def _clean(
-        self,
-        request: Request,
-        target: SyncTarget,
-        options: SyncTargetOptions,
-        downstream: Client | None,
-        why_not: str,
-        waited: float,
-    ) -> Progress:
-        namespace, force_after = options.credentials_namespace, options.force_delete_after_seconds
-        progress = Cleaner(
-            target, request.cluster, credentials_namespace=namespace, turns=self._turns
-        ).run(
-            self._client.cluster(request.cluster),
-            downstream,
-            why_not=why_not,
-            # Where somebody else brought the syncer, there is nothing to wait for.
-            force=waited >= force_after or not names_a_cluster(target.spec),
-            give_up=self._busy_seconds(request.key) >= force_after,
-        )
-        if progress.busy:
-            self._busy_since.setdefault(request.key, self._clock.monotonic())
-        else:
-            self._busy_since.pop(request.key, None)
-        return progress
-
-    def _busy_seconds(self, key: str) -> float:
-        now = self._clock.monotonic()
-        return now - self._busy_since.get(key, now)
-
-    def _waited(self, key: str, target: SyncTarget) -> float:
-        since = target.metadata.deletion_timestamp or ""
-        return self._observer.age(key, target.metadata.uid, "deletion", (since,)) or 0.0
-
-    def _reach(self, request: Request, target: SyncTarget) -> tuple[Client | None, str]:
-        """Return a client of the physical cluster, or None and why there is none."""
-        if not names_a_cluster(target.spec):
-            return None, "the spec names no physical cluster"
-        access = self._connect(request, target)
-        if access.connection is None:
-            return None, access.problem.message if access.problem else "not connected"
-        try:
-            return self._pool.client(request.key), ""
-        except NotConnected:
-            status = self._pool.status(request.key)
-            return (
-                None,
-                status.message if status is not None and status.message else "not connected",
-            )
-
-    def _report_remaining(
-        self, request: Request, target: SyncTarget, remaining: tuple[str, ...]
-    ) -> None:
-        message = f"Still to be removed: {'; '.join(remaining)}"
-        status = deleting_status(target, message, self._clock.time())
-        self._commit(request, target, msgspec.structs.replace(target, status=status))
-
-
-def deleting_status(target: SyncTarget, message: str, now: float) -> SyncTargetStatus:
-    """Return the status of a SyncTarget that waits for its clean-up."""
-    decision = decide(Snapshot(target=target, now=now))
-    deleting = true(DELETING, "ResourceRemaining", message)
-    deleting.observed_generation = target.metadata.generation
-    conditions = set_condition(decision.status.conditions, deleting, now)
-    return msgspec.structs.replace(decision.status, conditions=conditions)
-
-
-def _is_leaving(target: SyncTarget) -> bool:
-    found = get_condition(target.status.conditions, SCHEDULABLE)
-    return found is not None and (found.status, found.reason) == (FALSE, LEAVING)
-
 
 def _is_evicted(target: SyncTarget) -> bool:
     """Whether the status says so of this very spec, and the syncer has nothing."""
@@ -498,14 +388,9 @@ def _with_marks(target: SyncTarget, cluster: str) -> SyncTarget:
         finalizers.append(SYNCTARGET_FINALIZER)
     if finalizers == meta.finalizers and meta.labels.get(KEY_LABEL) == key:
         return target
-    marked = _with_finalizers(target, finalizers)
+    marked = with_finalizers(target, finalizers)
     marked.metadata.labels = {**meta.labels, KEY_LABEL: key}
     return marked
-
-
-def _with_finalizers(target: SyncTarget, finalizers: list[str]) -> SyncTarget:
-    metadata = msgspec.structs.replace(target.metadata, finalizers=finalizers)
-    return msgspec.structs.replace(target, metadata=metadata)
 
 
 def _earliest(*seconds: float | None) -> Result | None:

@@ -31,7 +31,7 @@ from kcpctl.apis.workload import MANAGED, SyncTarget, deployment_mode
 from kcpctl.clusters import ConnectionStatus
 from kcpctl.reconcilers.connected import connected_condition, only_reconnecting
 from kcpctl.reconcilers.problem import Problem
-from kcpctl.reconcilers.synctarget.approval import (
+from kcpctl.reconcilers.synctarget.certificate import (
     SYNCER_CERTIFICATE,
     Signing,
     certificate_condition,

@@ -252,6 +252,17 @@ def test_a_cluster_that_was_busy_for_all_of_the_force_time_is_given_up(
     assert world.recorder.take() == ["Warning OrphanedDownstream", "Normal Deleted"]
 
 
+def test_how_long_a_cluster_was_busy_is_dropped_with_its_logical_cluster(world: World) -> None:
+    world.make_ready()
+    begin_deletion(world)
+    world.down.errors["DELETE"] = ServiceUnavailable("later")
+    world.reconcile()
+    world.reconciler.remove(lambda key: key.startswith("root|"))
+    world.clock.step(700)
+    world.reconcile()
+    assert world.exists()
+
+
 def test_a_cluster_that_comes_back_before_force_time_is_cleaned(world: World) -> None:
     world.make_ready()
     world.disconnect()

@@ -76,14 +76,6 @@ def test_a_stamp_that_is_no_time_is_a_value_error() -> None:
         age(Observer(FakeClock()), "yesterday")
 
 
-def test_forgetting_leaves_nothing_behind() -> None:
-    observer = Observer(FakeClock())
-    age(observer)
-    observer.forget("key")
-    observer.forget("key")
-    assert len(observer) == 0
-
-
 def test_last_sync_time_counts_only_without_a_heartbeat() -> None:
     assert heartbeat_stamps(SyncTargetStatus(last_sync_time="s")) == ("s",)
     both = SyncTargetStatus(last_sync_time="s", last_heartbeat_time="h")

@@ -20,7 +20,7 @@ from kcpctl.embedded.exports.validation import (
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.registry import Registry
 from kcpctl.embedded.security.rbac import Authorizer
-from kcpctl.embedded.status import Cause, StatusError, forbidden
+from kcpctl.embedded.status import Cause, forbidden
 from kcpctl.embedded.user import Attributes, UserInfo
 from kcpctl.logicalcluster import ROOT
 
@@ -51,8 +51,14 @@ def check_exports(
     if causes:
         raise forbidden(info, name, _shown(causes, info))
     reference = _reference(info, obj)
-    if reference is not None and (old is None or _reference(info, old) != reference):
-        _check_bind(registry, authorizer, user, info, cluster, name, reference, old)
+    if reference is None or (old is not None and _reference(info, old) == reference):
+        return
+    if not _may_bind(registry, authorizer, user, info, cluster, reference):
+        path, export = reference
+        action = "create" if old is None or info.storage_key == ENDPOINT_SLICES_KEY else "update"
+        where = f"{path}:{export}" if path else export
+        message = f"unable to {action} {info.kind}: no permission to bind to export {where}"
+        raise forbidden(info, name, message)
 
 
 def _causes(registry: Registry, info: ResourceInfo, obj: Json, old: Json | None) -> list[Cause]:
@@ -83,23 +89,18 @@ def _reference(info: ResourceInfo, obj: Json) -> tuple[str, str] | None:
     return export.get("path", ""), export.get("name", "")
 
 
-def _check_bind(
+def _may_bind(
     registry: Registry,
     authorizer: Authorizer,
     user: UserInfo,
     info: ResourceInfo,
     cluster: str,
-    name: str,
     reference: tuple[str, str],
-    old: Json | None,
-) -> None:
+) -> bool:
     path, export = reference
-    action = "create" if old is None or info.storage_key == ENDPOINT_SLICES_KEY else "update"
-    where = f"{path}:{export}" if path else export
-    refusal = forbidden(
-        info, name, f"unable to {action} {info.kind}: no permission to bind to export {where}"
-    )
-    export_cluster = _export_cluster(registry, info, cluster, path, export, refusal)
+    export_cluster = _export_cluster(registry, info, cluster, path, export)
+    if export_cluster is None:
+        return False
     attributes = Attributes(
         "bind",
         group=GROUP,
@@ -108,18 +109,12 @@ def _check_bind(
         name=export,
         cluster=export_cluster,
     )
-    if not authorizer.authorize(user, attributes).allowed:
-        raise refusal
+    return authorizer.authorize(user, attributes).allowed
 
 
 def _export_cluster(
-    registry: Registry,
-    info: ResourceInfo,
-    cluster: str,
-    path: str,
-    export: str,
-    refusal: StatusError,
-) -> str:
+    registry: Registry, info: ResourceInfo, cluster: str, path: str, export: str
+) -> str | None:
     """Return the export's cluster; one in the root or the own workspace may come later."""
     if not path:
         return cluster
@@ -127,5 +122,5 @@ def _export_cluster(
         return ROOT
     found = registry.exports.resolve(path)
     if found is None or registry.exports.export(found, export) is None:
-        raise refusal
+        return None
     return found
