@@ -118,8 +118,10 @@ def test_what_is_granted_there_is_connected_and_what_is_revoked_is_not(pair: Pai
     group = {"kind": "Group", "name": f"system:cluster:{pair.own.cluster}"}
     pair.own.target(**spec(pair.path))
     found = pair.own.await_condition("ClusterConnected", "False", "PermissionDenied")
-    for words in ("'use'", "clusterregistrations.tmc.kcp.io", pair.other.cluster, group["name"]):
+    for words in ("'use'", "clusterregistrations.tmc.kcp.io", pair.path, group["name"]):
         assert words in found["message"]
+    # The name behind the path is for those who may know it.
+    assert pair.other.cluster not in found["message"]
 
     pair.grant(RULES[:1], group)
     eventually(lambda: "'get' on secrets" in pair.own.condition("ClusterConnected")["message"])

@@ -36,7 +36,7 @@ def step_until(clock: FakeClock, seconds: float, check: Callable[[], bool]) -> N
             steps += 1
         return check()
 
-    eventually(step_and_check, poll_seconds=0.01, timeout_seconds=3)
+    eventually(step_and_check, poll_seconds=0.01)
 
 
 def ready(queue: DelayingQueue[str]) -> list[str]:
@@ -306,7 +306,7 @@ def test_a_key_that_is_ready_is_not_left_to_a_getter_that_keeps_the_time(
     eventually(lambda: clock.sleepers == 3, poll_seconds=0.002)
     queue.add("a")
     queue.add("b")
-    eventually(lambda: len(got) == 2, poll_seconds=0.002, timeout_seconds=3)
+    eventually(lambda: len(got) == 2, poll_seconds=0.002)
     step_until(clock, 100, lambda: len(got) == 3)
     for thread in threads:
         thread.join(30)
