@@ -57,6 +57,7 @@ class ClusterTurns:
                 yield
         except (TransportTimeout, DeadlineExceeded):
             with self._lock:
+                self._forget_what_is_over()
                 silent = self._silent.setdefault(workspace, {})
                 silent[server] = self._clock.monotonic() + _MEMORY_SECONDS
             raise
@@ -76,11 +77,17 @@ class ClusterTurns:
             return True
 
     def _is_silent(self, workspace: str, server: str) -> bool:
-        """Whether to take turns; forgets what is over. The lock is held."""
+        """Whether to take turns. The lock is held."""
         now = self._clock.monotonic()
-        found = {one: at for one, at in self._silent.get(workspace, {}).items() if at > now}
-        if not found:
-            self._silent.pop(workspace, None)
-            return False
-        self._silent[workspace] = found
-        return server in found or (self._by_workspace and len(found) >= _SILENT_AT_MOST)
+        silent = {one for one, until in self._silent.get(workspace, {}).items() if until > now}
+        return server in silent or (self._by_workspace and len(silent) >= _SILENT_AT_MOST)
+
+    def _forget_what_is_over(self) -> None:
+        """Also of workspaces that nobody asks for any more. The lock is held."""
+        now = self._clock.monotonic()
+        for workspace, servers in list(self._silent.items()):
+            left = {one: until for one, until in servers.items() if until > now}
+            if left:
+                self._silent[workspace] = left
+            else:
+                del self._silent[workspace]

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
 
 from kcpctl.apis.resource import CERTIFICATE_SIGNING_REQUESTS
 from kcpctl.apis.workload import SYNCTARGETS
-from kcpctl.client import AsyncClient, ClientConfig
+from kcpctl.client import AsyncClient, ClientConfig, Transport
+from kcpctl.client.credentials import Credential, Credentials
+from kcpctl.client.http import HttpTransport
 from kcpctl.errors import Forbidden, NotFound
-from kcpctl.syncer.keeper import SigningRequests
+from kcpctl.runtime import Clock
+from kcpctl.syncer.keeper import CertificateKeeper, SigningRequests
+from kcpctl.syncer.options import SyncerOptions
+from kcpctl.syncer.reloading import ReloadingTransport
 
-__all__ = ["ClientLogin", "without_credentials"]
+__all__ = ["ClientLogin", "MakeTransport", "Upstream", "certified", "without_credentials"]
 
 
 class ClientLogin:
@@ -51,3 +60,64 @@ def without_credentials(config: ClientConfig) -> ClientConfig:
         username="",
         password="",
     )
+
+
+class MakeTransport(Protocol):
+    """Makes the transport of a configuration, or of other credentials for it."""
+
+    def __call__(
+        self, config: ClientConfig, credentials: Credentials | None = None
+    ) -> HttpTransport:
+        """Make a transport."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where upstream is: a kubeconfig, the logical cluster's name in keys and its URL prefix."""
+
+    path: Path
+    name: str
+    prefix: str
+    load: Callable[[Path | None], ClientConfig]
+    make: MakeTransport
+    clock: Clock
+
+    def client(self, transport: Transport) -> AsyncClient:
+        """Return a client of the logical cluster."""
+        return AsyncClient(transport, cluster_name=self.name, prefix=self.prefix)
+
+    def config(self, path: Path | None = None) -> ClientConfig:
+        """Return the server as the file has it now, and nobody who talks to it."""
+        return without_credentials(self.load(path or self.path))
+
+
+async def certified(
+    options: SyncerOptions, upstream: Upstream, plain: Transport, rng: random.Random
+) -> tuple[CertificateKeeper, Transport]:
+    """Return a keeper that has begun to ask by ``plain``, and the transport of its certificates."""
+
+    def login(credential: Credential | None) -> ClientLogin:
+        transport = plain
+        if credential is not None:
+            cert, key = credential.client_cert, credential.client_key
+            transport = upstream.make(replace(upstream.config(), client_cert=cert, client_key=key))
+        return ClientLogin(upstream.client(transport), options.sync_target_name)
+
+    assert options.certificate_seconds is not None
+    keeper = CertificateKeeper(
+        options.sync_target_name,
+        options.sync_target_uid,
+        seconds=options.certificate_seconds,
+        login=login,
+        clock=upstream.clock,
+        rng=rng,
+    )
+    await keeper.start()
+    certified = ReloadingTransport(
+        upstream.path,
+        upstream.config(),
+        load=upstream.config,
+        make=lambda config: upstream.make(config, keeper),
+        clock=upstream.clock,
+    )
+    return keeper, certified

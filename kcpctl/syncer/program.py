@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from kcpctl.client import AsyncClient, Client, ClientConfig, Transport, load_config
-from kcpctl.client.credentials import Credential, Credentials
+from kcpctl.client.credentials import Credentials
 from kcpctl.client.http import HttpTransport
 from kcpctl.errors import InternalError, ServiceUnavailable, TransportError, UsageError
 from kcpctl.logicalcluster import ROOT, WILDCARD, is_valid_path
@@ -23,8 +23,7 @@ from kcpctl.runtime import (
     Metrics,
     get_logger,
 )
-from kcpctl.syncer.keeper import CertificateKeeper
-from kcpctl.syncer.login import ClientLogin, without_credentials
+from kcpctl.syncer.login import Upstream, certified
 from kcpctl.syncer.options import SyncerOptions
 from kcpctl.syncer.reloading import ReloadingTransport
 from kcpctl.syncer.syncer import Syncer
@@ -80,8 +79,8 @@ def run_syncer(
             prefix = ""
         keeper = None
         if options.certificate_seconds is not None:
-            place = _Upstream(from_kubeconfig, name, prefix, make, clock)
-            keeper, up = loop.run(_certified(options, place, up, rng))
+            upstream_server = Upstream(from_kubeconfig, name, prefix, _load, make, clock)
+            keeper, up = loop.run(certified(options, upstream_server, up, rng))
         down = loop.run(_transport(to_kubeconfig, downstream_config, make, clock))
         upstream = Client(AsyncClient(up, cluster_name=name, prefix=prefix), loop)
         downstream = Client(_downstream(down, downstream_config), loop)
@@ -105,63 +104,6 @@ def run_syncer(
             downstream.close()
             if keeper is not None:
                 loop.run(keeper.close())
-
-
-class _Make(Protocol):
-    def __call__(
-        self, config: ClientConfig, credentials: Credentials | None = None
-    ) -> HttpTransport:
-        """Make a transport."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Upstream:
-    """Where upstream is: a kubeconfig, the logical cluster's name and URL prefix."""
-
-    path: Path
-    name: str
-    prefix: str
-    make: _Make
-    clock: Clock
-
-    def client(self, transport: Transport) -> AsyncClient:
-        return AsyncClient(transport, cluster_name=self.name, prefix=self.prefix)
-
-    def config(self, path: Path | None = None) -> ClientConfig:
-        """Return the server as the file has it now, and nobody who talks to it."""
-        return without_credentials(_load(path or self.path))
-
-
-async def _certified(
-    options: SyncerOptions, place: _Upstream, plain: Transport, rng: random.Random
-) -> tuple[CertificateKeeper, Transport]:
-    """Return a keeper that has begun to ask by ``plain``, and the transport of its certificates."""
-
-    def login(credential: Credential | None) -> ClientLogin:
-        transport = plain
-        if credential is not None:
-            cert, key = credential.client_cert, credential.client_key
-            transport = place.make(replace(place.config(), client_cert=cert, client_key=key))
-        return ClientLogin(place.client(transport), options.sync_target_name)
-
-    assert options.certificate_seconds is not None
-    keeper = CertificateKeeper(
-        options.sync_target_name,
-        options.sync_target_uid,
-        seconds=options.certificate_seconds,
-        login=login,
-        clock=place.clock,
-        rng=rng,
-    )
-    await keeper.start()
-    certified = ReloadingTransport(
-        place.path,
-        place.config(),
-        load=place.config,
-        make=lambda config: place.make(config, keeper),
-        clock=place.clock,
-    )
-    return keeper, certified
 
 
 def _load(path: Path | None) -> ClientConfig:

@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 __all__ = ["FakeClock"]
 
+_Sleeper = tuple[float, asyncio.AbstractEventLoop, asyncio.Future[None]]
+"""The deadline, and what to wake then."""
+
 
 class FakeClock:
     """A :class:`kcpctl.runtime.Clock` for tests.
@@ -21,7 +24,7 @@ class FakeClock:
         self._lock = threading.Lock()
         self._wall = time
         self._monotonic = 1000.0
-        self._tasks: list[tuple[float, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._tasks: list[_Sleeper] = []
         self._waits: list[tuple[float, threading.Condition]] = []
 
     @property
@@ -77,34 +80,35 @@ class FakeClock:
         if seconds <= 0:
             await asyncio.sleep(0)
             return
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        with self._lock:
-            entry = (self._monotonic + seconds, loop, future)
-            self._tasks.append(entry)
+        sleeper = self._begin(seconds)
         try:
-            await future
+            await sleeper[2]
         finally:
-            with self._lock:
-                if entry in self._tasks:
-                    self._tasks.remove(entry)
+            self._end(sleeper)
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Callable[[], None]:
         """Run ``callback`` when the clock was stepped far enough."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        with self._lock:
-            entry = (self._monotonic + seconds, loop, future)
-            self._tasks.append(entry)
+        sleeper = self._begin(seconds)
+        _, _, future = sleeper
         future.add_done_callback(lambda done: None if done.cancelled() else callback())
 
         def prevent() -> None:
             future.cancel()
-            with self._lock:
-                if entry in self._tasks:
-                    self._tasks.remove(entry)
+            self._end(sleeper)
 
         return prevent
+
+    def _begin(self, seconds: float) -> _Sleeper:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            sleeper = (self._monotonic + seconds, loop, loop.create_future())
+            self._tasks.append(sleeper)
+        return sleeper
+
+    def _end(self, sleeper: _Sleeper) -> None:
+        with self._lock:
+            if sleeper in self._tasks:
+                self._tasks.remove(sleeper)
 
     def wait(self, condition: threading.Condition, timeout_seconds: float | None) -> bool:
         """Wait on a condition; the deadline is one of this clock."""

@@ -8,7 +8,7 @@ from typing import Final
 from kcpctl.client.access import Access, access_of
 from kcpctl.client.transport import Call, Response, Transport
 
-__all__ = ["Access", "RecordingTransport", "access_of"]
+__all__ = ["RecordingTransport"]
 
 _CREATED: Final = 201
 

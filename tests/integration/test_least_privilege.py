@@ -26,6 +26,7 @@ from kcpctl.apis.resource import (
 )
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import AsyncClient, Client, ClientConfig
+from kcpctl.client.access import Access
 from kcpctl.client.credentials import Credential
 from kcpctl.client.http import HttpTransport
 from kcpctl.errors import Forbidden
@@ -40,7 +41,7 @@ from kcpctl.syncer.keeper import CertificateKeeper
 from kcpctl.syncer.login import ClientLogin, without_credentials
 from kcpctl.syncer.target import Target
 from kcpctl.testing import ControlPlane, FakeClock, eventually
-from kcpctl.testing.recording import Access, RecordingTransport
+from kcpctl.testing.recording import RecordingTransport
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Site

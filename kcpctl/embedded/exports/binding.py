@@ -10,7 +10,7 @@ from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.deletion import Deleter
 from kcpctl.embedded.exports.claims import ClaimKey, apply_claims
 from kcpctl.embedded.exports.conditions import is_true, mark_false, mark_true, summarize
-from kcpctl.embedded.exports.directory import Exports, reference
+from kcpctl.embedded.exports.directory import Exports, identity_of, reference
 from kcpctl.embedded.exports.kinds import APIBINDINGS_KEY
 from kcpctl.embedded.exports.naming import (
     Names,
@@ -97,8 +97,8 @@ class Binder:
     # -- binding --------------------------------------------------------------------------
 
     def _bind(self, cluster: str, binding: Json, status: Json, now: str) -> None:
-        path, name = reference(cluster, binding)
-        found = self._exports.export_of(cluster, binding)
+        path, name = wanted = reference(cluster, binding)
+        found = self._exports.export_of(wanted)
         if found is None:
             message = f"APIExport {path}|{name} not found"
             mark_false(status, _EXPORT_VALID, "APIExportNotFound", message, now)
@@ -111,7 +111,7 @@ class Binder:
         else:
             status.pop("exportPermissionClaims", None)
         apply_claims(status, binding, export, lambda key: self._is_known(cluster, key), now)
-        identity = (export.get("status") or {}).get("identityHash")
+        identity = identity_of(export)
         if not identity:
             message = f"APIExport {path}|{name} is missing status.identityHash"
             mark_false(

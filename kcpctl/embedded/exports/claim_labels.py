@@ -19,7 +19,7 @@ import msgspec
 from kcpctl.embedded.backend import Backend, Event
 from kcpctl.embedded.exports.acceptance import GroupResource, claimed, selects
 from kcpctl.embedded.exports.claims import accepted_claims
-from kcpctl.embedded.exports.directory import Exports, Place
+from kcpctl.embedded.exports.directory import Exports, Place, reference
 from kcpctl.embedded.exports.kinds import APIBINDINGS_KEY
 from kcpctl.embedded.kinds import ResourceInfo
 
@@ -148,7 +148,7 @@ class ClaimLabels:
             self._write_again(cluster, changed)
 
     def _export_of(self, cluster: str, binding: Json) -> Place | None:
-        found = self._exports.export_of(cluster, binding)
+        found = self._exports.export_of(reference(cluster, binding))
         return None if found is None else Place(found[0], found[1]["metadata"]["name"])
 
     def _read(self, cluster: str) -> _Rules:

@@ -11,7 +11,7 @@ from kcpctl.embedded.exports.schemas import BoundSchemas
 from kcpctl.embedded.kinds import ResourceInfo
 from kcpctl.embedded.store import ObjectKey
 
-__all__ = ["Exports", "Place"]
+__all__ = ["Exports", "Place", "identity_of", "reference", "slice_reference"]
 
 Json = dict[str, Any]
 
@@ -80,11 +80,10 @@ class Exports:
         for key, stored in list(self._backend.store.list(APIEXPORTS_KEY, cluster)):
             yield Place(key.cluster, key.name), stored.obj
 
-    def export_of(self, binding_cluster: str, binding: Json) -> tuple[str, Json] | None:
-        """Return the APIExport that a binding refers to, with its cluster."""
-        path, name = reference(binding_cluster, binding)
-        cluster = self.resolve(path)
-        export = self.export(cluster, name) if cluster else None
+    def export_of(self, reference: Place) -> tuple[str, Json] | None:
+        """Return the APIExport that a binding or slice refers to, with its cluster."""
+        cluster = self.resolve(reference.cluster)
+        export = self.export(cluster, reference.name) if cluster else None
         return (cluster, export) if cluster and export is not None else None
 
     def schema(self, cluster: str, name: str) -> Json | None:
@@ -97,7 +96,7 @@ class Exports:
         None of an export without an identity. Bindings may still serve older schemas.
         """
         export = self.export(cluster, name) or {}
-        identity: str = (export.get("status") or {}).get("identityHash", "")
+        identity = identity_of(export)
         found: list[ResourceInfo] = []
         for resource in (export.get("spec") or {}).get("resources") or () if identity else ():
             schema = self.schema(cluster, resource["schema"])
@@ -109,7 +108,7 @@ class Exports:
     def identified(self, group: str, plural: str, identity: str) -> Sequence[ResourceInfo]:
         """Return the versions of a resource by the identity of its export (for claims)."""
         for place, export in self.exports():
-            if (export.get("status") or {}).get("identityHash") == identity:
+            if identity_of(export) == identity:
                 infos = self.infos(*place)
                 found = [i for i in infos if (i.group, i.plural) == (group, plural)]
                 if found:
@@ -141,14 +140,28 @@ class Exports:
         """Return the resources that an APIBinding has bound."""
         found: list[ResourceInfo] = []
         for bound in (binding.get("status") or {}).get("boundResources") or ():
-            schema = self.schemas.kept(bound["schema"]["UID"])
+            uid, identity = bound["schema"]["UID"], bound["schema"]["identityHash"]
+            schema = self.schemas.kept(uid)
             if schema is not None:
-                place = (bound["schema"]["UID"], bound["schema"]["identityHash"])
-                found += self.schemas.infos_of(schema, *place)
+                found += self.schemas.infos_of(schema, uid, identity)
         return found
+
+
+def identity_of(export: Json) -> str:
+    """Return the identity of an APIExport, "" as long as it has none."""
+    return (export.get("status") or {}).get("identityHash") or ""
 
 
 def reference(cluster: str, binding: Json) -> Place:
     """Return the reference of an APIBinding: the path (or own cluster) and name of the export."""
-    export = ((binding.get("spec") or {}).get("reference") or {}).get("export") or {}
+    return _reference(cluster, (binding.get("spec") or {}).get("reference") or {})
+
+
+def slice_reference(cluster: str, endpoint_slice: Json) -> Place:
+    """Return the reference of an APIExportEndpointSlice, like that of an APIBinding."""
+    return _reference(cluster, endpoint_slice.get("spec") or {})
+
+
+def _reference(cluster: str, holder: Json) -> Place:
+    export = holder.get("export") or {}
     return Place(export.get("path") or cluster, export.get("name", ""))

@@ -11,7 +11,7 @@ from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.deletion import Deleter
 from kcpctl.embedded.exports.binding import Binder
 from kcpctl.embedded.exports.conditions import is_true
-from kcpctl.embedded.exports.directory import Exports, Place, reference
+from kcpctl.embedded.exports.directory import Exports, Place, identity_of, reference
 from kcpctl.embedded.exports.kinds import (
     APIBINDINGS_KEY,
     APIEXPORTS_KEY,
@@ -88,9 +88,7 @@ class ExportLifecycle:
         if event.type != "MODIFIED":
             self._offering.reconcile_slices(cluster, name)
         self._reconcile_bindings(self._exports.consumers(cluster, name))
-        identity = (event.object.get("status") or {}).get("identityHash")
-        before = ((event.old or {}).get("status") or {}).get("identityHash")
-        if identity != before:
+        if identity_of(event.object) != identity_of(event.old or {}):
             self._reconcile_bindings(self._without(_CLAIMS_APPLIED))
 
     def _without(self, condition: str, cluster: str = "*") -> list[Place]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from kcpctl.embedded.backend import Backend
 from kcpctl.embedded.exports.conditions import mark_false, mark_true
-from kcpctl.embedded.exports.directory import Exports
+from kcpctl.embedded.exports.directory import Exports, Place, slice_reference
 from kcpctl.embedded.exports.kinds import APIEXPORTS_KEY, ENDPOINT_SLICES_KEY, GROUP
 from kcpctl.embedded.exports.writing import put, put_status
 from kcpctl.embedded.pipeline import WriteOptions
@@ -127,7 +127,7 @@ class Offering:
     def reconcile_slices(self, cluster: str = "", name: str = "") -> None:
         """Bring the slices of an APIExport to what they should be, without one all of them."""
         for key, stored in list(self._backend.store.list(ENDPOINT_SLICES_KEY)):
-            path, export = self._slice_reference(key.cluster, stored.obj)
+            path, export = slice_reference(key.cluster, stored.obj)
             if not name or (export == name and self._exports.resolve(path) == cluster):
                 self._reconcile_slice(key.cluster, stored.obj)
 
@@ -137,36 +137,30 @@ class Offering:
         if found is not None:
             self._reconcile_slice(cluster, found.obj)
 
-    def _slice_reference(self, cluster: str, endpoint_slice: Json) -> tuple[str, str]:
-        export = (endpoint_slice.get("spec") or {}).get("export") or {}
-        return export.get("path") or cluster, export.get("name", "")
-
     def _reconcile_slice(self, cluster: str, endpoint_slice: Json) -> None:
-        path, name = self._slice_reference(cluster, endpoint_slice)
-        export_cluster = self._exports.resolve(path)
-        export = self._exports.export(export_cluster, name) if export_cluster else None
+        wanted = slice_reference(cluster, endpoint_slice)
+        found = self._exports.export_of(wanted)
         status = dict(endpoint_slice.get("status") or {})
+        status.pop("endpoints", None)
         now = self._backend.now()
-        if export is None or export_cluster is None:
-            status.pop("endpoints", None)
-            message = f"Error getting APIExport {path}|{name}"
+        if found is None:
+            message = f"Error getting APIExport {wanted.cluster}|{wanted.name}"
             mark_false(status, "APIExportValid", "APIExportNotFound", message, now)
         else:
             mark_true(status, "APIExportValid", now)
-            self._place(status, cluster, endpoint_slice, f"{export_cluster}/{name}", now)
-            if not self._exports.consumers(export_cluster, name):
-                status.pop("endpoints", None)
+            export = Place(found[0], wanted.name)
+            is_here = self._check_partition(status, endpoint_slice, now)
+            if is_here and self._exports.consumers(*export):
+                url = f"{self.server_url}/services/apiexport/{export.cluster}/{export.name}"
+                status["endpoints"] = [{"url": url}]
         put_status(self._backend, ENDPOINT_SLICES_KEY, cluster, endpoint_slice, status)
 
-    def _place(
-        self, status: Json, cluster: str, endpoint_slice: Json, export: str, now: str
-    ) -> None:
-        """List this server, which is the only shard and in no partition."""
+    def _check_partition(self, status: Json, endpoint_slice: Json, now: str) -> bool:
+        """Whether a slice is about this server, which is the only shard and in no partition."""
         partition = endpoint_slice["spec"].get("partition")
         if partition:
-            status.pop("endpoints", None)
             message = f'partition.topology.kcp.io "{partition}" not found'
             mark_false(status, "PartitionValid", "PartitionInvalidReference", message, now)
-            return
+            return False
         mark_true(status, "PartitionValid", now)
-        status["endpoints"] = [{"url": f"{self.server_url}/services/apiexport/{export}"}]
+        return True

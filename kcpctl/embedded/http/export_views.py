@@ -21,7 +21,7 @@ from kcpctl.embedded.exports.claim_labels import (
     claim_label,
     claim_value,
 )
-from kcpctl.embedded.exports.directory import Exports, Place
+from kcpctl.embedded.exports.directory import Exports, Place, identity_of
 from kcpctl.embedded.exports.kinds import APIEXPORTS_KEY, GROUP, SCHEMAS_KEY
 from kcpctl.embedded.http.request import ApiRequest
 from kcpctl.embedded.http.scope import Scope
@@ -120,7 +120,7 @@ class ExportViews:
     def served(self, key: Place) -> list[Served]:
         """Return what an export's virtual workspace has; raises 404 for one without identity."""
         export = self._exports.export(*key)
-        if export is None or not (export.get("status") or {}).get("identityHash"):
+        if export is None or not identity_of(export):
             raise page_not_found()
         found = [Served(_without_endpoints(info)) for info in self._exports.infos(*key)]
         own = {GroupResource(one.info.group, one.info.plural) for one in found}

@@ -179,8 +179,8 @@ def _certificate_problem(data: bytes) -> str:
 def _changes(status: Json, old: Json) -> Iterator[Cause]:
     path = "status.conditions"
     types = [one.get("type") for one in status.get("conditions") or ()]
+    before = [one.get("type") for one in old.get("conditions") or ()]
     for type_ in _VERDICTS:
-        before = [one.get("type") for one in old.get("conditions") or ()]
         if types.count(type_) < before.count(type_):
             yield Cause.forbidden(path, f'updates may not remove a condition of type "{type_}"')
     certificate = old.get("certificate")

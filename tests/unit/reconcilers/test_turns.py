@@ -51,6 +51,16 @@ def test_one_that_did_not_answer_has_one_turn_in_its_workspace(
         pass
 
 
+def test_nothing_is_kept_of_workspaces_whose_servers_are_forgiven(
+    turns: ClusterTurns, clock: FakeClock
+) -> None:
+    for workspace in ("a", "b", "c"):
+        time_out(turns, workspace, SILENT)
+    clock.step(60)
+    time_out(turns, "d", SILENT)
+    assert list(turns._silent) == ["d"]
+
+
 def test_an_error_that_comes_at_once_is_an_answer(turns: ClusterTurns) -> None:
     time_out(turns, "a", SILENT, Conflict)
     with turns.turn("a", SILENT), turns.turn("a", SILENT):
@@ -90,4 +100,3 @@ def test_it_is_forgotten_after_a_minute(turns: ClusterTurns, clock: FakeClock) -
     clock.step(60)
     with turns.turn("a", SILENT), turns.turn("a", SILENT):
         pass
-    assert turns._silent == {}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from kcpctl.embedded.exports.directory import reference
 from tests.unit.embedded.exports.conftest import World
 
 
@@ -25,9 +26,9 @@ def test_a_reference_without_a_path_is_to_the_own_workspace(world: World) -> Non
     world.export()
     spec = {"reference": {"export": {"name": "widgets"}}}
     binding = world.create(world.provider, "apibindings", "own", spec)
-    assert world.registry.exports.export_of(world.provider, binding) is not None
+    assert world.registry.exports.export_of(reference(world.provider, binding)) is not None
     assert len(world.registry.exports.consumers(world.provider, "widgets")) == 1
-    assert world.registry.exports.export_of(world.tenant, binding) is None
+    assert world.registry.exports.export_of(reference(world.tenant, binding)) is None
 
 
 def test_resources_of_an_export_are_those_of_its_schemas(world: World) -> None:
