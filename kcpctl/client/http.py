@@ -223,8 +223,8 @@ class HttpTransport:
 
     async def _credential(self) -> Credential:
         current = self._credentials.current()
-        # Nothing but a plugin has to be waited for.
-        return await (self._unless_closed(current) if self._config.exec_plugin else current)
+        # Tokens are there; a plugin runs for a while, and a signer may wait for people.
+        return await (self._unless_closed(current) if self._brings_certificates else current)
 
     async def _keep_renewed(self) -> None:
         """Look for new certificates every minute, and have open streams use them."""

@@ -11,6 +11,8 @@ import pytest
 
 from kcpctl.apis.resource import CONFIG_MAPS
 from kcpctl.client import AsyncClient, Client, ClientConfig, ExecPlugin
+from kcpctl.client.credentials import Credential
+from kcpctl.client.http import HttpTransport
 from kcpctl.errors import TransportError
 from kcpctl.runtime import IOLoop
 from kcpctl.testing import FakeClock
@@ -72,6 +74,29 @@ async def test_a_call_that_waits_for_a_plugin_which_is_killed(
     await closed_while(client, pid.exists)
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
+
+
+class NotSignedYet:
+    """Credentials that somebody has to approve first."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    async def current(self) -> Credential:
+        self.asked = True
+        await asyncio.Event().wait()
+        raise AssertionError("nobody approves it")
+
+    async def renew(self, rejected: Credential) -> bool:
+        raise AssertionError(f"nobody was refused: {rejected}")
+
+
+async def test_a_call_that_waits_for_a_certificate(server: ScriptedServer) -> None:
+    credentials = NotSignedYet()
+    transport = HttpTransport(ClientConfig(server=server.url), credentials=credentials)
+    client = AsyncClient(transport, cluster_name="root")
+    await closed_while(client, lambda: credentials.asked)
+    assert server.received == []
 
 
 async def test_a_call_after_the_close(server: ScriptedServer) -> None:

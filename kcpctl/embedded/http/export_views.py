@@ -170,7 +170,7 @@ class ExportViews:
 
     @contextmanager
     def following(self, key: Place, request: ApiRequest, end: Callable[[], None]) -> Iterator[None]:
-        """Call ``end`` when the export serves what a request watches no more, or otherwise."""
+        """Call ``end`` once the export does not serve what a request watches, or has changed it."""
         follower = _Follower(key, request, self._state(key, request), end)
         self._followers.add(follower)
         try:
