@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from kcpctl.apis.quantity import parse
 from kcpctl.embedded.schema.crd_validation import validate_crd
 from kcpctl.embedded.schema.csr_validation import validate_signing_request
 from kcpctl.embedded.schema.pod_validation import port_error
+from kcpctl.embedded.schema.quantities import amount as value_of
 from kcpctl.embedded.schema.workload_validation import (
     WORKLOAD_CHECKS,
     Check,
@@ -170,7 +170,7 @@ def _docker_json(value: str, path: str) -> Iterator[Cause]:
 
 def _quota(obj: Json, _old: Json | None) -> Iterator[Cause]:
     for name, amount in (obj["spec"].get("hard") or {}).items():
-        if parse(amount) < 0:
+        if value_of(amount) < 0:
             text = "must be greater than or equal to 0"
             yield Cause.invalid(f"spec.hard[{name}]", amount, text)
 

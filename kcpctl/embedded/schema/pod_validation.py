@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from kcpctl.apis.quantity import parse
+from kcpctl.embedded.schema.quantities import amount as value_of
 from kcpctl.embedded.status import Cause
 from kcpctl.embedded.validation import dns_label
 
@@ -160,11 +160,11 @@ def _resources(resources: Json, path: str) -> Iterator[Cause]:
     limits = resources.get("limits") or {}
     for field in ("limits", "requests"):
         for name, amount in (resources.get(field) or {}).items():
-            if parse(amount) < 0:
+            if value_of(amount) < 0:
                 text = "must be greater than or equal to 0"
                 yield Cause.invalid(f"{path}.{field}[{name}]", amount, text)
     for name, amount in (resources.get("requests") or {}).items():
-        if name in limits and parse(amount) > parse(limits[name]):
+        if name in limits and value_of(amount) > value_of(limits[name]):
             text = f"must be less than or equal to {name} limit of {limits[name]}"
             yield Cause.invalid(f"{path}.requests", amount, text)
 

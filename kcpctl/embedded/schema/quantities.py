@@ -8,7 +8,7 @@ from typing import Final
 
 from kcpctl.apis.quantity import parse
 
-__all__ = ["canonical"]
+__all__ = ["amount", "canonical"]
 
 _BINARY: Final = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL: Final = {
@@ -24,7 +24,16 @@ _DECIMAL: Final = {
     18: "E",
 }
 _EXPONENT: Final = re.compile(r"[eE][+-]?[0-9]+$")
+_LARGEST: Final = Decimal(2**63 - 1)
 _NANO: Final = Decimal("1e-9")
+
+
+def amount(text: str | int) -> Decimal:
+    """Return the value; like the real server's, one beyond all range is the largest there is."""
+    try:
+        return parse(text)
+    except ValueError:
+        return -_LARGEST if str(text).startswith("-") else _LARGEST
 
 
 def canonical(text: str) -> str | None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kcpctl.embedded.schema.formats import FORMATS
-from kcpctl.embedded.schema.quantities import canonical
+from kcpctl.embedded.schema.quantities import amount, canonical
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,9 @@ def test_quantities_get_their_canonical_form(text: str, shown: str) -> None:
 def test_what_is_no_quantity_has_no_form() -> None:
     assert canonical("abc") is None
     assert canonical("") is None
+
+
+def test_a_quantity_beyond_all_range_is_the_largest_there_is() -> None:
+    assert amount("1E900000") == 2**63 - 1
+    assert amount("-1E900000") == 1 - 2**63
+    assert amount("2k") == 2000
