@@ -231,19 +231,7 @@ class Writer:
         """Commit the step from ``old`` to ``new`` (admitted, tidy); returns what is stored."""
         if options.mutate is not None:
             options.mutate(new)
-        meta = old["metadata"]
-        namespace, name = meta.get("namespace", ""), meta["name"]
-        path = "/".join(
-            part for part in ("/registry", info.group, info.plural, namespace, name) if part
-        )
-        if is_patch:
-            # A patch with a foreign uid is an attempt to change it; a PUT names its object.
-            check_preconditions(info, {"metadata": without(new["metadata"], "uid")}, old, path)
-        else:
-            check_preconditions(info, new, old, path)
-        uid = new["metadata"].get("uid") or meta["uid"]
-        inherit(new, old)
-        new["metadata"]["uid"] = uid
+        self._identify(info, old, new, is_patch=is_patch)
         new = self._isolated(info, new, old, subresource)
         strategy_of(info).fold(new)
         self._prepare_status(info, new, old, subresource)
@@ -254,20 +242,35 @@ class Writer:
             strategy_of(info).prepare(new, old)
         causes = self._allocate(info, cluster, new, old) if not subresource else []
         if subresource in ("", "scale") and bumps_generation(info, new, old):
-            new["metadata"]["generation"] = meta.get("generation", 0) + 1
+            new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
         if options.admission is not None:
             options.admission(new, subresource)
         causes += validate_metadata(info, new["metadata"], strategy_of(info).name_rule)
-        causes += validate_metadata_update(new["metadata"], meta)
+        causes += validate_metadata_update(new["metadata"], old["metadata"])
         causes += validate_object(info, new, old)
         self._raise_invalid(info, new, causes)
         return self._commit(info, cluster, old, new, options)
 
+    def _identify(self, info: ResourceInfo, old: Json, new: Json, *, is_patch: bool) -> None:
+        """Raise 409 unless ``new`` is about ``old``, and give it what never changes."""
+        meta = old["metadata"]
+        where = (info.group, info.plural, meta.get("namespace", ""), meta["name"])
+        path = "/".join(part for part in ("/registry", *where) if part)
+        if is_patch:
+            # A patch with a foreign uid is an attempt to change it; a PUT names its object.
+            check_preconditions(info, {"metadata": without(new["metadata"], "uid")}, old, path)
+        else:
+            check_preconditions(info, new, old, path)
+        uid = new["metadata"].get("uid") or meta["uid"]
+        inherit(new, old)
+        new["metadata"]["uid"] = uid
+
     def _prepare_status(self, info: ResourceInfo, new: Json, old: Json, subresource: str) -> None:
         strategy = strategy_of(info)
-        prepare = {"status": strategy.prepare_status, "approval": strategy.prepare_approval}
-        if (prepared := prepare.get(subresource)) is not None:
-            prepared(new, old, self._backend.now())
+        endpoints = {"status": strategy.prepare_status, "approval": strategy.prepare_approval}
+        prepare = endpoints.get(subresource)
+        if prepare is not None:
+            prepare(new, old, self._backend.now())
 
     def _commit(
         self, info: ResourceInfo, cluster: str, old: Json, new: Json, options: WriteOptions

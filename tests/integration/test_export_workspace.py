@@ -216,38 +216,27 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def provider(server: Server) -> Workspace:
     """The workspace with the export, into which the user `provider` may."""
     workspace = server.workspace(PROVIDER)
+    names = {
+        "plural": "sheriffs",
+        "singular": "sheriff",
+        "kind": "Sheriff",
+        "listKind": "SheriffList",
+    }
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "schema": {"type": "object", "properties": {"spec": anything, "status": anything}},
+    }
     schema = {
         "metadata": {"name": "today.sheriffs.wild.west"},
         "spec": {
             "group": "wild.west",
-            "names": {
-                "plural": "sheriffs",
-                "singular": "sheriff",
-                "kind": "Sheriff",
-                "listKind": "SheriffList",
-            },
+            "names": names,
             "scope": "Namespaced",
-            "versions": [
-                {
-                    "name": "v1",
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "schema": {
-                        "type": "object",
-                        "properties": {
-                            "spec": {
-                                "type": "object",
-                                "x-kubernetes-preserve-unknown-fields": True,
-                            },
-                            "status": {
-                                "type": "object",
-                                "x-kubernetes-preserve-unknown-fields": True,
-                            },
-                        },
-                    },
-                }
-            ],
+            "versions": [version],
         },
     }
     workspace.ok("POST", f"{APIS}/v1alpha1/apiresourceschemas", schema)
@@ -469,12 +458,9 @@ def test_verbs_need_both_the_claim_and_its_acceptance(export: Export, server: Se
 def test_a_consumer_is_written_as_by_its_administrator(export: Export, server: Server) -> None:
     tenant = server.workspace()
     tenant.bind(
-        accepted("secrets"),
-        accepted("serviceaccounts"),
         accepted("clusterroles", "rbac.authorization.k8s.io"),
         accepted("logicalclusters", "core.kcp.io"),
         accepted("subjectaccessreviews", "authorization.k8s.io"),
-        accepted("events"),
     )
     path = "/apis/wild.west/v1/namespaces/default/sheriffs"
     assert export.call("POST", path, {"metadata": {"name": "a"}}, at=tenant).status == 201
@@ -492,6 +478,14 @@ def test_a_consumer_is_written_as_by_its_administrator(export: Export, server: S
     assert export.call("POST", roles, body, at=tenant).status == 201
     found = export.call("GET", "/apis/core.kcp.io/v1alpha1/logicalclusters/cluster", at=tenant)
     assert found.json["metadata"]["annotations"]["kcp.io/path"] == f"root:{tenant.name}"
+    review = {"spec": {"user": "jane", "nonResourceAttributes": {"path": "/", "verb": "get"}}}
+    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    assert export.call("POST", path, review, at=tenant).json["status"]["allowed"] is False
+
+
+def test_a_token_is_had_by_a_secret_alone(export: Export, server: Server) -> None:
+    tenant = server.workspace()
+    tenant.bind(accepted("secrets"), accepted("serviceaccounts"))
     accounts = "/api/v1/namespaces/default/serviceaccounts"
     assert export.call("POST", accounts, {"metadata": {"name": "s"}}, at=tenant).status == 201
     token = export.call("POST", f"{accounts}/s/token", {}, at=tenant)
@@ -504,9 +498,11 @@ def test_a_consumer_is_written_as_by_its_administrator(export: Export, server: S
     made = export.call("POST", path, secret, at=tenant)
     assert made.json["metadata"]["managedFields"][0]["manager"] == "kcp"
     eventually(lambda: "token" in export.call("GET", f"{path}/s", at=tenant).json.get("data", {}))
-    review = {"spec": {"user": "jane", "nonResourceAttributes": {"path": "/", "verb": "get"}}}
-    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-    assert export.call("POST", path, review, at=tenant).json["status"]["allowed"] is False
+
+
+def test_events_are_one_resource_in_two_groups(export: Export, server: Server) -> None:
+    tenant = server.workspace()
+    tenant.bind(accepted("events"))
     event = {
         "metadata": {"name": "e"},
         "reason": "Because",

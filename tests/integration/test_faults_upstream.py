@@ -239,12 +239,12 @@ def test_controllers_that_were_killed_go_on_where_they_were_without_needless_wri
 
 
 def settled(site: Site, downstream: Client) -> dict[str, str]:
-    """Return the versions when they have stayed the same for half a second."""
+    """Return the versions when they have stayed the same for almost a second."""
     seen: list[dict[str, str]] = []
 
     def same() -> bool:
         seen.append(versions(site, downstream))
-        return len(seen) >= 4 and all(one == seen[-1] for one in seen[-4:])
+        return len(seen) >= 6 and all(one == seen[-1] for one in seen[-6:])
 
     eventually(same, poll_seconds=0.15)
     return seen[-1]

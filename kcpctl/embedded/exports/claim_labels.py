@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ def _base62(data: bytes) -> str:
     while number:
         number, digit = divmod(number, 62)
         digits.append(_DIGITS[digit])
-    return "".join(reversed(digits)) or "0"
+    return "".join(reversed(digits))
 
 
 @lru_cache(maxsize=1024)
@@ -82,7 +82,7 @@ class _Rule:
 
     label: str
     value: str
-    selector: Json = field(default_factory=dict)
+    selector: Json
 
 
 _Rules = dict[GroupResource, list[_Rule]]

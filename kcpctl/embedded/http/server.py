@@ -93,12 +93,14 @@ class ApiServer:
         query: dict[str, list[str]] = {}
         for key, value in http.rel_url.query.items():
             query.setdefault(key, []).append(value)
-        exported = parse_export_path(path) if self._registry.workspaces else None
-        if exported is not None:
-            return await self._handle_exported(http, exported, query)
-        if path.startswith("/services/") and self._registry.workspaces:
-            raise self._unresolved(http, path)
-        wanted, path = split_cluster(path) if self._registry.workspaces else (None, path)
+        wanted = None
+        if self._registry.workspaces:
+            exported = parse_export_path(path)
+            if exported is not None:
+                return await self._handle_exported(http, exported, query)
+            if path.startswith("/services/"):
+                raise self._unresolved(http, path)
+            wanted, path = split_cluster(path)
         request = parse_path(http.method, path, query)
         cluster, user = self._identify(http, wanted)
         attributes = request.attributes(cluster)

@@ -140,7 +140,7 @@ class Watch:
         self._ended = False
 
     def end(self) -> None:
-        """End ``lines`` with an error: what is watched is served no more, or otherwise."""
+        """End ``lines`` with an error: what is watched is not served any more, or has changed."""
         self._ended = True
         if self._cursor is not None:
             self._cursor.end()

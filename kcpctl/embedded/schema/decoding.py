@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from kcpctl.embedded.schema.depth import check_yaml
+from kcpctl.embedded.schema.yaml_limits import check_yaml
 
 __all__ = ["Decoded", "decode", "strict_error"]
 

@@ -15,6 +15,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kcpctl.embedded.security.private_file import write_private
@@ -138,19 +139,9 @@ class CertificateAuthority:
         """
         now, life = self._now(), timedelta(seconds=seconds)
         ends = now + life if life < _SHORT else now + life - _BACKDATED
-        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(request.subject)
-            .public_key(request.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _BACKDATED)
-            .not_valid_after(min(ends, self._certificate.not_valid_after_utc))
-            .issuer_name(self._certificate.subject)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-            .add_extension(authority, critical=False)
-        )
+        ends = min(ends, self._certificate.not_valid_after_utc)
+        key = request.public_key()
+        builder = self._leaf(request.subject, key, ends, ExtendedKeyUsageOID.CLIENT_AUTH)
         if set(usages) & {"digital signature", "key encipherment"}:
             usage = _key_usage(
                 authority=False,
@@ -164,8 +155,7 @@ class CertificateAuthority:
         if cluster is not None:
             here = x509.UnrecognizedExtension(CLUSTER_EXTENSION, cluster.encode())
             builder = builder.add_extension(here, critical=False)
-        certificate = builder.sign(self._key, hashes.SHA256())
-        return certificate.public_bytes(serialization.Encoding.PEM)
+        return self._signed_pem(builder)
 
     def server_context(self, hosts: Sequence[str]) -> ssl.SSLContext:
         """Return a TLS context that serves ``hosts`` and verifies client certificates, if any.
@@ -191,26 +181,46 @@ class CertificateAuthority:
         return datetime.fromtimestamp(self._clock.time(), UTC)
 
     def _builder(
-        self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey, lifetime: timedelta
+        self, subject: x509.Name, public_key: CertificatePublicKeyTypes, ends: datetime
     ) -> x509.CertificateBuilder:
-        now = self._now()
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _BACKDATED)
-            .not_valid_after(now + lifetime)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+            .not_valid_before(self._now() - _BACKDATED)
+            .not_valid_after(ends)
         )
+
+    def _leaf(
+        self,
+        subject: x509.Name,
+        public_key: CertificatePublicKeyTypes,
+        ends: datetime,
+        usage: x509.ObjectIdentifier,
+    ) -> x509.CertificateBuilder:
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return (
+            self._builder(subject, public_key, ends)
+            .issuer_name(self._certificate.subject)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(authority, critical=False)
+        )
+
+    def _signed_pem(self, builder: x509.CertificateBuilder) -> bytes:
+        certificate = builder.sign(self._key, hashes.SHA256())
+        return certificate.public_bytes(serialization.Encoding.PEM)
 
     def _self_signed(self) -> x509.Certificate:
         # The serial number in the name keeps clients from mixing up the CAs of two servers.
         label = f"kcpctl-ca-{x509.random_serial_number() % 10**8:08d}"
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, label)])
+        key = self._key.public_key()
         return (
-            self._builder(subject, self._key.public_key(), _CA_LIFETIME)
+            self._builder(subject, key, self._now() + _CA_LIFETIME)
             .issuer_name(subject)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_key_usage(authority=True), critical=True)
             .sign(self._key, hashes.SHA256())
@@ -223,20 +233,15 @@ class CertificateAuthority:
         names: x509.SubjectAlternativeName | None = None,
     ) -> KeyPair:
         key = ec.generate_private_key(_CURVE)
-        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         builder = (
-            self._builder(subject, key.public_key(), _LEAF_LIFETIME)
-            .issuer_name(self._certificate.subject)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            self._leaf(subject, key.public_key(), self._now() + _LEAF_LIFETIME, usage)
+            .add_extension(own, critical=False)
             .add_extension(_key_usage(authority=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-            .add_extension(authority, critical=False)
         )
         if names is not None:
             builder = builder.add_extension(names, critical=False)
-        certificate = builder.sign(self._key, hashes.SHA256())
-        pem = certificate.public_bytes(serialization.Encoding.PEM)
-        return KeyPair(pem, private_key_pem(key))
+        return KeyPair(self._signed_pem(builder), private_key_pem(key))
 
 
 def _general_name(host: str) -> x509.GeneralName:

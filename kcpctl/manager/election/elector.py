@@ -14,6 +14,7 @@ from kcpctl.client import WriteGate
 from kcpctl.errors import (
     AlreadyExists,
     Conflict,
+    Gone,
     KcpctlError,
     LeadershipLost,
     NotFound,
@@ -322,6 +323,10 @@ class LeaderElector:
 
     def _tell(self, what: str, error: KcpctlError) -> None:
         """Log the first failure in a row as a warning."""
+        if isinstance(error, Gone):
+            # Of a watch: nobody has renewed the Lease since its version was forgotten, as after an
+            # outage. It is asked for all the same.
+            return
         first, self._failing = not self._failing, True
         log = _log.warning if first else _log.debug
         log(what, lease=self._options.name, namespace=self._options.namespace, error=error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import subprocess
 import sys
 import tempfile
@@ -554,3 +555,12 @@ def test_importing_the_client_does_not_import_the_kubernetes_package() -> None:
 def test_a_user_without_credentials_is_anonymous() -> None:
     config = read(kubeconfig(user={}))
     assert (config.token, config.username, config.client_cert) == ("", "", None)
+
+
+@pytest.mark.parametrize("flow", [False, True], ids=["JSON", "YAML that begins as JSON does"])
+def test_a_kubeconfig_may_be_json(flow: bool) -> None:
+    text = json.dumps(kubeconfig())
+    if flow:
+        text = text.replace('"apiVersion"', "# a remark\n apiVersion").replace('"Config"', "Config")
+    found = config_from_kubeconfig(text.encode(), source="Secret kube/east")
+    assert found == read(kubeconfig())

@@ -14,6 +14,7 @@ from kcpctl.client import WriteGate
 from kcpctl.errors import (
     AlreadyExists,
     Conflict,
+    Gone,
     KcpctlError,
     LeadershipLost,
     NotFound,
@@ -38,6 +39,7 @@ class MemoryLease:
         self.broken: KcpctlError | None = None
         self.hangs = False
         self.watchable = True
+        self.unwatchable: KcpctlError = TransportError("no watch")
         self.calls: list[str] = []
         self._history: list[Unstructured | None] = []
         self._news = asyncio.Event()
@@ -95,7 +97,7 @@ class MemoryLease:
     async def changes(self, resource_version: str) -> AsyncGenerator[Unstructured | None, None]:
         await self._begin("watch")
         if not self.watchable:
-            raise TransportError("no watch")
+            raise self.unwatchable
         seen = len(self._history) - (self.version - int(resource_version))
         while True:
             news = self._news
@@ -345,6 +347,21 @@ async def test_without_a_watch_it_is_asked_every_retry_period(race: Race) -> Non
     race.api.held_by("")
     await race.pass_seconds(2.5)
     assert one.elector.leading
+
+
+async def test_a_lease_of_before_an_outage_is_taken_without_a_word(
+    race: Race, caplog: pytest.LogCaptureFixture
+) -> None:
+    race.api.held_by("gone")
+    race.api.watchable, race.api.unwatchable = False, Gone("too old resource version: 1 (9)")
+    one = race.contender()
+    one.begin()
+    await race.settle()
+
+    await race.pass_seconds(18)
+
+    assert one.elector.leading
+    assert caplog.records == []
 
 
 async def test_an_election_waits_for_a_server_that_is_down(race: Race) -> None:

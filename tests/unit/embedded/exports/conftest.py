@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -95,6 +96,13 @@ class World:
         cluster = cluster or self.tenant
         body = {"metadata": {"name": name, **meta}, "spec": {"size": 1}}
         return self.registry.create(self.widgets(cluster), cluster, "default", body)
+
+    def secret(self, name: str, key: bytes) -> None:
+        """Make a secret that can be an export's identity, in the provider's default namespace."""
+        info = self.registry.info(self.provider, "", "v1", "secrets")
+        data = {"key": base64.b64encode(key).decode()}
+        body = {"metadata": {"name": name}, "data": data}
+        self.registry.create(info, self.provider, "default", body)
 
     def condition(self, obj: Json, kind: str) -> tuple[str, str, str]:
         """Return a condition's status, reason and message."""

@@ -114,9 +114,7 @@ def test_a_claim_heals_when_the_identity_appears(world: World) -> None:
     gears = claim("gears", "get", group="example.com", identity=identity)
     world.export(name="user", permissionClaims=[gears])
     world.bind("user", export="user", claims=[accepted(gears)])
-    info = world.registry.info(world.provider, "", "v1", "secrets")
-    body = {"metadata": {"name": "known"}, "data": {"key": "dGVzdA=="}}
-    world.registry.create(info, world.provider, "default", body)
+    world.secret("known", b"test")
     ref = {"secretRef": {"namespace": "default", "name": "known"}}
     world.export("v1.gears.example.com", name="gears", identity=ref)
     binding = world.get(world.tenant, "apibindings", "user")

@@ -40,15 +40,12 @@ def test_two_exports_have_two_identities(world: World) -> None:
 
 
 def test_an_identity_that_is_given_is_taken(world: World) -> None:
-    info = world.registry.info(world.provider, "", "v1", "secrets")
-    data = {"key": base64.b64encode(b"known").decode()}
-    body = {"metadata": {"name": "mine"}, "data": data}
     ref = {"secretRef": {"namespace": "default", "name": "mine"}}
     export = world.export(identity=ref)
     missing = ("False", "IdentityVerificationFailed", 'secrets "mine" not found')
     assert world.condition(export, "IdentityValid") == missing
     assert "identityHash" not in export["status"]
-    world.registry.create(info, world.provider, "default", body)
+    world.secret("mine", b"known")
     export = world.get(world.provider, "apiexports", "widgets")
     assert export["status"]["identityHash"] == hashlib.sha256(b"known").hexdigest()
     assert secrets(world) == []
@@ -71,9 +68,7 @@ def test_a_binding_waits_for_the_identity(world: World) -> None:
     world.export(identity={"secretRef": {"namespace": "default", "name": "later"}})
     status, reason, _ = world.condition(world.bind(), "APIExportValid")
     assert (status, reason) == ("False", "MissingIdentityHash")
-    info = world.registry.info(world.provider, "", "v1", "secrets")
-    body = {"metadata": {"name": "later"}, "data": {"key": base64.b64encode(b"x").decode()}}
-    world.registry.create(info, world.provider, "default", body)
+    world.secret("later", b"x")
     assert world.get(world.tenant, "apibindings", "widgets")["status"]["phase"] == "Bound"
 
 
