@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from kcpctl import __version__
-from kcpctl.cli.fleet import Fleet, merge_kubeconfigs, write_kubeconfig
 from kcpctl.cli.progress import Progress
+from kcpctl.cli.servers import EmbeddedServers, merge_kubeconfigs, write_kubeconfig
 from kcpctl.cli.tracing import traced
 from kcpctl.errors import (
     CertificateInvalid,
@@ -147,12 +147,12 @@ class _Embedded:
 
     def _run(self) -> int:
         self._progress.say("kcpctl", f"version {__version__}")
-        fleet = self._start_fleet()
+        servers = self._start_servers()
         # The servers start on the other core while this process imports what it needs.
         from kcpctl.cli.assembly import Assembly
         from kcpctl.client import config_from_kubeconfig
 
-        root = self._kubeconfigs["root"] = fleet.wait_ready("root", self._stop)
+        root = self._kubeconfigs["root"] = servers.wait_ready("root", self._stop)
         self._write_kubeconfig()
         config = config_from_kubeconfig(yaml.safe_dump(root).encode(), source="embedded server")
         path = self._flags["write_kubeconfig"]
@@ -162,23 +162,25 @@ class _Embedded:
         manager = assembly.manager(client, config)
         self._stack.callback(manager.stop)
         with assembly.ended_by(self._stop):
-            watch = self._start_demo(fleet, client) if self._flags["demo"] else None
-        fleet.supervise()
+            watch = self._start_demo(servers, client) if self._flags["demo"] else None
+        servers.supervise()
         if not manager.start(self._stop):
             return 0
         self._tell_started(manager)
         return self._serve(watch)
 
-    def _start_fleet(self) -> Fleet:
+    def _start_servers(self) -> EmbeddedServers:
         clusters: tuple[str, ...] = ()
         if self._flags["demo"]:
             from kcpctl.cli.demo import CLUSTERS
 
             clusters = CLUSTERS
-        fleet = Fleet(clusters, port=self._flags["port"], data_directory=self._flags["data_dir"])
-        self._stack.callback(fleet.close)
-        fleet.start()
-        return fleet
+        servers = EmbeddedServers(
+            clusters, port=self._flags["port"], data_directory=self._flags["data_dir"]
+        )
+        self._stack.callback(servers.close)
+        servers.start()
+        return servers
 
     def _write_kubeconfig(self) -> None:
         """Write a kubeconfig with a context for each server there is; the first is current."""
@@ -192,7 +194,7 @@ class _Embedded:
                 "name another file with --write-kubeconfig"
             ) from error
 
-    def _start_demo(self, fleet: Fleet, client: Client) -> DemoWatch:
+    def _start_demo(self, servers: EmbeddedServers, client: Client) -> DemoWatch:
         from kcpctl.cli import demo
         from kcpctl.cli.demo_watch import DemoWatch
 
@@ -201,7 +203,7 @@ class _Embedded:
         self._progress.say("workspace", f"{workspace} ready")
         downstream: dict[str, Kubeconfig] = {}
         for name in demo.CLUSTERS:
-            downstream[name] = fleet.wait_ready(name, self._stop)
+            downstream[name] = servers.wait_ready(name, self._stop)
             server = downstream[name]["clusters"][0]["cluster"]["server"]
             self._progress.say(f"cluster {name}", f"up at {server}")
         root = self._kubeconfigs["root"]

@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from itertools import count
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from kcpctl.apis.meta import Unstructured
@@ -120,12 +119,7 @@ class ControlPlane:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
 

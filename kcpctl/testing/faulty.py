@@ -11,7 +11,6 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self
 
 from kcpctl.testing.scripted import Received, Reply, ScriptedServer, status_body, watch_line
@@ -167,12 +166,7 @@ class FaultyCollection:
         self.server.on("GET", self.path, self._answer)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self.server.stop()
 
     # Answers.

@@ -8,7 +8,6 @@ import socket
 import struct
 from collections.abc import Coroutine, Mapping
 from copy import deepcopy
-from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
@@ -125,12 +124,7 @@ class FaultProxy:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.close()
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:

@@ -104,9 +104,9 @@ def test_a_request_says_who_made_it_and_stays_what_it_was(server: Server) -> Non
     )
     assert "uid" not in spec
     assert made["status"] == {}
-    changed = {**made, "spec": {**spec, "username": "eve", "usages": ["any"]}, "status": {"x": 1}}
-    changed["status"] = {"conditions": [{"type": "Approved", "status": "True"}]}
-    after = server.requests.update(changed)
+    spec_of_eve = {**spec, "username": "eve", "usages": ["any"]}
+    status = {"conditions": [{"type": "Approved", "status": "True"}]}
+    after = server.requests.update({**made, "spec": spec_of_eve, "status": status})
     assert (after["spec"], after["status"]) == (spec, {})
 
 
@@ -136,7 +136,7 @@ def test_who_may_update_approvals_needs_the_signer_too(server: Server) -> None:
     ]
     _grant(server, "approver", rules)
     server.requests.create(signing_request("judged", "jane")[0])
-    approver = server.client(impersonate=_user("approver"))
+    approver = server.client(impersonate=Impersonation("approver"))
     requests = approver.resource(CERTIFICATE_SIGNING_REQUESTS)
     found = requests.get("judged")
     found["status"]["conditions"] = [{"type": "Approved", "status": "True"}]
@@ -186,10 +186,6 @@ def test_a_certificate_of_somebody_else_does_not_log_in(server: Server) -> None:
     with pytest.raises((Unauthorized, TransportError)):
         stranger.resource(CONFIG_MAPS).list()
     stranger.close()
-
-
-def _user(name: str) -> Impersonation:
-    return Impersonation(name)
 
 
 def _grant(server: Server, name: str, rules: list[dict[str, Any]], kind: str = "User") -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from kcpctl.apis.resource import CONFIG_MAPS, SERVICES, WORKSPACES
 from kcpctl.apis.workload import SYNCTARGETS
-from kcpctl.cli.fleet import Fleet, FleetError
+from kcpctl.cli.servers import EmbeddedServers, ServerStartError
 from kcpctl.client import Client
 from kcpctl.errors import Expired, KcpctlError, NotFound
 from kcpctl.informers import InformerFactory
@@ -209,13 +209,13 @@ def test_a_directory_in_use_is_refused_in_one_sentence(in_use: Path, tmp_path: P
     )
 
 
-def test_a_second_fleet_leaves_the_files_of_the_one_that_runs_alone(tmp_path: Path) -> None:
-    first, second = Fleet(data_directory=tmp_path), Fleet(data_directory=tmp_path)
+def test_who_starts_second_leaves_the_files_of_those_that_run_alone(tmp_path: Path) -> None:
+    first, second = (EmbeddedServers(data_directory=tmp_path) for _ in range(2))
     with closing(first), closing(second):
         first.start()
         kubeconfig = first.wait_ready("root")
         second.start()
-        with pytest.raises(FleetError, match="is in use by another process"):
+        with pytest.raises(ServerStartError, match="is in use by another process"):
             second.wait_ready("root")
         assert yaml.safe_load(first.members["root"].kubeconfig.read_text()) == kubeconfig
 

@@ -21,6 +21,7 @@ from kcpctl.embedded.exports.claim_labels import (
     claim_label,
     claim_value,
 )
+from kcpctl.embedded.exports.claims import exported_claims
 from kcpctl.embedded.exports.directory import Exports, Place, identity_of
 from kcpctl.embedded.exports.kinds import APIEXPORTS_KEY, GROUP, SCHEMAS_KEY
 from kcpctl.embedded.http.request import ApiRequest
@@ -69,6 +70,11 @@ class Served:
     info: ResourceInfo
     label: str = ""
     values: frozenset[str] = frozenset()
+
+    @property
+    def resource(self) -> GroupResource:
+        """The resource in any version."""
+        return GroupResource(self.info.group, self.info.plural)
 
     def scope(self, selector: Json | None = None) -> Scope:
         """Return the objects that are shown; ``selector`` is the accepted claim's."""
@@ -123,22 +129,22 @@ class ExportViews:
         if export is None or not identity_of(export):
             raise page_not_found()
         found = [Served(_without_endpoints(info)) for info in self._exports.infos(*key)]
-        own = {GroupResource(one.info.group, one.info.plural) for one in found}
-        for claim in (export.get("spec") or {}).get("permissionClaims") or ():
-            label, values = claim_label(key), {claim_value(claim)}
-            for info in self._infos_of(claim):
-                resource = GroupResource(info.group, info.plural)
-                if resource not in own:
-                    also = {OWN_BINDING_VALUE} if resource == _BINDINGS else set()
-                    shown = frozenset(values | also)
-                    found.append(Served(_without_endpoints(info), label, shown))
-        if not any((one.info.group, one.info.plural) == _BINDINGS for one in found):
+        own = {one.resource for one in found}
+        found += [one for one in self._claimed(key, export) if one.resource not in own]
+        if not any(one.resource == _BINDINGS for one in found):
             shown = frozenset({binding_value(key)})
             found += [
                 Served(_read_only(info), BINDING_LABEL, shown)
                 for info in self._claimable.get(_BINDINGS, ())
             ]
         return found
+
+    def _claimed(self, key: Place, export: Json) -> Iterator[Served]:
+        for claim in exported_claims(export).values():
+            for info in self._infos_of(claim):
+                is_binding = (info.group, info.plural) == _BINDINGS
+                values = {claim_value(claim), *([OWN_BINDING_VALUE] if is_binding else [])}
+                yield Served(_without_endpoints(info), claim_label(key), frozenset(values))
 
     def _infos_of(self, claim: Json) -> Sequence[ResourceInfo]:
         """Return the versions of a claimed resource, for Events those of both groups."""

@@ -105,7 +105,7 @@ def new_controller(
         targets=targets.lister,
         credentials=credentials,
         pool=pool,
-        deployer=SyncerDeployer(options, watch, clock=clock),
+        deployer=SyncerDeployer(watch, clock=clock),
         approver=approver,
         recorder=recorder,
         options=options,

@@ -176,6 +176,23 @@ class _Token:
     renew_at: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pass:
+    """One look at one syncer: whose it is, what it should be, and both sides of it."""
+
+    key: str
+    target: SyncTarget
+    inputs: SyncerInputs
+    options: SyncTargetOptions
+    upstream: Client
+    downstream: Client
+
+    @property
+    def namespace(self) -> str:
+        """Where the syncer's identity is, upstream."""
+        return self.options.credentials_namespace
+
+
 class SyncerDeployer:
     """Brings syncers to their clusters and keeps them there.
 
@@ -187,8 +204,7 @@ class SyncerDeployer:
     Raises what the clients raise. Worker threads; one key at a time.
     """
 
-    def __init__(self, options: SyncTargetOptions, rollouts: Rollouts, *, clock: Clock) -> None:
-        self._options = options
+    def __init__(self, rollouts: Rollouts, *, clock: Clock) -> None:
         self._rollouts = rollouts
         self._clock = clock
         self._tokens: ByKey[_Token] = ByKey()
@@ -204,51 +220,22 @@ class SyncerDeployer:
     ) -> Deployed:
         """Deploy the target's syncer as ``options`` have it now, and say how far it is."""
         inputs = syncer_inputs(target, cluster, options, upstream)
+        work = _Pass(
+            key=key,
+            target=target,
+            inputs=inputs,
+            options=options,
+            upstream=upstream,
+            downstream=downstream,
+        )
         found = self._rollouts.observe(key, downstream, inputs.namespace, inputs.id)
         current = found if found is not None and _is_current(found, inputs) else None
-        ensure = self._with_their_secret if inputs.external_secret else self._with_our_token
-        deployed = ensure(key, target, inputs, current, upstream, downstream)
+        if inputs.external_secret:
+            deployed = self._with_their_secret(work, current)
+        else:
+            deployed = self._with_our_token(work, current)
         updated = found is not None and current is None
         return replace(_with_pods(deployed, downstream, inputs), updated=updated)
-
-    def _with_their_secret(
-        self,
-        key: str,
-        target: SyncTarget,
-        inputs: SyncerInputs,
-        current: Rollout | None,
-        upstream: Client,
-        downstream: Client,
-    ) -> Deployed:
-        rollout = current or self._deploy(key, target, inputs, upstream, downstream)
-        waiting = "" if rollout.complete else _missing_secret(downstream, inputs)
-        return Deployed(replace(rollout, waiting=waiting), None)
-
-    def _with_our_token(
-        self,
-        key: str,
-        target: SyncTarget,
-        inputs: SyncerInputs,
-        current: Rollout | None,
-        upstream: Client,
-        downstream: Client,
-    ) -> Deployed:
-        token = None
-        if current is not None:
-            token = self._token(key, inputs, upstream, downstream)
-        if token is None or current is None:
-            inputs = replace(inputs, cluster_uid=cluster_uid(downstream))
-            moved = lock_out(upstream, inputs, self._options.credentials_namespace)
-            rollout = self._deploy(key, target, inputs, upstream, downstream)
-            return Deployed(rollout, self._renew_after(key), moved=moved)
-        if token.renew_at <= self._clock.monotonic():
-            inputs = replace(inputs, cluster_uid=cluster_uid(downstream))
-            inputs, life_seconds = self._with_token(target, inputs, upstream)
-            apply(downstream, secret_object(inputs))
-            # Not before: a token that never got there is to be asked for again.
-            self._remember(key, inputs.uid, RENEW_AFTER * life_seconds)
-            _log.info("Renewed a syncer's token", until=inputs.token_renew_at)
-        return Deployed(current, self._renew_after(key))
 
     def forget(self, key: str) -> None:
         """Stop watching and drop what is known of a key."""
@@ -260,67 +247,78 @@ class SyncerDeployer:
         self._rollouts.remove(belongs)
         self._tokens.remove(belongs)
 
-    def _renew_after(self, key: str) -> float | None:
-        token = self._tokens.get(key)
-        if token is None:
-            return None  # removed meanwhile
+    def _with_their_secret(self, work: _Pass, current: Rollout | None) -> Deployed:
+        rollout = current
+        if rollout is None:
+            # Also the record that something may exist downstream; its rights are of use to others.
+            make_identity(work.upstream, work.target, work.inputs, work.namespace)
+            rollout = self._install(work)
+        waiting = "" if rollout.complete else _missing_secret(work.downstream, work.inputs)
+        return Deployed(replace(rollout, waiting=waiting), None)
+
+    def _with_our_token(self, work: _Pass, current: Rollout | None) -> Deployed:
+        token = None if current is None else self._token(work)
+        if current is None or token is None:
+            work = _with_cluster_uid(work)
+            moved = lock_out(work.upstream, work.inputs, work.namespace)
+            work, life_seconds = self._with_token(work)
+            rollout = self._install(work)
+            token = self._remember(work, RENEW_AFTER * life_seconds)
+            return Deployed(rollout, self._renew_after(token), moved=moved)
+        if token.renew_at <= self._clock.monotonic():
+            work, life_seconds = self._with_token(_with_cluster_uid(work))
+            apply(work.downstream, secret_object(work.inputs))
+            # Not before: a token that never got there is to be asked for again.
+            token = self._remember(work, RENEW_AFTER * life_seconds)
+            _log.info("Renewed a syncer's token", until=work.inputs.token_renew_at)
+        return Deployed(current, self._renew_after(token))
+
+    def _renew_after(self, token: _Token) -> float:
         return max(token.renew_at - self._clock.monotonic(), 0.0)
 
-    def _token(
-        self, key: str, inputs: SyncerInputs, upstream: Client, downstream: Client
-    ) -> _Token | None:
+    def _token(self, work: _Pass) -> _Token | None:
         """Return what is known of the running syncer's token; None: it has none that counts."""
-        known = self._tokens.get(key)
+        inputs = work.inputs
+        known = self._tokens.get(work.key)
         if known is not None and known.uid == inputs.uid:
             return known
         try:
-            secret = downstream.resource(SECRETS).get(inputs.id, namespace=inputs.namespace)
+            secret = work.downstream.resource(SECRETS).get(inputs.id, namespace=inputs.namespace)
         except NotFound:
             return None
-        if is_elsewhere(upstream, downstream, inputs, self._options.credentials_namespace):
+        if is_elsewhere(work.upstream, work.downstream, inputs, work.namespace):
             return None
         text = (secret["metadata"].get("annotations") or {}).get(TOKEN_RENEW_ANNOTATION, "")
         try:
             left = parse_time(text) - self._clock.time()
         except ValueError:
             left = 0.0
-        return self._remember(key, inputs.uid, left)
+        return self._remember(work, left)
 
-    def _remember(self, key: str, uid: str, renew_after_seconds: float) -> _Token:
+    def _remember(self, work: _Pass, renew_after_seconds: float) -> _Token:
         # Never trusted for longer than one of our own would be: clocks may have jumped.
-        longest = RENEW_AFTER * self._options.token_seconds
-        seconds = min(renew_after_seconds, longest)
-        return self._tokens.keep(key, _Token(uid, self._clock.monotonic() + seconds))
+        seconds = min(renew_after_seconds, RENEW_AFTER * work.options.token_seconds)
+        token = _Token(work.inputs.uid, self._clock.monotonic() + seconds)
+        return self._tokens.keep(work.key, token)
 
-    def _deploy(
-        self,
-        key: str,
-        target: SyncTarget,
-        inputs: SyncerInputs,
-        upstream: Client,
-        downstream: Client,
-    ) -> Rollout:
-        if inputs.external_secret:
-            # Also the record that something may exist downstream; its rights are of use to others.
-            make_identity(upstream, target, inputs, self._options.credentials_namespace)
-            applied = install(downstream, inputs)
-        else:
-            inputs, life_seconds = self._with_token(target, inputs, upstream)
-            applied = install(downstream, inputs)
-            self._remember(key, inputs.uid, RENEW_AFTER * life_seconds)
+    def _install(self, work: _Pass) -> Rollout:
+        inputs = work.inputs
+        applied = install(work.downstream, inputs)
         _log.info("Deployed a syncer", target=inputs.name, namespace=inputs.namespace)
-        return self._rollouts.applied(key, applied)
+        return self._rollouts.applied(work.key, applied)
 
-    def _with_token(
-        self, target: SyncTarget, inputs: SyncerInputs, upstream: Client
-    ) -> tuple[SyncerInputs, float]:
-        """Make the syncer's identity in the workspace; return the inputs with a token, its life."""
-        namespace = self._options.credentials_namespace
-        make_identity(upstream, target, inputs, namespace)
-        return with_token(
-            upstream,
-            inputs,
-            namespace,
-            seconds=self._options.token_seconds,
+    def _with_token(self, work: _Pass) -> tuple[_Pass, float]:
+        """Make the syncer's identity in the workspace, and a token; return its life in seconds."""
+        make_identity(work.upstream, work.target, work.inputs, work.namespace)
+        inputs, life_seconds = with_token(
+            work.upstream,
+            work.inputs,
+            work.namespace,
+            seconds=work.options.token_seconds,
             clock=self._clock,
         )
+        return replace(work, inputs=inputs), life_seconds
+
+
+def _with_cluster_uid(work: _Pass) -> _Pass:
+    return replace(work, inputs=replace(work.inputs, cluster_uid=cluster_uid(work.downstream)))

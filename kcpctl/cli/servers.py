@@ -19,24 +19,24 @@ from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock
 from kcpctl.runtime.logging import get_logger
 from kcpctl.runtime.threads import start_thread
 
-__all__ = ["Fleet", "FleetError", "merge_kubeconfigs", "write_kubeconfig"]
+__all__ = ["EmbeddedServers", "ServerStartError", "merge_kubeconfigs", "write_kubeconfig"]
 
 _log = get_logger(__name__)
 
 _WATCH_SECONDS = 0.5
 
 
-class FleetError(KcpctlError):
-    """A process of the fleet did not start."""
+class ServerStartError(KcpctlError):
+    """An embedded server did not start."""
 
 
-class Fleet:
+class EmbeddedServers:
     """One control plane with workspaces (``root``) and any number of ordinary clusters.
 
     ``start`` starts all at once and returns; ``wait_ready(name)`` returns when that one serves.
     ``supervise`` restarts, with back-off and on the same port, what ends by itself: the kubeconfigs
     stay valid, the objects are gone unless there is a ``data_directory``, which keeps them for the
-    next fleet too. ``close`` ends all of it and removes the files, but not that directory.
+    next ones too. ``close`` ends all of it and removes the files, but not that directory.
     """
 
     def __init__(
@@ -73,18 +73,23 @@ class Fleet:
             member.start()
 
     def wait_ready(self, name: str, stop: threading.Event | None = None) -> dict[str, Any]:
-        """Wait until one serves and return its kubeconfig; raises FleetError, also at ``stop``."""
+        """Wait until one serves and return its kubeconfig.
+
+        Raises ServerStartError when it does not start, also at ``stop``.
+        """
         try:
             path = self.members[name].wait_ready(stop=stop).kubeconfig
         except ControlPlaneStartError as error:
-            raise FleetError(f"the embedded server {name!r} did not start: {error}") from error
+            raise ServerStartError(
+                f"the embedded server {name!r} did not start: {error}"
+            ) from error
         kubeconfig: dict[str, Any] = yaml.safe_load(path.read_text())
         return kubeconfig
 
     def supervise(self) -> None:
         """Restart what ends by itself, from now on."""
         if self._supervisor is None:
-            self._supervisor = start_thread(self._watch, name="kcpctl-fleet")
+            self._supervisor = start_thread(self._watch, name="kcpctl-servers")
 
     def _watch(self) -> None:
         backoffs = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from kcpctl.cli.fleet import merge_kubeconfigs, write_kubeconfig
+from kcpctl.cli.servers import merge_kubeconfigs, write_kubeconfig
 
 
 def kubeconfig(server: str) -> dict[str, Any]:
