@@ -9,7 +9,14 @@ from kcpctl.embedded.backend import Backend
 from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.deletion import Deleter
 from kcpctl.embedded.exports.claims import ClaimKey, apply_claims
-from kcpctl.embedded.exports.conditions import is_true, mark_false, mark_true, summarize
+from kcpctl.embedded.exports.conditions import (
+    BINDING_UP_TO_DATE,
+    EXPORT_VALID,
+    is_true,
+    mark_false,
+    mark_true,
+    summarize,
+)
 from kcpctl.embedded.exports.directory import Exports, identity_of, reference
 from kcpctl.embedded.exports.kinds import APIBINDINGS_KEY
 from kcpctl.embedded.exports.naming import (
@@ -27,8 +34,6 @@ __all__ = ["Binder"]
 
 Json = dict[str, Any]
 _COMPLETED: Final = "InitialBindingCompleted"
-_UP_TO_DATE: Final = "BindingUpToDate"
-_EXPORT_VALID: Final = "APIExportValid"
 
 
 class Binder:
@@ -101,7 +106,7 @@ class Binder:
         found = self._exports.export_of(wanted)
         if found is None:
             message = f"APIExport {path}|{name} not found"
-            mark_false(status, _EXPORT_VALID, "APIExportNotFound", message, now)
+            mark_false(status, EXPORT_VALID, "APIExportNotFound", message, now)
             return
         export_cluster, export = found
         spec = export.get("spec") or {}
@@ -115,7 +120,7 @@ class Binder:
         if not identity:
             message = f"APIExport {path}|{name} is missing status.identityHash"
             mark_false(
-                status, _EXPORT_VALID, "MissingIdentityHash", message, now, severity="Warning"
+                status, EXPORT_VALID, "MissingIdentityHash", message, now, severity="Warning"
             )
             return
         status["apiExportClusterName"] = export_cluster
@@ -127,7 +132,7 @@ class Binder:
                     "Invalid APIExport. Please contact the APIExport owner to resolve: "
                     f'APIResourceSchema "{resource["schema"]}" not found'
                 )
-                mark_false(status, _EXPORT_VALID, "InternalError", message, now)
+                mark_false(status, EXPORT_VALID, "InternalError", message, now)
                 return
             schemas.append(schema)
         self._bind_schemas(cluster, binding, status, schemas, identity, now)
@@ -164,7 +169,7 @@ class Binder:
                 return
             self._exports.schemas.keep(schema)
             _put_bound(status, schema, identity)
-        mark_true(status, _EXPORT_VALID, now)
+        mark_true(status, EXPORT_VALID, now)
         if skipped:
             shown = " ".join(f"{key}:{skipped[key]}" for key in sorted(skipped))
             message = (
@@ -174,11 +179,11 @@ class Binder:
             self._not_bound(status, message, now)
             return
         mark_true(status, _COMPLETED, now)
-        mark_true(status, _UP_TO_DATE, now)
+        mark_true(status, BINDING_UP_TO_DATE, now)
         status["phase"] = "Bound"
 
     def _not_bound(self, status: Json, message: str, now: str) -> None:
-        mark_false(status, _UP_TO_DATE, "NamingConflicts", message, now)
+        mark_false(status, BINDING_UP_TO_DATE, "NamingConflicts", message, now)
         if not is_true(status, _COMPLETED):
             mark_false(status, _COMPLETED, "NamingConflicts", message, now)
 

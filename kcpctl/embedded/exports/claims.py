@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
-from kcpctl.embedded.exports.conditions import mark_false, mark_true
+from kcpctl.embedded.exports.conditions import CLAIMS_APPLIED, mark_false, mark_true
 
 __all__ = ["ClaimKey", "accepted_claims", "apply_claims", "exported_claims"]
 
 Json = dict[str, Any]
+_VALID: Final = "PermissionClaimsValid"
 _SHOWN_INVALID: Final = 10
 _SHOWN_MISMATCHES: Final = 5
 
@@ -61,16 +62,16 @@ def apply_claims(
             f"first {len(shown)}): {', '.join(shown)}"
         )
         reason = "PermissionClaimsMismatch"
-        mark_false(status, "PermissionClaimsValid", reason, message, now, severity="Warning")
+        mark_false(status, _VALID, reason, message, now, severity="Warning")
     elif invalid:
         shown = invalid[:_SHOWN_INVALID]
         message = (
             f"{len(invalid)} unexpected and/or invalid permission claims (showing first "
             f"{len(shown)}): {_aggregate(shown)}"
         )
-        mark_false(status, "PermissionClaimsValid", "InvalidPermissionClaims", message, now)
+        mark_false(status, _VALID, "InvalidPermissionClaims", message, now)
     else:
-        mark_true(status, "PermissionClaimsValid", now)
+        mark_true(status, _VALID, now)
     unknown = [key for key in expected if not is_known(key)]
     applied = [accepted[key] for key in expected if key not in unknown]
     status.pop("appliedPermissionClaims", None)
@@ -79,9 +80,9 @@ def apply_claims(
     if unknown:
         errors = [_unknown(key) for key in unknown[:_SHOWN_INVALID]]
         message = f"Permission claims have not been fully applied: {_aggregate(errors)}"
-        mark_false(status, "PermissionClaimsApplied", "InternalError", message, now)
+        mark_false(status, CLAIMS_APPLIED, "InternalError", message, now)
     else:
-        mark_true(status, "PermissionClaimsApplied", now)
+        mark_true(status, CLAIMS_APPLIED, now)
 
 
 def _unexpected(key: ClaimKey) -> str:

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
-__all__ = ["condition", "is_true", "mark_false", "mark_true", "summarize"]
+__all__ = [
+    "BINDING_UP_TO_DATE",
+    "CLAIMS_APPLIED",
+    "EXPORT_VALID",
+    "condition",
+    "is_true",
+    "mark_false",
+    "mark_true",
+    "summarize",
+]
 
 Json = dict[str, Any]
 Severity = Literal["Error", "Warning", "Info"]
+BINDING_UP_TO_DATE: Final = "BindingUpToDate"
+CLAIMS_APPLIED: Final = "PermissionClaimsApplied"
+EXPORT_VALID: Final = "APIExportValid"
 _READY: Final = "Ready"
 
 

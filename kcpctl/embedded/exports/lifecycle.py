@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 from kcpctl.embedded.backend import Backend, Event
 from kcpctl.embedded.crd_lifecycle import CrdLifecycle
 from kcpctl.embedded.crds import CRD_KEY
 from kcpctl.embedded.deletion import Deleter
 from kcpctl.embedded.exports.binding import Binder
-from kcpctl.embedded.exports.conditions import is_true
+from kcpctl.embedded.exports.conditions import BINDING_UP_TO_DATE, CLAIMS_APPLIED, is_true
 from kcpctl.embedded.exports.directory import Exports, Place, identity_of, reference
 from kcpctl.embedded.exports.kinds import (
     APIBINDINGS_KEY,
@@ -24,8 +24,6 @@ from kcpctl.embedded.writer import Writer
 __all__ = ["ExportLifecycle"]
 
 Json = dict[str, Any]
-_CLAIMS_APPLIED: Final = "PermissionClaimsApplied"
-_UP_TO_DATE: Final = "BindingUpToDate"
 
 
 class ExportLifecycle:
@@ -89,7 +87,7 @@ class ExportLifecycle:
             self._offering.reconcile_slices(cluster, name)
         self._reconcile_bindings(self._exports.consumers(cluster, name))
         if identity_of(event.object) != identity_of(event.old or {}):
-            self._reconcile_bindings(self._without(_CLAIMS_APPLIED))
+            self._reconcile_bindings(self._without(CLAIMS_APPLIED))
 
     def _without(self, condition: str, cluster: str = "*") -> list[Place]:
         """Return the bindings that do not have a condition."""
@@ -103,7 +101,7 @@ class ExportLifecycle:
         cluster, name = event.cluster, event.name
         if event.type == "DELETED":
             self._binder.forget(cluster, name)
-            self._reconcile_bindings(self._without(_UP_TO_DATE, cluster))
+            self._reconcile_bindings(self._without(BINDING_UP_TO_DATE, cluster))
             self._crds.recheck(cluster)
         else:
             self._binder.reconcile(cluster, name)
@@ -127,7 +125,7 @@ class ExportLifecycle:
 
     def _crd(self, event: Event) -> None:
         if event.type == "DELETED":
-            self._reconcile_bindings(self._without(_UP_TO_DATE, event.cluster))
+            self._reconcile_bindings(self._without(BINDING_UP_TO_DATE, event.cluster))
 
     def _secret(self, event: Event) -> None:
         wanted = {"namespace": event.namespace, "name": event.name}

@@ -7,7 +7,7 @@ import hashlib
 from typing import Any, Final
 
 from kcpctl.embedded.backend import Backend
-from kcpctl.embedded.exports.conditions import mark_false, mark_true
+from kcpctl.embedded.exports.conditions import EXPORT_VALID, mark_false, mark_true
 from kcpctl.embedded.exports.directory import Exports, Place, slice_reference
 from kcpctl.embedded.exports.kinds import APIEXPORTS_KEY, ENDPOINT_SLICES_KEY, GROUP
 from kcpctl.embedded.exports.writing import put, put_status
@@ -145,9 +145,9 @@ class Offering:
         now = self._backend.now()
         if found is None:
             message = f"Error getting APIExport {wanted.cluster}|{wanted.name}"
-            mark_false(status, "APIExportValid", "APIExportNotFound", message, now)
+            mark_false(status, EXPORT_VALID, "APIExportNotFound", message, now)
         else:
-            mark_true(status, "APIExportValid", now)
+            mark_true(status, EXPORT_VALID, now)
             export = Place(found[0], wanted.name)
             is_here = self._check_partition(status, endpoint_slice, now)
             if is_here and self._exports.consumers(*export):
