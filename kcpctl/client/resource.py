@@ -89,7 +89,8 @@ class AsyncResourceClient(Generic[T]):
     async def get(self, name: str, *, namespace: str | None = None) -> T:
         """Return the object of that name."""
         path = self._object_path(name, namespace, "get")
-        return self._decoded((await self._client.request("GET", path)).body)
+        body = (await self._client.request("GET", path)).body
+        return _named(self._decoded(body), body)
 
     async def list(
         self,
@@ -512,10 +513,8 @@ class AsyncResourceClient(Generic[T]):
 
     def _item(self, item: msgspec.Raw) -> T:
         """Decode an item of a list, which lacks apiVersion and kind for built-in types."""
-        result = self._decoded(bytes(item))
+        result = _named(self._decoded(bytes(item)), bytes(item))
         if isinstance(result, dict):
-            if not (result.get("metadata") or {}).get("name"):
-                raise TransportError(f"an item of the list has no name: {excerpt(bytes(item))}")
             result.setdefault("apiVersion", self.resource.api_version)
             result.setdefault("kind", self.resource.kind)
         return result
@@ -550,6 +549,13 @@ def _decoded(body: bytes, type_: type[T]) -> T:
         raise TransportError(
             f"the answer is not a {type_.__name__} ({error}): {excerpt(body)}"
         ) from error
+    return result
+
+
+def _named(result: T, body: bytes) -> T:
+    """Return an object that has a name, as everything has that a server keeps."""
+    if isinstance(result, dict) and not (result.get("metadata") or {}).get("name"):
+        raise TransportError(f"the answer has an object without a name: {excerpt(body)}")
     return result
 
 

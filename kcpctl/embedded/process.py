@@ -17,6 +17,9 @@ __all__ = ["ControlPlaneProcess", "ControlPlaneStartError"]
 
 _POLL_SECONDS = 0.02
 _LOG_TAIL_BYTES = 2000
+_START_SECONDS = 30.0
+# 50,000 objects took more than half a minute on a busy machine; one that ends is noticed at once.
+_READING_SECONDS = 300.0
 
 
 class ControlPlaneStartError(Exception):
@@ -108,9 +111,14 @@ class ControlPlaneProcess:
         return self
 
     def wait_ready(
-        self, timeout_seconds: float = 30.0, *, stop: threading.Event | None = None
+        self, timeout_seconds: float | None = None, *, stop: threading.Event | None = None
     ) -> Self:
-        """Wait until it serves; raises ControlPlaneStartError when it does not, or at ``stop``."""
+        """Wait until it serves; raises ControlPlaneStartError when it does not, or at ``stop``.
+
+        For 30 s, or 5 minutes when it has objects to read first, unless a time is given.
+        """
+        if timeout_seconds is None:
+            timeout_seconds = _READING_SECONDS if self._keeps_objects else _START_SECONDS
         deadline = self._clock.monotonic() + timeout_seconds
         while self._kubeconfig_written_at() == self._kubeconfig_before:
             if not self.running:

@@ -35,7 +35,6 @@ class InformerOptions(TypedDict, total=False):
 class Informer(Protocol[T]):
     """A :class:`SharedInformer` or an :class:`AggregateInformer`. Any thread."""
 
-    resource: Resource
     description: str
     lister: Lister[T]
 
@@ -62,9 +61,6 @@ class Informer(Protocol[T]):
         resync_seconds: float = 0.0,
     ) -> Registration:
         """Let ``handler`` hear of what is stored and of every change."""
-
-    def remove(self, cluster: str) -> None:
-        """Forget a logical cluster, with deletes delivered."""
 
 
 class Informers(Protocol):

@@ -29,7 +29,7 @@ from kcpctl.apis.resource import (
     SECRETS,
     SERVICE_ACCOUNTS,
 )
-from kcpctl.apis.workload import ORPHAN, SyncTarget
+from kcpctl.apis.workload import MANAGED, ORPHAN, SyncTarget, deployment_mode
 from kcpctl.client import Client
 from kcpctl.errors import ApiError, NotFound
 from kcpctl.reconcilers.problem import BUSY
@@ -75,8 +75,9 @@ class Cleaner:
     the marks on upstream objects. Each step looks at the servers, does what is left of it and
     stops the pass while something remains; so a pass that was cut off is simply run again.
     The identity upstream is the record that something may exist downstream: it is made before
-    and removed after. A cluster that refuses is one that cannot be reached. Raises what the
-    upstream client raises, and Postponed.
+    and removed after. Whoever deletes a workspace takes it away too early; then the heartbeat of
+    a syncer that was deployed is the record. A cluster that refuses is one that cannot be reached.
+    Raises what the upstream client raises, and Postponed.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class Cleaner:
         time, which comes to the same.
         """
         orphaned = ""
-        if self._has_identity(upstream):
+        if self._has_identity(upstream) or self._has_syncer():
             orphaned = f"cannot be reached: {why_not}"
             if downstream is not None:
                 try:
@@ -136,6 +137,10 @@ class Cleaner:
                 if self._is_ours(upstream.resource(resource).get(self._id, namespace=namespace)):
                     return True
         return False
+
+    def _has_syncer(self) -> bool:
+        status, spec = self._target.status, self._target.spec
+        return deployment_mode(spec) == MANAGED and bool(status.last_syncer_heartbeat_time)
 
     def _is_ours(self, obj: Unstructured) -> bool:
         labels = obj["metadata"].get("labels") or {}

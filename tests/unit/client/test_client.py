@@ -212,7 +212,9 @@ async def test_closing_any_closes_the_connections() -> None:
 
 
 async def test_kcp_04_a_logical_cluster_tells_its_name() -> None:
-    transport = FakeTransport({"metadata": {"annotations": {"kcp.io/cluster": "2f1m"}}})
+    transport = FakeTransport(
+        {"metadata": {"name": "cluster", "annotations": {"kcp.io/cluster": "2f1m"}}}
+    )
     client = AsyncClient(transport, cluster_name="root:demo", prefix="/clusters/root:demo")
     assert await client.logical_cluster_name() == "2f1m"
     path = "/clusters/root:demo/apis/core.kcp.io/v1alpha1/logicalclusters/cluster"

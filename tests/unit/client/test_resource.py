@@ -326,8 +326,14 @@ async def test_an_answer_without_the_shape_of_an_object_is_one_that_cannot_be_us
 @pytest.mark.parametrize("item", [{}, {"metadata": None}, {"metadata": {"name": ""}}])
 async def test_an_item_of_a_list_has_a_name(item: object) -> None:
     client, _ = root({"kind": "NamespaceList", "items": [item]})
-    with pytest.raises(TransportError, match="an item of the list has no name"):
+    with pytest.raises(TransportError, match="an object without a name"):
         await client.resource(NAMESPACES).list()
+
+
+async def test_an_object_has_a_name() -> None:
+    client, _ = root({"kind": "Namespace"})
+    with pytest.raises(TransportError, match="an object without a name"):
+        await client.resource(NAMESPACES).get("n")
 
 
 # RC-16: what is refused before anything is sent.

@@ -178,6 +178,13 @@ async def begin(running: Running) -> Credential:
     return await running.has()
 
 
+async def ask_in_vain(running: Running) -> None:
+    """Begin with a server that signs nothing by itself."""
+    running.server.signs = False
+    await running.keeper.start()
+    await running.settle()
+
+
 async def test_what_is_asked_for_is_a_login_of_this_syncer_and_no_more(running: Running) -> None:
     await begin(running)
     request = running.server.request
@@ -221,9 +228,7 @@ async def test_a_jump_of_the_wall_clock_renews_nothing(running: Running) -> None
 
 
 async def test_a_certificate_that_ended_by_our_clock_is_still_tried(running: Running) -> None:
-    running.server.signs = False
-    await running.keeper.start()
-    await running.settle()
+    await ask_in_vain(running)
     running.server.sign()
     running.server.clock.jump(10 * LIFE)
     await running.settle()
@@ -267,9 +272,7 @@ async def test_while_a_renewal_is_not_approved_the_old_one_is_used(running: Runn
 async def test_a_request_that_is_removed_before_its_approval_is_made_again(
     running: Running, who: str
 ) -> None:
-    running.server.signs = False
-    await running.keeper.start()
-    await running.settle()
+    await ask_in_vain(running)
     running.server.put(None)
     if who == "somebody":  # in its place there is another one
         running.server.create({"metadata": {}, "spec": {}})
@@ -289,9 +292,7 @@ async def test_a_request_of_an_earlier_life_is_replaced(running: Running) -> Non
 
 
 async def test_a_denied_request_is_left_until_somebody_deletes_it(running: Running) -> None:
-    running.server.signs = False
-    await running.keeper.start()
-    await running.settle()
+    await ask_in_vain(running)
     running.server.judge("Denied", "not on my watch")
     await running.settle()
     running.who()
@@ -318,9 +319,7 @@ async def test_a_denial_outlives_the_process(running: Running) -> None:
 
 
 async def test_what_the_signer_could_not_sign_is_asked_for_again(running: Running) -> None:
-    running.server.signs = False
-    await running.keeper.start()
-    await running.settle()
+    await ask_in_vain(running)
     running.server.judge("Failed", "no")
     running.who()
     await running.settle()
@@ -332,9 +331,7 @@ async def test_what_the_signer_could_not_sign_is_asked_for_again(running: Runnin
 
 
 async def test_a_certificate_of_another_key_is_not_used(running: Running) -> None:
-    running.server.signs = False
-    await running.keeper.start()
-    await running.settle()
+    await ask_in_vain(running)
     other = PrivateKey().request(f"system:syncer:{UID}")
     running.server.sign(request=base64.b64encode(other).decode())
     await running.settle()

@@ -282,6 +282,23 @@ def test_a_target_that_was_never_deployed_goes_at_once(world: World) -> None:
     assert not world.exists()
 
 
+def test_a_syncer_whose_identity_went_first_is_not_left_behind_without_a_word(
+    world: World,
+) -> None:
+    """As when a whole workspace is deleted: kubeconfig and identity go before the target."""
+    world.make_ready()
+    begin_deletion(world)
+    for path in [path for path in world.up.objects if "/synctargets/" not in path]:
+        del world.up.objects[path]
+    world.reconcile()
+    assert "which cannot be reached" in world.message("Deleting")
+    world.add_secret()
+    world.reconcile()
+    world.connect()
+    delete_until_gone(world)
+    assert world.down.names("deployments") == []
+
+
 def test_a_target_without_our_finalizer_is_left_to_others(world: World) -> None:
     world.add_target()
     world.delete_target()
