@@ -14,6 +14,7 @@ from kcpctl.client import WriteGate
 from kcpctl.errors import (
     AlreadyExists,
     Conflict,
+    Forbidden,
     Gone,
     KcpctlError,
     LeadershipLost,
@@ -39,6 +40,7 @@ class MemoryLease:
         self.broken: KcpctlError | None = None
         self.hangs = False
         self.watchable = True
+        self.uncreatable: KcpctlError | None = None
         self.unwatchable: KcpctlError = TransportError("no watch")
         self.calls: list[str] = []
         self._history: list[Unstructured | None] = []
@@ -78,6 +80,8 @@ class MemoryLease:
 
     async def create(self, lease: Unstructured) -> Unstructured:
         await self._begin("create")
+        if self.uncreatable is not None:
+            raise self.uncreatable
         if self.lease is not None:
             raise AlreadyExists("there is one")
         made = self.put(lease)
@@ -416,6 +420,24 @@ async def test_a_lease_that_somebody_deleted_is_made_again_by_its_leader(race: R
 
     assert one.elector.leading
     assert race.api.record.holder == "one"
+
+
+async def test_a_deleted_lease_that_cannot_be_made_again_is_tried_until_the_deadline(
+    race: Race,
+) -> None:
+    """As while a kcp starts: its rights are not known yet."""
+    one = await race.leader()
+    race.api.put(None)
+    race.api.uncreatable = Forbidden("not yet")
+    await race.pass_seconds(6)
+    race.api.uncreatable = None
+    await race.pass_seconds(2)
+    assert (one.elector.leading, race.api.record.holder) == (True, "one")
+
+    race.api.put(None)
+    race.api.uncreatable = Forbidden("never again")
+    await race.pass_seconds(14)
+    assert "was not renewed for 10s" in one.lost
 
 
 async def test_a_leader_that_finds_another_holder_has_lost_at_once(race: Race) -> None:
