@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from kcpctl.apis.meta import Unstructured
-from kcpctl.client import WriteGate
+from kcpctl.client import AsyncClient, ClientConfig, WriteGate
 from kcpctl.errors import (
     AlreadyExists,
     Conflict,
@@ -23,6 +25,7 @@ from kcpctl.errors import (
     TransportError,
     UsageError,
 )
+from kcpctl.manager.election import Election
 from kcpctl.manager.election.elector import LeaderElector
 from kcpctl.manager.election.metrics import ElectionMetrics
 from kcpctl.manager.election.options import ElectionOptions, new_identity
@@ -637,3 +640,20 @@ async def test_two_never_lead_at_once(race: Race, seed: int) -> None:
             await running.pop().end()
         await race.pass_seconds(rng.choice([1, 3, 8]))
         assert sum(one.gate.remaining_seconds > 0 for one in contenders) <= 1
+
+
+def test_an_elector_that_fails_on_a_bug_ends_the_run_and_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(_: LeaderElector) -> None:
+        raise KeyError("metadata")
+
+    monkeypatch.setattr(LeaderElector, "campaign", fail)
+    connect = partial(AsyncClient.plain, ClientConfig(server="http://127.0.0.1:1"))
+    options = ElectionOptions(name="lease", namespace="ns", identity="one")
+    election, stop = Election(connect, options, WriteGate()), threading.Event()
+    election.campaign(on_lost=stop.set)
+    assert not election.wait(stop)
+    election.close()
+    with pytest.raises(LeadershipLost, match="KeyError"):
+        election.check()
