@@ -53,6 +53,8 @@ class InFlight:
     def reading(self, response: aiohttp.ClientResponse) -> Iterator[None]:
         """Hold a response while its body is read; ClientError when :meth:`end` came."""
         self._reading.add(response)
+        if self._ended:
+            response.content.set_exception(aiohttp.ClientConnectionError("closed"))
         try:
             yield
         except RuntimeError as error:

@@ -190,7 +190,7 @@ class Workspaces:
                     PERMISSION_DENIED,
                     f"The controllers may not ask what is allowed in workspace {cluster!r} "
                     f"({error.message}); grant them create on {_plural(SUBJECT_ACCESS_REVIEWS)} "
-                    "there",
+                    "there, or through an APIExport accept that claim in its APIBinding",
                 )
             ) from None
         return (answer.get("status") or {}).get("allowed") is True

@@ -143,7 +143,7 @@ class CertificateKeeper:
 
     async def start(self) -> None:
         """Begin to ask."""
-        self._tasks.spawn(self.run(), name="keeper")
+        self._tasks.spawn(self._run(), name="keeper")
 
     async def first(self, timeout_seconds: float) -> None:
         """Wait for the first certificate; raises NotIssued."""
@@ -162,7 +162,7 @@ class CertificateKeeper:
         if self._own is not None:
             await self._own.close()
 
-    async def run(self) -> None:
+    async def _run(self) -> None:
         """Ask, and ask again at 80 % of each certificate's life; until cancelled."""
         while True:
             self._wake.clear()

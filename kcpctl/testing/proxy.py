@@ -171,8 +171,9 @@ class FaultProxy:
     async def _close(self) -> None:
         await self._refuse()
         await self._tasks.close()
-        for pair in self._pairs:  # whose task had not begun yet
-            await pair.close()
+        for pair in self._pairs:  # whose task was cut off as it ended them, or before it began
+            pair.reset()
+            pair.accepted.close()
 
     def _serve(self, listener: socket.socket) -> None:
         try:

@@ -119,14 +119,16 @@ class Election:
         io_loop.close()
 
     async def _lead(self, elector: LeaderElector, on_lost: Callable[[], object]) -> None:
-        await elector.campaign()
-        _log.info("Became leader", lease=self.options.name, identity=self.options.identity)
-        self._leading.set()
         try:
+            await elector.campaign()
+            _log.info("Became leader", lease=self.options.name, identity=self.options.identity)
+            self._leading.set()
             await elector.hold()
-        except LeadershipLost as error:
-            self._lost = str(error)
-            _log.error("Lost the Lease", lease=self.options.name, error=error)
+        except Exception as error:  # noqa: BLE001 - nobody may go on without an elector
+            is_bug = not isinstance(error, LeadershipLost)
+            self._lost = f"{type(error).__name__}: {error}" if is_bug else str(error)
+            detail = {"exc_info": error} if is_bug else {"error": error}
+            _log.error("Lost the Lease", lease=self.options.name, **detail)
             on_lost()
 
     def _saw_leader(self, holder: str) -> None:

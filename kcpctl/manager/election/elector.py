@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -250,19 +250,21 @@ class LeaderElector:
 
     async def _renew_once(self) -> None:
         """Write the Lease as it is remembered, or read it first when that fails (LE-10)."""
-        try:
-            await self._write_renewal()
-        except (Conflict, NotFound):
-            self._metrics.slow_path()
-            await self._read()
-            if not self._lease:
-                await self._take()
-            elif self._record.holder == self._options.identity:
+        # There is none to write when it was deleted and could not be made anew so far.
+        if self._lease:
+            with suppress(Conflict, NotFound):
                 await self._write_renewal()
-            else:
-                raise LeadershipLost(
-                    f"the Lease {self._options.name} is {self._record.holder or 'nobody'}'s now"
-                ) from None
+                return
+        self._metrics.slow_path()
+        await self._read()
+        if not self._lease:
+            await self._take()
+        elif self._record.holder == self._options.identity:
+            await self._write_renewal()
+        else:
+            raise LeadershipLost(
+                f"the Lease {self._options.name} is {self._record.holder or 'nobody'}'s now"
+            )
 
     async def _write_renewal(self) -> None:
         # LE-09: acquire time and transitions stay.

@@ -9,7 +9,6 @@ from kcpctl.apis.workload import SyncTargetSpec
 from kcpctl.runtime import parse_time
 
 __all__ = [
-    "CORDONED",
     "EVICTED",
     "EVICTING",
     "EVICT_AFTER_IGNORED",
@@ -22,7 +21,7 @@ __all__ = [
 ]
 
 SCHEDULABLE: Final = "Schedulable"
-CORDONED: Final = "Cordoned"
+_CORDONED: Final = "Cordoned"
 EVICTING: Final = "Evicting"
 EVICTED: Final = "Evicted"
 EVICT_AFTER_IGNORED: Final = "EvictAfterIgnored"
@@ -77,11 +76,11 @@ def schedulable_condition(
         return false(SCHEDULABLE, WARNING, EVICTED, message)
     if spec.unschedulable:
         message = "No new workloads are placed here (spec.unschedulable)"
-        return false(SCHEDULABLE, INFO, CORDONED, message)
+        return false(SCHEDULABLE, INFO, _CORDONED, message)
     for taint in spec.taints:
         if taint.effect == "NoSchedule":
             message = f"No new workloads are placed here (taint {taint.key!r} in spec.taints)"
-            return false(SCHEDULABLE, INFO, CORDONED, message)
+            return false(SCHEDULABLE, INFO, _CORDONED, message)
     if spec.evict_after:
         message = (
             "Not cordoned; spec.evictAfter moves nothing away without spec.unschedulable, but once "

@@ -62,7 +62,7 @@ from kcpctl.reconcilers.synctarget.scheduling import (
     schedulable_condition,
 )
 
-__all__ = ["Decision", "Snapshot", "decide", "decide_phase"]
+__all__ = ["Decision", "Snapshot", "decide"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +142,7 @@ def decide(snapshot: Snapshot) -> Decision:
         target.status,
         observed_generation=target.metadata.generation,
         conditions=conditions,
-        phase=decide_phase(target, conditions, managed=managed),
+        phase=_decide_phase(target, conditions, managed=managed),
         capacity=_capacity(target) if snapshot.invalid is None else target.status.capacity,
     )
     settled = deleting or snapshot.invalid is not None
@@ -246,7 +246,7 @@ def _capacity(target: SyncTarget) -> dict[str, str | int]:
     return dict(target.spec.capacity) if target.spec.capacity else target.status.capacity
 
 
-def decide_phase(target: SyncTarget, conditions: Sequence[Condition], *, managed: bool) -> str:
+def _decide_phase(target: SyncTarget, conditions: Sequence[Condition], *, managed: bool) -> str:
     """Return the phase: a total function (decision 3)."""
     if target.metadata.deletion_timestamp is not None:
         return TERMINATING

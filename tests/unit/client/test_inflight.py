@@ -127,3 +127,12 @@ async def test_an_error_of_our_own_while_reading_is_not_taken_for_a_lost_connect
     response.content = SimpleNamespace(exception=lambda: None)
     with pytest.raises(RuntimeError, match="ours"), InFlight(FakeClock()).reading(response):
         raise RuntimeError("ours")
+
+
+async def test_who_begins_to_read_after_the_end_is_told_too() -> None:
+    """The client was closed just when the answer began."""
+    in_flight = InFlight(FakeClock())
+    in_flight.end()
+    response: Any = Answer(None)
+    with in_flight.reading(response):
+        assert isinstance(response.error, aiohttp.ClientConnectionError)

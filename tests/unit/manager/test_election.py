@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from kcpctl.apis.meta import Unstructured
-from kcpctl.client import WriteGate
+from kcpctl.client import AsyncClient, ClientConfig, WriteGate
 from kcpctl.errors import (
     AlreadyExists,
     Conflict,
+    Forbidden,
     Gone,
     KcpctlError,
     LeadershipLost,
@@ -22,6 +25,7 @@ from kcpctl.errors import (
     TransportError,
     UsageError,
 )
+from kcpctl.manager.election import Election
 from kcpctl.manager.election.elector import LeaderElector
 from kcpctl.manager.election.metrics import ElectionMetrics
 from kcpctl.manager.election.options import ElectionOptions, new_identity
@@ -39,6 +43,7 @@ class MemoryLease:
         self.broken: KcpctlError | None = None
         self.hangs = False
         self.watchable = True
+        self.uncreatable: KcpctlError | None = None
         self.unwatchable: KcpctlError = TransportError("no watch")
         self.calls: list[str] = []
         self._history: list[Unstructured | None] = []
@@ -78,6 +83,8 @@ class MemoryLease:
 
     async def create(self, lease: Unstructured) -> Unstructured:
         await self._begin("create")
+        if self.uncreatable is not None:
+            raise self.uncreatable
         if self.lease is not None:
             raise AlreadyExists("there is one")
         made = self.put(lease)
@@ -418,6 +425,24 @@ async def test_a_lease_that_somebody_deleted_is_made_again_by_its_leader(race: R
     assert race.api.record.holder == "one"
 
 
+async def test_a_deleted_lease_that_cannot_be_made_again_is_tried_until_the_deadline(
+    race: Race,
+) -> None:
+    """As while a kcp starts: its rights are not known yet."""
+    one = await race.leader()
+    race.api.put(None)
+    race.api.uncreatable = Forbidden("not yet")
+    await race.pass_seconds(6)
+    race.api.uncreatable = None
+    await race.pass_seconds(2)
+    assert (one.elector.leading, race.api.record.holder) == (True, "one")
+
+    race.api.put(None)
+    race.api.uncreatable = Forbidden("never again")
+    await race.pass_seconds(14)
+    assert "was not renewed for 10s" in one.lost
+
+
 async def test_a_leader_that_finds_another_holder_has_lost_at_once(race: Race) -> None:
     one = await race.leader()
     race.api.held_by("usurper")
@@ -615,3 +640,20 @@ async def test_two_never_lead_at_once(race: Race, seed: int) -> None:
             await running.pop().end()
         await race.pass_seconds(rng.choice([1, 3, 8]))
         assert sum(one.gate.remaining_seconds > 0 for one in contenders) <= 1
+
+
+def test_an_elector_that_fails_on_a_bug_ends_the_run_and_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(_: LeaderElector) -> None:
+        raise KeyError("metadata")
+
+    monkeypatch.setattr(LeaderElector, "campaign", fail)
+    connect = partial(AsyncClient.plain, ClientConfig(server="http://127.0.0.1:1"))
+    options = ElectionOptions(name="lease", namespace="ns", identity="one")
+    election, stop = Election(connect, options, WriteGate()), threading.Event()
+    election.campaign(on_lost=stop.set)
+    assert not election.wait(stop)
+    election.close()
+    with pytest.raises(LeadershipLost, match="KeyError"):
+        election.check()

@@ -211,6 +211,7 @@ def test_controllers_that_may_not_ask_say_so(other: World) -> None:
     assert other.condition("ClusterConnected", cluster="a") == "False PermissionDenied"
     message = other.message("ClusterConnected", cluster="a")
     assert "create on subjectaccessreviews.authorization.k8s.io" in message
+    assert "accept that claim in its APIBinding" in message
 
 
 @pytest.mark.parametrize("spec", [REF, SHORT])

@@ -121,6 +121,15 @@ def test_nothing_is_written_where_there_is_no_binding(view: View) -> None:
     assert message.endswith("no suitable binding found")
 
 
+def test_all_consumers_at_once_can_be_listed_in_all_namespaces_only(view: View) -> None:
+    view.views.open(view.key, "*", get(WIDGETS))
+    assert view.refusal("GET", ONE_WIDGET, "*")[0] == 404
+    assert view.refusal("DELETE", WIDGETS, "*")[0] == 404
+    code, message = view.refusal("GET", ONE_WIDGET.removesuffix("/a"), "*")
+    assert code == 400
+    assert message.endswith("not scoped to namespace default")
+
+
 def test_a_watch_ends_when_the_export_changes_its_resource(view: View) -> None:
     ended: list[str] = []
     with (
