@@ -77,35 +77,36 @@ def install(client: Client) -> None:
     eventually(lambda: client.resource(WIDGETS).create(widget))
 
 
-def test_an_informer_comes_and_goes_with_its_definition(control_plane: ControlPlane) -> None:
+def test_an_informer_comes_and_goes_with_its_definition() -> None:
     """KCP-30, KCP-31: installed in two clusters, gone when the second has dropped it."""
-    one, two = control_plane.workspace(), control_plane.workspace()
-    manager = Manager(control_plane.all_clusters)
-    discovering = DiscoveringInformers(manager.informers, control_plane.loop)
-    discovering.subscribe(watching := Watching())
-    reconciled: set[str] = set()
-    controllers = ResourceControllers(
-        "resources",
-        discovering,
-        lambda resource, informer: Controller(
-            resource.plural, Noting(reconciled), workers=1
-        ).watches(informer),
-    )
-    manager.add_factory(discovering)
-    manager.add(controllers)
-    assert manager.start()
-    for client in (one, two):
-        install(client)
-    both = {f"{client.cluster_name}|default/same" for client in (one, two)}
-    eventually(lambda: watching.added == reconciled == both)
-    informer = discovering.informers[WIDGETS]
-    one.resource(CRDS).delete(WIDGETS.group_resource)
-    eventually(lambda: len(watching.added) == 1)
-    assert discovering.informers[WIDGETS] is informer
-    two.resource(CRDS).delete(WIDGETS.group_resource)
-    eventually(lambda: watching.told == ["start", "stop"])
-    assert WIDGETS not in discovering.informers
-    assert watching.added == set()
-    eventually(lambda: WIDGETS not in controllers.controllers)
-    assert manager.stop()
-    assert not controllers.running
+    with ControlPlane() as plane:
+        one, two = plane.client, plane.workspace()
+        manager = Manager(plane.all_clusters)
+        discovering = DiscoveringInformers(manager.informers, plane.loop)
+        discovering.subscribe(watching := Watching())
+        reconciled: set[str] = set()
+        controllers = ResourceControllers(
+            "resources",
+            discovering,
+            lambda resource, informer: Controller(
+                resource.plural, Noting(reconciled), workers=1
+            ).watches(informer),
+        )
+        manager.add_factory(discovering)
+        manager.add(controllers)
+        assert manager.start()
+        for client in (one, two):
+            install(client)
+        both = {f"{client.cluster_name}|default/same" for client in (one, two)}
+        eventually(lambda: watching.added == reconciled == both)
+        informer = discovering.informers[WIDGETS]
+        one.resource(CRDS).delete(WIDGETS.group_resource)
+        eventually(lambda: len(watching.added) == 1)
+        assert discovering.informers[WIDGETS] is informer
+        two.resource(CRDS).delete(WIDGETS.group_resource)
+        eventually(lambda: watching.told == ["start", "stop"])
+        assert WIDGETS not in discovering.informers
+        assert watching.added == set()
+        eventually(lambda: WIDGETS not in controllers.controllers)
+        assert manager.stop()
+        assert not controllers.running
