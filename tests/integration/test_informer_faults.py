@@ -474,7 +474,8 @@ async def test_a_watch_that_never_says_anything_again_is_given_up(
         # What the bookmark says was not sent stays unseen: only half of it is wrong here.
         collection.version += 1
         passed = await rig.until(lambda: len(collection.asked) - before == 2, step_seconds=5)
-        assert 150 <= passed <= patience + 70
+        # Fake time runs on while a busy machine answers, so no closer above.
+        assert 150 <= passed <= 2 * patience
         if not bookmark:
             await rig.until(lambda: rig.converged)
             rig.check_handlers()
