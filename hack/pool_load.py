@@ -148,8 +148,9 @@ def measure(fleet: Fleet, options: argparse.Namespace, figures: dict[str, float]
     for number in range(options.hanging, options.clusters):
         fleet.pool.watch(f"c{number}", CONFIG_MAPS, metadata_only=True)
     fleet.all_ready(good)
-    # What a watch brought when it began counts as a probe, which is left out in the first period.
-    time.sleep(11)
+    # What a watch brought when it began counts as a probe, which is left out in the first period;
+    # the second one makes a connection, since the watch keeps the first.
+    time.sleep(21)
     figures["memory_kib"] = (resident_kib() - before) / good
     began, cpu = time.monotonic(), time.process_time()
     time.sleep(options.seconds)

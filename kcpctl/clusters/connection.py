@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -29,6 +30,9 @@ _BACKOFF_MAX_SECONDS: Final = 30.0
 _HEALTHY_RESET_SECONDS: Final = 120.0
 # What keeps clusters apart is where in the period the first probe falls (see docs/decisions.md).
 _JITTER: Final = 0.05
+# Probes are due at the ends of so many slots of a period: a process that is woken for one cluster
+# probes those that are next, too, which costs half as much CPU as waking for each.
+_SLOTS: Final = 100
 _FAILURES_TO_DISCONNECT: Final = 5
 # A cluster that sends events is there; but only a probe tells that it still knows who asks.
 _PROBES_TO_LEAVE_OUT: Final = 5
@@ -259,7 +263,8 @@ class Connection:
             self._due, period = began, env.probe_interval_seconds * self._phase
         # One that is later than a whole period is not made up for.
         self._due = max(self._due + period, now)
-        return self._due
+        slot = env.probe_interval_seconds / _SLOTS
+        return math.ceil(self._due / slot) * slot
 
     async def _attempt(self) -> None:
         failure = None

@@ -223,7 +223,10 @@ async def test_a_cluster_that_stops_hanging_is_seen_within_15_seconds(world: Wor
 
 
 async def test_probes_come_every_10_seconds_give_or_take_a_twentieth(world: World) -> None:
-    """Promise 5: the first one falls where the name says, within the period."""
+    """Promise 5: the first one falls where the name says, within the period.
+
+    All fall on tenths of a second, so that one turn of the loop probes several clusters.
+    """
     await world.ensure()
     first = world.status().next_attempt_in_seconds or 0
     assert first <= 10
@@ -235,7 +238,8 @@ async def test_probes_come_every_10_seconds_give_or_take_a_twentieth(world: Worl
         assert 9.5 <= wait <= 10.5
         waits.add(round(wait, 3))
         await world.step(wait, by=wait)
-    assert len(waits) > 10
+    assert len(waits) > 5
+    assert waits == {round(wait, 1) for wait in waits}
     assert world.transports[0].calls.count("/readyz") == 22
 
 
