@@ -77,12 +77,11 @@ def run_syncer(
             up, loop, clock, stop
         ):
             prefix = ""
-        keeper = None
+        server, keeper = Upstream(from_kubeconfig, name, prefix, _load, make, clock), None
         if options.certificate_seconds is not None:
-            upstream_server = Upstream(from_kubeconfig, name, prefix, _load, make, clock)
-            keeper, up = loop.run(certified(options, upstream_server, up, rng))
+            keeper, up = loop.run(certified(options, server, up, rng))
         down = loop.run(_transport(to_kubeconfig, downstream_config, make, clock))
-        upstream = Client(AsyncClient(up, cluster_name=name, prefix=prefix), loop)
+        upstream = Client(server.client(up), loop)
         downstream = Client(_downstream(down, downstream_config), loop)
         try:
             syncer = Syncer(
@@ -93,12 +92,9 @@ def run_syncer(
                 rng=rng,
                 metrics=metrics,
             )
-            if once:
-                if keeper is not None:
-                    loop.run(keeper.first(options.once_timeout_seconds))
-                syncer.run_once(stop)
-            else:
-                syncer.run(stop)
+            if once and keeper is not None:
+                loop.run(keeper.first(options.once_timeout_seconds))
+            (syncer.run_once if once else syncer.run)(stop)
         finally:
             upstream.close()
             downstream.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.naming import MANAGED_BY_LABEL, SYNCTARGET_NAME_LABEL
@@ -11,7 +12,7 @@ from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS, ClusterRegistration
 from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.client import Client
 from kcpctl.clusters import ClusterPool
-from kcpctl.controller import ResourceVersionChanged
+from kcpctl.controller import MapFunction, ResourceVersionChanged
 from kcpctl.informers import CachedObject, Informer, Informers, Lister
 from kcpctl.logicalcluster import key_of
 from kcpctl.reconcilers.claims import Hint, no_hint
@@ -95,10 +96,6 @@ def new_controller(
         if targets.lister.cached(key) is not None:
             controller.enqueue(key)
 
-    approver = None
-    if requests is not None:
-        namespace = options.credentials_namespace
-        approver = Approver(requests.lister, namespace=namespace, clock=clock)
     watch = RolloutWatch(client.loop, enqueue, clock=clock)
     reconciler = SyncTargetReconciler(
         client=client,
@@ -106,27 +103,35 @@ def new_controller(
         credentials=credentials,
         pool=pool,
         deployer=SyncerDeployer(watch, clock=clock),
-        approver=approver,
+        approver=_approver(requests, options, clock) if requests is not None else None,
         recorder=recorder,
         options=options,
         clock=clock,
         hint=hint,
     )
     controller = SyncTargetController(reconciler, targets.lister, clock=clock, metrics=metrics)
-    changed = (ResourceVersionChanged(),)
-    controller.watches(targets, predicates=changed)
+    _watch(controller, targets)
     of_registration = _targets_of_registration(targets.lister, workspaces)
-    controller.watches(registrations, map_to=of_registration, predicates=changed)
-    controller.watches(
-        secrets,
-        map_to=_targets_of_secret(targets.lister, registrations.lister, of_registration),
-        predicates=changed,
-    )
+    _watch(controller, registrations, of_registration)
+    of_secret = _targets_of_secret(targets.lister, registrations.lister, of_registration)
+    _watch(controller, secrets, of_secret)
     if requests is not None:
-        controller.watches(requests, map_to=_target_of_request, predicates=changed)
+        _watch(controller, requests, _target_of_request)
     controller.ends(pool.subscribe(enqueue), watch.close)
     controller.on_removal(disconnects(pool)).on_removal(reconciler.remove)
     return controller
+
+
+def _watch(
+    controller: SyncTargetController, informer: Informer[Any], map_to: MapFunction | None = None
+) -> None:
+    controller.watches(informer, map_to=map_to, predicates=(ResourceVersionChanged(),))
+
+
+def _approver(
+    requests: Informer[Unstructured], options: SyncTargetOptions, clock: Clock
+) -> Approver:
+    return Approver(requests.lister, namespace=options.credentials_namespace, clock=clock)
 
 
 def _signing_requests(factory: Informers) -> Informer[Unstructured]:
