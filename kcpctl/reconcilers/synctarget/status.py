@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import msgspec
 
@@ -62,8 +62,7 @@ from kcpctl.reconcilers.synctarget.scheduling import (
 __all__ = ["Decision", "Snapshot", "decide"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a decision depends on.
 
     Attributes
@@ -90,15 +89,14 @@ class Snapshot:
     source: str = ""
     rollout: Rollout | None = None
     signing: Signing | None = None
-    heartbeat: Heartbeat = field(default_factory=Heartbeat)
-    thresholds: Thresholds = field(default_factory=Thresholds)
+    heartbeat: Heartbeat = Heartbeat()
+    thresholds: Thresholds = Thresholds()
     assigned: bool = False
     refused: str = ""
     now: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """The status to write, and when the passing of time alone calls for another look."""
 
     status: SyncTargetStatus
@@ -148,11 +146,12 @@ def decide(snapshot: Snapshot) -> Decision:
 
 
 def _requeue(snapshot: Snapshot, heartbeat: Heartbeat) -> float | None:
-    looks = (
-        next_look(heartbeat, snapshot.thresholds),
-        next_eviction_look(snapshot.target.spec, snapshot.now, assigned=snapshot.assigned),
-    )
-    return min((seconds for seconds in looks if seconds is not None), default=None)
+    spec, now = snapshot.target.spec, snapshot.now
+    by_heartbeat = next_look(heartbeat, snapshot.thresholds)
+    by_eviction = next_eviction_look(spec, now, assigned=snapshot.assigned)
+    if by_heartbeat is None or by_eviction is None:
+        return by_eviction if by_heartbeat is None else by_heartbeat
+    return min(by_heartbeat, by_eviction)
 
 
 def _set(
@@ -160,6 +159,13 @@ def _set(
 ) -> list[Condition]:
     condition.observed_generation = snapshot.target.metadata.generation
     return set_condition(conditions, condition, snapshot.now)
+
+
+def _without(conditions: list[Condition], condition: Condition | None) -> list[Condition]:
+    """Return the conditions but for that one; None takes nothing away."""
+    if condition is None:
+        return conditions
+    return [one for one in conditions if one is not condition]
 
 
 def _deployed(snapshot: Snapshot, conditions: list[Condition], *, managed: bool) -> list[Condition]:
@@ -179,7 +185,7 @@ def _deployed(snapshot: Snapshot, conditions: list[Condition], *, managed: bool)
     before = get_condition(conditions, SYNCER_DEPLOYED)
     if before is not None and before.reason != "NotManaged":
         # The target was Managed: what the controller said of the cluster is no longer kept up.
-        conditions = [one for one in conditions if one.type != CLUSTER_CONNECTED]
+        conditions = _without(conditions, get_condition(conditions, CLUSTER_CONNECTED))
     not_managed = Condition(
         type=SYNCER_DEPLOYED,
         status=TRUE,
@@ -211,7 +217,7 @@ def _certified(
 ) -> list[Condition]:
     certificate = certificate_condition(snapshot.signing, conditions, managed=managed)
     if certificate is None:
-        return [one for one in conditions if one.type != SYNCER_CERTIFICATE]
+        return _without(conditions, get_condition(conditions, SYNCER_CERTIFICATE))
     return _set(snapshot, conditions, certificate)
 
 
@@ -222,7 +228,7 @@ def _declared(snapshot: Snapshot, conditions: list[Condition]) -> list[Condition
         return conditions
     if snapshot.target.spec.capacity:
         return _set(snapshot, conditions, declared_condition())
-    return [one for one in conditions if one is not found]
+    return _without(conditions, found)
 
 
 def _waiting(conditions: list[Condition], heartbeat: Heartbeat, *, managed: bool) -> Heartbeat:

@@ -120,8 +120,10 @@ def _cells(target: SyncTarget, _default_image: str) -> str:
 
 def _evict_after(target: SyncTarget, _default_image: str) -> str:
     """The schema's rule, for servers without it."""
+    if not target.spec.evict_after:
+        return ""
     try:
-        parse_time(target.spec.evict_after or "1970-01-01T00:00:00Z")
+        parse_time(target.spec.evict_after)
     except ValueError as error:
         return f"spec.evictAfter: {error}"
     return ""
@@ -129,8 +131,10 @@ def _evict_after(target: SyncTarget, _default_image: str) -> str:
 
 def _grace(target: SyncTarget, _default_image: str) -> str:
     """The schema's rule, for servers without it."""
+    if not target.spec.eviction_grace_period:
+        return ""
     try:
-        parse_duration(target.spec.eviction_grace_period or "0s")
+        parse_duration(target.spec.eviction_grace_period)
     except ValueError as error:
         return f"spec.evictionGracePeriod: {error}"
     return ""
