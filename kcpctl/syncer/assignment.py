@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Final, Protocol
 
-from kcpctl.apis.naming import LOCATOR_ANNOTATION, STATE_SYNC
+from kcpctl.apis.naming import LOCATOR_ANNOTATION, STATE_SYNC, has_soft_finalizers
 from kcpctl.apis.resource import CONFIG_MAPS, SECRETS, SERVICES, Resource
 from kcpctl.syncer.target import Target
 
@@ -106,12 +106,6 @@ def removal_is_asked(meta: Metadata, namespace: Metadata | None, target: Target)
     )
 
 
-def has_soft_finalizers(meta: Metadata, target: Target) -> bool:
-    """Whether somebody wants the removal from this target delayed (row 24)."""
-    listed = meta.annotations.get(target.soft_finalizers_annotation, "")
-    return any(entry.strip() for entry in listed.split(","))
-
-
 def is_relevant(meta: Metadata, namespace: Metadata | None, target: Target) -> bool:
     """Whether an upstream object may need work: it is assigned, or a copy of it may exist."""
     return target.finalizer in meta.finalizers or is_assigned(meta, namespace, target)
@@ -132,7 +126,8 @@ def decide(
         return Decision.REMOVE if held or has_copy else Decision.IGNORE
     if not removal_is_asked(meta, namespace, target):
         return Decision.SYNC
-    if has_soft_finalizers(meta, target) and (held or meta.deletion_timestamp is None):
+    soft = has_soft_finalizers(meta.annotations, target.key)  # row 24
+    if soft and (held or meta.deletion_timestamp is None):
         return Decision.SYNC
     asked = target.deletion_annotation in meta.annotations
     return Decision.REMOVE if held or has_copy or asked else Decision.IGNORE

@@ -26,6 +26,7 @@ __all__ = [
     "CLUSTER_CONNECTED",
     "DECLARED",
     "DELETING",
+    "DRAINED",
     "HEARTBEAT_HEALTHY",
     "OPTIONAL",
     "RESOURCES_AVAILABLE",
@@ -49,6 +50,8 @@ DELETING: Final = "Deleting"
 SYNCER_READY: Final = "SyncerReady"
 RESOURCES_AVAILABLE: Final = "ResourcesAvailable"
 SUSPENDED: Final = "Suspended"
+DRAINED: Final = "Drained"
+"""Reason of SyncerReady: the SyncTarget is being deleted, and its syncer has nothing left."""
 OPTIONAL: Final = (SYNCER_READY, "APIImporterReady", "SyncerAuthorized")
 """Conditions of other writers that count for Ready where they are present."""
 
