@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -14,9 +14,10 @@ from kcpctl.client import Client
 from kcpctl.controller import Controller
 from kcpctl.informers import CachedObject, InformerFactory, SharedInformer
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, TaskSet, get_logger
+from kcpctl.syncer.assignment import is_relevant, namespace_is_assigned
 from kcpctl.syncer.cleaner import NamespaceCleaner
 from kcpctl.syncer.facts import ClusterFacts, without_most_of_a_node
-from kcpctl.syncer.gate import Gate
+from kcpctl.syncer.gate import Gate, Verdict
 from kcpctl.syncer.namespaces import LOCATOR_INDEX, NamespaceMapper, by_locator
 from kcpctl.syncer.objects import ObjectSyncer
 from kcpctl.syncer.options import SyncerOptions
@@ -73,7 +74,8 @@ class Session:
     ``wanted`` said no before. ``stop`` ends everything and may be called at any time, once or
     more, also after a failed start. Both block, on the thread that supervises the syncer.
 
-    A ``suspended`` one has the heartbeat alone: nothing is compared, written or removed. Of the
+    One that is ``suspended`` has the heartbeat alone: nothing is compared, written or removed; one
+    that ``drains`` does not wait before it removes a namespace. Of the
     synced types those are left alone that are not ``served`` upstream: their copies stay, too.
     """
 
@@ -87,7 +89,6 @@ class Session:
         identity: str,
         served: Sequence[Resource] = SYNCED_RESOURCES,
         declared: Callable[[], bool] = lambda: False,
-        suspended: bool = False,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
         metrics: Metrics | None = None,
@@ -95,7 +96,8 @@ class Session:
         self.gate = gate
         self.progress = Progress()
         self.served = served
-        self.suspended = suspended
+        self.suspended = gate.serves is Verdict.SUSPENDED
+        self.drains = gate.serves is Verdict.DRAINING
         self._options = options
         self._loop = upstream.loop
         self._down_loop = downstream.loop
@@ -161,7 +163,8 @@ class Session:
             downstream=self._down.side,
             namespaces=self._namespaces,
             resources=SYNCED_RESOURCES,
-            delay_seconds=self._options.namespace_clean_delay_seconds,
+            # What leaves for good need not be kept for somebody to come back.
+            delay_seconds=0.0 if self.drains else self._options.namespace_clean_delay_seconds,
             clock=self._clock,
         )
         controller = self._controller("syncer-namespaces", cleaner)
@@ -265,6 +268,24 @@ class Session:
         return not self._is_busy() and not self.progress.unsettled and not self.progress.problems
 
     @property
+    def is_drained(self) -> bool:
+        """Whether nothing has to leave any more: nothing is marked, and no namespace is left.
+
+        Looks at everything, so it is for sessions that drain.
+        """
+        target = self.gate.target
+        if self._is_busy() or any(map(self._namespaces.named_by, _cached(self._down.namespaces))):
+            return False
+        assigned = any(
+            namespace_is_assigned(one.meta, target) for one in _cached(self._up.namespaces)
+        )
+        return not assigned and not any(
+            is_relevant(one.meta, None, target)
+            for informer in self._up.objects.values()
+            for one in _cached(informer)
+        )
+
+    @property
     def is_stuck(self) -> bool:
         """Whether problems are left that trying again did not mend, and nothing else."""
         if self._is_busy() or not self.progress.problems:
@@ -301,6 +322,12 @@ def retry_limiter(options: SyncerOptions, rng: random.Random) -> ItemExponential
     first = options.retry_initial_seconds
     last = max(first, options.retry_max_seconds)
     return ItemExponential(first, last, multiplier=options.retry_multiplier, rng=rng)
+
+
+def _cached(informer: SharedInformer[Unstructured]) -> Iterator[CachedObject]:
+    for key in informer.lister.keys():  # noqa: SIM118 - a lister is no mapping
+        if (obj := informer.lister.cached(key)) is not None:
+            yield obj
 
 
 def _apart_from_status(old: CachedObject | None, new: CachedObject | None) -> bool:

@@ -60,12 +60,13 @@ class Syncer:
     upstream: a client bound to the SyncTarget's logical cluster.
     downstream: a client of the cluster; the syncer owns neither and closes neither.
 
-    ``run`` blocks until ``stop`` is set. While the SyncTarget is gone, being deleted or has another
-    uid than the options say, it stays alive and touches nothing downstream (decision 10); while it
+    ``run`` blocks until ``stop`` is set. While the SyncTarget is gone or has another uid than the
+    options say, it stays alive and touches nothing downstream (decision 10). While it is being
+    deleted, what is asked to leave does; with the policy Orphan nothing is touched (2.6). While it
     is suspended only the heartbeat goes on; while the upstream server does not answer, what is
     downstream stays as it is. Types that the workspace does not serve are left alone until it does.
-    ``run_once`` makes a single pass and raises what kept it from being
-    complete. Neither may be called on the I/O thread, nor both at once.
+    ``run_once`` makes a single pass and raises what kept it from being complete. Neither may be
+    called on the I/O thread, nor both at once.
     """
 
     def __init__(
@@ -143,9 +144,7 @@ class Syncer:
                     self._clock.wait(self._changed, _LOOK_SECONDS)
 
     def _goes_on(self, session: Session, verdict: Verdict | None) -> bool:
-        suspended = verdict is Verdict.SUSPENDED
-        there = suspended or verdict is Verdict.ACTIVE
-        return there and session.suspended is suspended and session.gate.is_open
+        return verdict is session.gate.serves and session.gate.is_open
 
     def _has_more_types(self, session: Session) -> bool:
         """Whether the workspace serves a type by now that it did not when the session began."""
@@ -224,17 +223,16 @@ class Syncer:
         served: Sequence[Resource],
         declared: Callable[[], bool] = lambda: True,
         *,
-        suspended: bool = False,
+        serves: Verdict = Verdict.ACTIVE,
     ) -> Session:
         return Session(
-            Gate(target, self._sync_targets, clock=self._clock),
+            Gate(target, self._sync_targets, serves=serves, clock=self._clock),
             self._options,
             upstream=self._upstream,
             downstream=self._downstream,
             identity=self._identity,
             served=served,
             declared=declared,
-            suspended=suspended,
             clock=self._clock,
             rng=self._rng,
             metrics=self._metrics,
@@ -255,7 +253,7 @@ class Syncer:
             target,
             served,
             lambda: watch.declares_capacity,
-            suspended=verdict is Verdict.SUSPENDED,
+            serves=verdict,
         )
         # The watch sets its verdict before it looks for a session; so one of the two sees it.
         if not self._goes_on(session, watch.verdict):

@@ -50,7 +50,9 @@ class TargetWatch:
             self.cluster = cluster_of(obj.meta.annotations, obj.cluster)
             spec = obj.decode().get("spec") or {}
             self.declares_capacity = bool(spec.get("capacity"))
-            self._set(judge_parts(obj.meta.uid, obj.meta.deletion_timestamp, spec, self._uid))
+            deleting = obj.meta.deletion_timestamp is not None
+            finalizers = obj.meta.finalizers
+            self._set(judge_parts(obj.meta.uid, finalizers, spec, self._uid, deleting=deleting))
 
     def _set(self, verdict: Verdict) -> None:
         if verdict is not self.verdict:
