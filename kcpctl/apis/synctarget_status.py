@@ -13,11 +13,14 @@ from kcpctl.apis.schema import doc
 
 __all__ = [
     "DEPLOYING",
+    "DRAINED",
     "FAILED",
     "NOT_READY",
     "PENDING",
     "PHASES",
     "PHASE_READY",
+    "SUSPENDED",
+    "SYNCER_READY",
     "TERMINATING",
     "Capabilities",
     "Health",
@@ -35,6 +38,13 @@ NOT_READY: Final = "NotReady"
 FAILED: Final = "Failed"
 TERMINATING: Final = "Terminating"
 PHASES: Final = (PENDING, DEPLOYING, PHASE_READY, NOT_READY, FAILED, TERMINATING)
+
+SYNCER_READY: Final = "SyncerReady"
+"""The condition that the syncer sums itself up in."""
+SUSPENDED: Final = "Suspended"
+"""Its reason while the SyncTarget is suspended."""
+DRAINED: Final = "Drained"
+"""Its reason once nothing is left on the cluster, while the SyncTarget is being deleted."""
 
 
 class SyncedResource(ApiStruct, kw_only=True):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, NODES, Resource
@@ -21,7 +21,9 @@ from kcpctl.syncer.gate import Gate, Verdict
 from kcpctl.syncer.namespaces import LOCATOR_INDEX, NamespaceMapper, by_locator
 from kcpctl.syncer.objects import ObjectSyncer
 from kcpctl.syncer.options import SyncerOptions
+from kcpctl.syncer.own_conditions import OwnConditions
 from kcpctl.syncer.progress import Progress, Tracked
+from kcpctl.syncer.readiness import SessionState, syncer_ready
 from kcpctl.syncer.side import SYNCED_RESOURCES, Side
 from kcpctl.syncer.status_reporter import StatusReporter
 from kcpctl.syncer.transform import same_apart_from_status
@@ -68,14 +70,14 @@ class _Informers:
 
 
 class Session:
-    """Informers of both sides, the controllers between them, and the heartbeat.
+    """Informers of both sides, the controllers between them, the heartbeat and the conditions.
 
     ``start`` returns when all informers have synced and the work has begun, or False when
     ``wanted`` said no before. ``stop`` ends everything and may be called at any time, once or
     more, also after a failed start. Both block, on the thread that supervises the syncer.
 
     One that is ``suspended`` has the heartbeat alone: nothing is compared, written or removed; one
-    that ``drains`` does not wait before it removes a namespace. Of the
+    that drains does not wait before it removes a namespace. Of the
     synced types those are left alone that are not ``served`` upstream: their copies stay, too.
     """
 
@@ -97,7 +99,7 @@ class Session:
         self.progress = Progress()
         self.served = served
         self.suspended = gate.serves is Verdict.SUSPENDED
-        self.drains = gate.serves is Verdict.DRAINING
+        self._drains = gate.serves is Verdict.DRAINING
         self._options = options
         self._loop = upstream.loop
         self._down_loop = downstream.loop
@@ -115,9 +117,11 @@ class Session:
         self._facts = ClusterFacts(
             downstream.aio, self._known_nodes, declared, clock=clock, counts=self._counts
         )
+        sync_targets = upstream.aio.resource(SYNCTARGETS)
+        self.conditions = OwnConditions(gate, sync_targets, clock=clock, rng=rng)
         self.reporter = StatusReporter(
             gate,
-            upstream.aio.resource(SYNCTARGETS),
+            sync_targets,
             self.progress,
             self._facts,
             identity=identity,
@@ -128,9 +132,10 @@ class Session:
             *(self._object_controller(resource) for resource in served),
             self._namespace_controller(),
         ]
-        self._tasks: TaskSet | None = None
+        self._tasks = TaskSet("syncer")
         # On the loop of the cluster's client, which may be another: connections belong to theirs.
         self._fact_tasks = TaskSet("syncer")
+        self._working = False
         self._stopped = False
 
     def _object_controller(self, resource: Resource) -> Controller:
@@ -164,7 +169,7 @@ class Session:
             namespaces=self._namespaces,
             resources=SYNCED_RESOURCES,
             # What leaves for good need not be kept for somebody to come back.
-            delay_seconds=0.0 if self.drains else self._options.namespace_clean_delay_seconds,
+            delay_seconds=0.0 if self._drains else self._options.namespace_clean_delay_seconds,
             clock=self._clock,
         )
         controller = self._controller("syncer-namespaces", cleaner)
@@ -208,13 +213,20 @@ class Session:
         return had and (new is None or mine not in new.meta.finalizers)
 
     def start(self, wanted: Callable[[], bool], *, heartbeat: bool = True) -> bool:
-        """Start the informers, wait until all have synced, then start work and heartbeat."""
+        """Start the informers, wait until all have synced, then start work and heartbeat.
+
+        Without ``heartbeat`` the conditions are not kept either.
+        """
         self._down.factory.start()
+        if heartbeat:
+            self._loop.run(self._spawn(self.conditions.run(), "conditions"))
         if not self.suspended and not self._start_work(wanted):
             return False
+        self._working = True
+        self.look()
         if heartbeat:
             self._down_loop.run(self._spawn_facts())
-            self._loop.run(self._spawn_heartbeat())
+            self._loop.run(self._spawn(self.reporter.run(), "heartbeat"))
         _log.info(
             "Serving the SyncTarget",
             cluster=self.gate.target.cluster,
@@ -246,9 +258,19 @@ class Session:
         counts = {resource: len(one.lister.keys()) for resource, one in informers.items()}
         return {"resourceCount": sum(counts.values()), "workloadCount": counts[DEPLOYMENTS]}
 
-    async def _spawn_heartbeat(self) -> None:
-        self._tasks = TaskSet("syncer")
-        self._tasks.spawn(self.reporter.run(), name="heartbeat")
+    def look(self) -> None:
+        """Have the conditions say how things are now."""
+        state = SessionState(
+            suspended=self.suspended,
+            working=self._working,
+            drains=self._drains,
+            drained=self._drains and self._is_drained(),
+        )
+        if (ready := syncer_ready(state)) is not None:
+            self.conditions.want(ready)
+
+    async def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.spawn(coroutine, name=name)
 
     async def _spawn_facts(self) -> None:
         self._fact_tasks.spawn(self._facts.run(), name="facts")
@@ -267,14 +289,12 @@ class Session:
         """Whether there is nothing to do, nothing awaited and no problem."""
         return not self._is_busy() and not self.progress.unsettled and not self.progress.problems
 
-    @property
-    def is_drained(self) -> bool:
-        """Whether nothing has to leave any more: nothing is marked, and no namespace is left.
-
-        Looks at everything, so it is for sessions that drain.
-        """
+    def _is_drained(self) -> bool:
+        """Whether nothing has to leave any more: nothing is marked, and no namespace is left."""
         target = self.gate.target
-        if self._is_busy() or any(map(self._namespaces.named_by, _cached(self._down.namespaces))):
+        if not self._working or self._is_busy():
+            return False
+        if any(map(self._namespaces.named_by, _cached(self._down.namespaces))):
             return False
         assigned = any(
             namespace_is_assigned(one.meta, target) for one in _cached(self._up.namespaces)
@@ -302,13 +322,12 @@ class Session:
         return any(snapshot.queued or snapshot.processing for snapshot in snapshots)
 
     def stop(self) -> None:
-        """End the heartbeat, let the workers finish what they can in a few seconds, end all."""
+        """End what is told, let the workers finish what they can in a few seconds, end all."""
         if self._stopped:
             return
         self._stopped = True
-        if self._tasks is not None:
-            self._loop.run(self._tasks.close())
-            self._down_loop.run(self._fact_tasks.close())
+        self._loop.run(self._tasks.close())
+        self._down_loop.run(self._fact_tasks.close())
         deadline = self._clock.monotonic() + _STOP_SECONDS
         for controller in self._controllers:
             controller.stop(max(deadline - self._clock.monotonic(), 0.1))

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from kcpctl.apis.conditions import get_condition
 from kcpctl.apis.naming import has_soft_finalizers, sync_target_key, syncer_finalizer
 from kcpctl.apis.resource import NAMESPACES
+from kcpctl.apis.synctarget_status import DRAINED, SYNCER_READY
 from kcpctl.apis.workload import SyncTarget, names_a_cluster
 from kcpctl.client import Client
-from kcpctl.reconcilers.synctarget.conditions import DRAINED, SYNCER_READY
 from kcpctl.reconcilers.synctarget.eviction import Assigned, evict, list_if_served
 from kcpctl.reconcilers.synctarget.manifests import SYNCED_RESOURCES
 from kcpctl.reconcilers.synctarget.removal import some_of
