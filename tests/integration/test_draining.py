@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.naming import SYNCTARGET_FINALIZER, downstream_namespace
-from kcpctl.apis.resource import CONFIG_MAPS, NAMESPACES
+from kcpctl.apis.resource import CONFIG_MAPS, EVENTS, NAMESPACES
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import Client
 from kcpctl.reconcilers.synctarget.eviction import evict
 from kcpctl.runtime import SYSTEM_CLOCK
 from kcpctl.testing import ControlPlane, eventually
+from tests.integration.conftest import Controllers
 from tests.integration.test_syncer import World
 
 
@@ -124,3 +126,23 @@ def test_the_namespace_of_another_target_stays(world: World) -> None:
         delete(world)
         eventually(lambda: says(world) == "False Drained")
     assert [one["metadata"]["name"] for one in downstream(world)] == [name]
+
+
+def test_a_target_whose_syncer_somebody_else_runs_goes_once_its_cluster_is_empty(
+    world: World, control_plane: ControlPlane
+) -> None:
+    world.create(CONFIG_MAPS, "one")
+    targets = world.upstream.resource(SYNCTARGETS)
+    config = replace(control_plane.config, cluster=world.upstream.cluster_name)
+    with world.agent(namespace_clean_delay_seconds=600), Controllers(config):
+        world.await_copy(CONFIG_MAPS, "one")
+        eventually(lambda: says(world) == "True SyncerConnected")
+        delete(world)
+        eventually(lambda: not targets.list().items)
+        assert downstream(world) == []
+    found = world.up(CONFIG_MAPS, "one")["metadata"]
+    assert "finalizers" not in found
+    assert not found.get("labels")
+    events = {one["reason"] for one in world.upstream.resource(EVENTS).list()}
+    assert "Deleted" in events
+    assert "OrphanedDownstream" not in events
