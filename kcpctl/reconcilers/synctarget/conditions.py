@@ -10,6 +10,7 @@ from kcpctl.apis.conditions import (
     FALSE,
     INFO,
     READY,
+    TRUE,
     UNKNOWN,
     WARNING,
     Condition,
@@ -37,6 +38,7 @@ __all__ = [
     "heartbeat_condition",
     "ready_condition",
     "suspended_condition",
+    "tells_of_ignored",
     "valid_condition",
 ]
 
@@ -52,12 +54,20 @@ SUSPENDED: Final = "Suspended"
 OPTIONAL: Final = (SYNCER_READY, "APIImporterReady", "SyncerAuthorized")
 """Conditions of other writers that count for Ready where they are present."""
 
+_WITHOUT_EFFECT: Final = "; without effect: "
 
-def valid_condition(problem: Problem | None) -> Condition:
-    """Return Valid."""
+
+def valid_condition(problem: Problem | None, ignored: Sequence[str] = ()) -> Condition:
+    """Return Valid; ``ignored`` are the fields that have no effect, which is no error."""
     if problem is None:
-        return true(VALID, "Valid", "The spec passes every rule")
+        also = f"{_WITHOUT_EFFECT}{', '.join(ignored)}" if ignored else ""
+        return true(VALID, "Valid", f"The spec passes every rule{also}")
     return false(VALID, problem.severity, problem.reason, problem.message)
+
+
+def tells_of_ignored(valid: Condition) -> bool:
+    """Whether Valid names fields that have no effect."""
+    return valid.status == TRUE and _WITHOUT_EFFECT in valid.message
 
 
 def heartbeat_condition(heartbeat: Heartbeat, thresholds: Thresholds) -> Condition:

@@ -73,6 +73,7 @@ class Snapshot:
     ----------
     target: the SyncTarget as stored.
     invalid: the rule or reference that makes it not Valid.
+    ignored: the fields of its spec that have no effect.
     credentials: why there is no usable kubeconfig (Managed).
     connection: the pool's view of the cluster (Managed).
     source: where the connection's credentials are from, for messages.
@@ -86,6 +87,7 @@ class Snapshot:
 
     target: SyncTarget
     invalid: Problem | None = None
+    ignored: Sequence[str] = ()
     credentials: Problem | None = None
     connection: ConnectionStatus | None = None
     source: str = ""
@@ -119,7 +121,7 @@ def decide(snapshot: Snapshot) -> Decision:
     if deleting:
         conditions = _set(snapshot, conditions, leaving_condition())
     else:
-        conditions = _set(snapshot, conditions, valid_condition(snapshot.invalid))
+        conditions = _set(snapshot, conditions, valid_condition(snapshot.invalid, snapshot.ignored))
     if snapshot.invalid is None and not deleting:
         conditions = _certified(snapshot, conditions, managed=managed)
         conditions = _deployed(snapshot, conditions, managed=managed)
