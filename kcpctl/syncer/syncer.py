@@ -89,7 +89,7 @@ class Syncer:
         self._sync_targets = upstream.resource(SYNCTARGETS)
         self._session: Session | None = None
         self._watch = TargetWatch(
-            options.sync_target_name, options.sync_target_uid, self._on_verdict
+            options.sync_target_name, options.sync_target_uid, self._on_verdict, self._on_seen
         )
         self._changed = threading.Condition()
         self._ticked_at = clock.monotonic()
@@ -225,6 +225,10 @@ class Syncer:
             )
         with self._changed:
             self._changed.notify_all()
+
+    def _on_seen(self, sync_target: Unstructured) -> None:
+        if (session := self._session) is not None:
+            session.conditions.look(sync_target)
 
     def _new_session(
         self,

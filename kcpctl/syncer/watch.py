@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kcpctl.apis.admission import EVERYTHING, Admission
+from kcpctl.apis.meta import Unstructured
 from kcpctl.informers import CachedObject
 from kcpctl.logicalcluster import cluster_of
 from kcpctl.syncer.gate import Verdict, judge_parts
@@ -17,14 +18,22 @@ class TargetWatch:
 
     ``on_change`` is called on the I/O thread with each new verdict, and when one that is served
     lets in other objects than before, before anything else learns of it, so that a gate closes at
-    once. ``verdict`` is None until the SyncTarget was seen or :meth:`synced_without` said that
-    there is none; ``admission`` is that of the last time at which it was served.
+    once; ``on_seen`` with each state of the SyncTarget itself. ``verdict`` is None until the
+    SyncTarget was seen or :meth:`synced_without` said that there is none; ``admission`` is that
+    of the last time at which it was served.
     """
 
-    def __init__(self, name: str, uid: str, on_change: Callable[[Verdict], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        uid: str,
+        on_change: Callable[[Verdict], None],
+        on_seen: Callable[[Unstructured], None],
+    ) -> None:
         self._name = name
         self._uid = uid
         self._on_change = on_change
+        self._on_seen = on_seen
         self.verdict: Verdict | None = None
         self.admission = EVERYTHING
         self.cluster = ""
@@ -51,11 +60,14 @@ class TargetWatch:
     def _see(self, obj: CachedObject) -> None:
         if obj.meta.name == self._name:
             self.cluster = cluster_of(obj.meta.annotations, obj.cluster)
-            spec = obj.decode().get("spec") or {}
+            decoded = obj.decode()
+            spec = decoded.get("spec") or {}
             self.declares_capacity = bool(spec.get("capacity"))
             verdict = judge_parts(obj.meta.uid, obj.meta.deletion_timestamp, spec, self._uid)
             served = verdict is Verdict.ACTIVE
             self._set(verdict, Admission.of(spec) if served else self.admission)
+            if obj.meta.uid == self._uid:
+                self._on_seen(decoded)
 
     def _set(self, verdict: Verdict, admission: Admission | None = None) -> None:
         admission = self.admission if admission is None else admission

@@ -20,6 +20,7 @@ from kcpctl.apis.conditions import (
     true,
     unknown,
 )
+from kcpctl.apis.synctarget_status import SUSPENDED, SYNCER_READY
 from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds
 
@@ -30,14 +31,11 @@ __all__ = [
     "HEARTBEAT_HEALTHY",
     "OPTIONAL",
     "RESOURCES_AVAILABLE",
-    "SUSPENDED",
     "SYNCER_DEPLOYED",
-    "SYNCER_READY",
     "VALID",
     "declared_condition",
     "heartbeat_condition",
     "ready_condition",
-    "suspended_condition",
     "tells_of_ignored",
     "valid_condition",
 ]
@@ -48,9 +46,7 @@ SYNCER_DEPLOYED: Final = "SyncerDeployed"
 HEARTBEAT_HEALTHY: Final = "HeartbeatHealthy"
 DECLARED: Final = "Declared"
 DELETING: Final = "Deleting"
-SYNCER_READY: Final = "SyncerReady"
 RESOURCES_AVAILABLE: Final = "ResourcesAvailable"
-SUSPENDED: Final = "Suspended"
 OPTIONAL: Final = (SYNCER_READY, "APIImporterReady", "SyncerAuthorized")
 """Conditions of other writers that count for Ready where they are present."""
 
@@ -100,18 +96,6 @@ def declared_condition() -> Condition:
     """Return ResourcesAvailable of a SyncTarget whose spec says what it has."""
     message = "The capacity is what spec.capacity declares; what the cluster has does not count"
     return true(RESOURCES_AVAILABLE, DECLARED, message)
-
-
-def suspended_condition() -> Condition:
-    """Return the SyncerReady of a SyncTarget that is suspended.
-
-    At other times SyncerReady is the syncer's; one that is suspended has nothing else to say.
-    """
-    message = (
-        "Nothing is synced in either direction, and what is there stays as it is "
-        "(spec.maintenance.suspend)"
-    )
-    return false(SYNCER_READY, INFO, SUSPENDED, message)
 
 
 def ready_condition(
