@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from kcpctl.apis.common import DNS_LABEL, DURATION, ResourceList
 from kcpctl.apis.meta import ApiStruct
 from kcpctl.apis.schema import doc
 
 __all__ = [
+    "DEFAULT_BURST",
+    "DEFAULT_QPS",
     "Deployment",
     "LocalReference",
     "ResourceRequirements",
@@ -16,6 +18,9 @@ __all__ = [
     "Syncer",
     "Toleration",
 ]
+
+DEFAULT_QPS: Final = 20
+DEFAULT_BURST: Final = 30
 
 
 class ResourceRequirements(ApiStruct):
@@ -174,14 +179,15 @@ class Syncer(ApiStruct):
     qps: Annotated[
         int | None,
         doc(
-            "Requests per second to each API server; 20 by default.",
+            f"Requests per second to each API server; {DEFAULT_QPS} by default.",
             {"format": "int32", "minimum": 1},
         ),
     ] = None
     burst: Annotated[
         int | None,
         doc(
-            "Requests at once before qps applies; 30 by default, and not below qps.",
+            f"Requests at once before qps applies; not below qps. Defaults to {DEFAULT_BURST}, or "
+            "to qps where that is more.",
             {"format": "int32", "minimum": 1},
         ),
     ] = None
@@ -206,8 +212,9 @@ class Syncer(ApiStruct):
             _positive("heartbeatInterval"),
             _positive("apiImportPollInterval"),
             {
-                "rule": "!has(self.qps) || !has(self.burst) || self.burst >= self.qps",
-                "message": "burst must not be below qps",
+                "rule": "!has(self.burst) || "
+                f"self.burst >= (has(self.qps) ? self.qps : {DEFAULT_QPS})",
+                "message": f"burst must not be below qps, which is {DEFAULT_QPS} by default",
             },
         ]
     }

@@ -18,6 +18,8 @@ __all__ = [
     "PENDING",
     "PHASES",
     "PHASE_READY",
+    "SUSPENDED",
+    "SYNCER_READY",
     "TERMINATING",
     "Capabilities",
     "Health",
@@ -35,6 +37,11 @@ NOT_READY: Final = "NotReady"
 FAILED: Final = "Failed"
 TERMINATING: Final = "Terminating"
 PHASES: Final = (PENDING, DEPLOYING, PHASE_READY, NOT_READY, FAILED, TERMINATING)
+
+SYNCER_READY: Final = "SyncerReady"
+"""The condition that the syncer sums itself up in."""
+SUSPENDED: Final = "Suspended"
+"""Its reason while the SyncTarget is suspended."""
 
 
 class SyncedResource(ApiStruct, kw_only=True):

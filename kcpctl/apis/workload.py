@@ -152,7 +152,8 @@ class SyncTargetSpec(ApiStruct):
         str,
         doc(
             "The upstream workspace that is served: a path or the name of a logical cluster. "
-            "Defaults to the SyncTarget's own workspace. Cannot be changed once set.",
+            "Defaults to the SyncTarget's own workspace, which is the only one that can be served "
+            "yet; the condition Valid tells when this names another. Cannot be changed once set.",
             {"maxLength": 253, "pattern": f"^$|{PATH_PATTERN}"},
         ),
     ] = ""

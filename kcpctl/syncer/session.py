@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, NODES, Resource
@@ -20,7 +20,9 @@ from kcpctl.syncer.gate import Gate
 from kcpctl.syncer.namespaces import LOCATOR_INDEX, NamespaceMapper, by_locator
 from kcpctl.syncer.objects import ObjectSyncer
 from kcpctl.syncer.options import SyncerOptions
+from kcpctl.syncer.own_conditions import OwnConditions
 from kcpctl.syncer.progress import Progress, Tracked
+from kcpctl.syncer.readiness import SessionState, syncer_ready
 from kcpctl.syncer.side import SYNCED_RESOURCES, Side
 from kcpctl.syncer.status_reporter import StatusReporter
 from kcpctl.syncer.transform import same_apart_from_status
@@ -67,7 +69,7 @@ class _Informers:
 
 
 class Session:
-    """Informers of both sides, the controllers between them, and the heartbeat.
+    """Informers of both sides, the controllers between them, the heartbeat and the conditions.
 
     ``start`` returns when all informers have synced and the work has begun, or False when
     ``wanted`` said no before. ``stop`` ends everything and may be called at any time, once or
@@ -113,9 +115,11 @@ class Session:
         self._facts = ClusterFacts(
             downstream.aio, self._known_nodes, declared, clock=clock, counts=self._counts
         )
+        sync_targets = upstream.aio.resource(SYNCTARGETS)
+        self.conditions = OwnConditions(gate, sync_targets, clock=clock, rng=rng)
         self.reporter = StatusReporter(
             gate,
-            upstream.aio.resource(SYNCTARGETS),
+            sync_targets,
             self.progress,
             self._facts,
             identity=identity,
@@ -126,7 +130,7 @@ class Session:
             *(self._object_controller(resource) for resource in served),
             self._namespace_controller(),
         ]
-        self._tasks: TaskSet | None = None
+        self._tasks = TaskSet("syncer")
         # On the loop of the cluster's client, which may be another: connections belong to theirs.
         self._fact_tasks = TaskSet("syncer")
         self._stopped = False
@@ -205,13 +209,19 @@ class Session:
         return had and (new is None or mine not in new.meta.finalizers)
 
     def start(self, wanted: Callable[[], bool], *, heartbeat: bool = True) -> bool:
-        """Start the informers, wait until all have synced, then start work and heartbeat."""
+        """Start the informers, wait until all have synced, then start work and heartbeat.
+
+        Without ``heartbeat`` the conditions are not kept either.
+        """
         self._down.factory.start()
+        if heartbeat:
+            self._loop.run(self._spawn(self.conditions.run(), "conditions"))
         if not self.suspended and not self._start_work(wanted):
             return False
+        self._tell(SessionState(suspended=self.suspended, working=True))
         if heartbeat:
             self._down_loop.run(self._spawn_facts())
-            self._loop.run(self._spawn_heartbeat())
+            self._loop.run(self._spawn(self.reporter.run(), "heartbeat"))
         _log.info(
             "Serving the SyncTarget",
             cluster=self.gate.target.cluster,
@@ -243,9 +253,12 @@ class Session:
         counts = {resource: len(one.lister.keys()) for resource, one in informers.items()}
         return {"resourceCount": sum(counts.values()), "workloadCount": counts[DEPLOYMENTS]}
 
-    async def _spawn_heartbeat(self) -> None:
-        self._tasks = TaskSet("syncer")
-        self._tasks.spawn(self.reporter.run(), name="heartbeat")
+    def _tell(self, state: SessionState) -> None:
+        if (ready := syncer_ready(state)) is not None:
+            self.conditions.want(ready)
+
+    async def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        self._tasks.spawn(coroutine, name=name)
 
     async def _spawn_facts(self) -> None:
         self._fact_tasks.spawn(self._facts.run(), name="facts")
@@ -281,13 +294,12 @@ class Session:
         return any(snapshot.queued or snapshot.processing for snapshot in snapshots)
 
     def stop(self) -> None:
-        """End the heartbeat, let the workers finish what they can in a few seconds, end all."""
+        """End what is told, let the workers finish what they can in a few seconds, end all."""
         if self._stopped:
             return
         self._stopped = True
-        if self._tasks is not None:
-            self._loop.run(self._tasks.close())
-            self._down_loop.run(self._fact_tasks.close())
+        self._loop.run(self._tasks.close())
+        self._down_loop.run(self._fact_tasks.close())
         deadline = self._clock.monotonic() + _STOP_SECONDS
         for controller in self._controllers:
             controller.stop(max(deadline - self._clock.monotonic(), 0.1))

@@ -122,7 +122,7 @@ class Syncer:
     def _supervise(self, factory: InformerFactory, stop: threading.Event) -> None:
         """Begin and end sessions as the SyncTarget comes and goes."""
         name = self._options.sync_target_name
-        watch = TargetWatch(name, self._options.sync_target_uid, self._on_verdict)
+        watch = TargetWatch(name, self._options.sync_target_uid, self._on_verdict, self._on_seen)
         informer = factory.informer(SYNCTARGETS, field_selector=f"metadata.name={name}")
         registration = informer.add_handler(watch)
         factory.start()
@@ -217,6 +217,10 @@ class Syncer:
             )
         with self._changed:
             self._changed.notify_all()
+
+    def _on_seen(self, sync_target: Unstructured) -> None:
+        if (session := self._session) is not None:
+            session.conditions.look(sync_target)
 
     def _new_session(
         self,

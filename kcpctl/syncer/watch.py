@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kcpctl.apis.meta import Unstructured
 from kcpctl.informers import CachedObject
 from kcpctl.logicalcluster import cluster_of
 from kcpctl.syncer.gate import Verdict, judge_parts
@@ -15,14 +16,22 @@ class TargetWatch:
     """An event handler that keeps the latest verdict about the SyncTarget.
 
     ``on_change`` is called on the I/O thread with each new verdict, before anything else learns
-    of it, so that a gate closes at once. ``verdict`` is None until the SyncTarget was seen or
-    :meth:`synced_without` said that there is none.
+    of it, so that a gate closes at once; ``on_seen`` with each state of the SyncTarget itself.
+    ``verdict`` is None until the SyncTarget was seen or :meth:`synced_without` said that there is
+    none.
     """
 
-    def __init__(self, name: str, uid: str, on_change: Callable[[Verdict], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        uid: str,
+        on_change: Callable[[Verdict], None],
+        on_seen: Callable[[Unstructured], None],
+    ) -> None:
         self._name = name
         self._uid = uid
         self._on_change = on_change
+        self._on_seen = on_seen
         self.verdict: Verdict | None = None
         self.cluster = ""
         self.declares_capacity = False
@@ -48,9 +57,12 @@ class TargetWatch:
     def _see(self, obj: CachedObject) -> None:
         if obj.meta.name == self._name:
             self.cluster = cluster_of(obj.meta.annotations, obj.cluster)
-            spec = obj.decode().get("spec") or {}
+            decoded = obj.decode()
+            spec = decoded.get("spec") or {}
             self.declares_capacity = bool(spec.get("capacity"))
             self._set(judge_parts(obj.meta.uid, obj.meta.deletion_timestamp, spec, self._uid))
+            if obj.meta.uid == self._uid:
+                self._on_seen(decoded)
 
     def _set(self, verdict: Verdict) -> None:
         if verdict is not self.verdict:

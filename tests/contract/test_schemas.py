@@ -94,6 +94,7 @@ def test_what_the_schema_forbids_is_refused_with_the_field(
         ),
         ({"syncer": {"heartbeatInterval": "0s"}}, "greater than 0"),
         ({"syncer": {"qps": 20, "burst": 10}}, "below qps"),
+        ({"syncer": {"burst": 19}}, "below qps, which is 20 by default"),
         ({"selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}, "need values"),
     ],
 )

@@ -102,6 +102,13 @@ class World:
     def sync_target(self) -> Unstructured:
         return self.upstream.resource(SYNCTARGETS).get("east")
 
+    def condition(self, type_: str) -> tuple[str, str] | None:
+        """Return status and reason of a condition of the SyncTarget."""
+        found = (self.sync_target.get("status") or {}).get("conditions") or []
+        return next(
+            (((one["status"], one["reason"]) for one in found if one["type"] == type_)), None
+        )
+
     def agent(self, **options: Any) -> Agent:
         return Agent(self.upstream, self.downstream, self.target, **options)
 
@@ -335,7 +342,9 @@ def test_while_suspended_only_the_heartbeat_goes_on(world: World) -> None:
             targets.patch("east", {"spec": {"maintenance": {"suspend": value}}})
             eventually(lambda: (found := agent.syncer._session) and found.suspended is value)
 
+        eventually(lambda: world.condition("SyncerReady") == ("True", "SyncerConnected"))
         suspend(True)
+        eventually(lambda: world.condition("SyncerReady") == ("False", "Suspended"))
         world.create(CONFIG_MAPS, "new")
         objects.delete("kept", namespace="default")
         objects.patch("changed", {"data": {"a": "c"}}, namespace="default")
@@ -349,6 +358,7 @@ def test_while_suspended_only_the_heartbeat_goes_on(world: World) -> None:
         world.await_copy(CONFIG_MAPS, "new")
         world.await_gone(CONFIG_MAPS, "kept")
         eventually(lambda: world.await_copy(CONFIG_MAPS, "changed")["data"] == {"a": "c"})
+        eventually(lambda: world.condition("SyncerReady") == ("True", "SyncerConnected"))
 
 
 def test_a_syncer_that_starts_suspended_beats_and_touches_nothing(world: World) -> None:

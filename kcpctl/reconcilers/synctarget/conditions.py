@@ -10,6 +10,7 @@ from kcpctl.apis.conditions import (
     FALSE,
     INFO,
     READY,
+    TRUE,
     UNKNOWN,
     WARNING,
     Condition,
@@ -19,6 +20,7 @@ from kcpctl.apis.conditions import (
     true,
     unknown,
 )
+from kcpctl.apis.synctarget_status import SUSPENDED, SYNCER_READY
 from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds
 
@@ -29,14 +31,12 @@ __all__ = [
     "HEARTBEAT_HEALTHY",
     "OPTIONAL",
     "RESOURCES_AVAILABLE",
-    "SUSPENDED",
     "SYNCER_DEPLOYED",
-    "SYNCER_READY",
     "VALID",
     "declared_condition",
     "heartbeat_condition",
     "ready_condition",
-    "suspended_condition",
+    "tells_of_ignored",
     "valid_condition",
 ]
 
@@ -46,18 +46,24 @@ SYNCER_DEPLOYED: Final = "SyncerDeployed"
 HEARTBEAT_HEALTHY: Final = "HeartbeatHealthy"
 DECLARED: Final = "Declared"
 DELETING: Final = "Deleting"
-SYNCER_READY: Final = "SyncerReady"
 RESOURCES_AVAILABLE: Final = "ResourcesAvailable"
-SUSPENDED: Final = "Suspended"
 OPTIONAL: Final = (SYNCER_READY, "APIImporterReady", "SyncerAuthorized")
 """Conditions of other writers that count for Ready where they are present."""
 
+_WITHOUT_EFFECT: Final = "; without effect: "
 
-def valid_condition(problem: Problem | None) -> Condition:
-    """Return Valid."""
+
+def valid_condition(problem: Problem | None, ignored: Sequence[str] = ()) -> Condition:
+    """Return Valid; ``ignored`` are the fields that have no effect, which is no error."""
     if problem is None:
-        return true(VALID, "Valid", "The spec passes every rule")
+        also = f"{_WITHOUT_EFFECT}{', '.join(ignored)}" if ignored else ""
+        return true(VALID, "Valid", f"The spec passes every rule{also}")
     return false(VALID, problem.severity, problem.reason, problem.message)
+
+
+def tells_of_ignored(valid: Condition) -> bool:
+    """Whether Valid names fields that have no effect."""
+    return valid.status == TRUE and _WITHOUT_EFFECT in valid.message
 
 
 def heartbeat_condition(heartbeat: Heartbeat, thresholds: Thresholds) -> Condition:
@@ -90,18 +96,6 @@ def declared_condition() -> Condition:
     """Return ResourcesAvailable of a SyncTarget whose spec says what it has."""
     message = "The capacity is what spec.capacity declares; what the cluster has does not count"
     return true(RESOURCES_AVAILABLE, DECLARED, message)
-
-
-def suspended_condition() -> Condition:
-    """Return the SyncerReady of a SyncTarget that is suspended.
-
-    At other times SyncerReady is the syncer's; one that is suspended has nothing else to say.
-    """
-    message = (
-        "Nothing is synced in either direction, and what is there stays as it is "
-        "(spec.maintenance.suspend)"
-    )
-    return false(SYNCER_READY, INFO, SUSPENDED, message)
 
 
 def ready_condition(

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from kcpctl.apis.naming import syncer_id
 from kcpctl.apis.resource import SECRETS
-from kcpctl.apis.synctarget_deployment import Deployment, RetryBackoff, Syncer
+from kcpctl.apis.synctarget_deployment import DEFAULT_BURST, Deployment, RetryBackoff, Syncer
 from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
 from kcpctl.client import Client
 from kcpctl.errors import NotFound
@@ -126,12 +126,17 @@ def _arguments(spec: SyncTargetSpec) -> tuple[str, ...]:
         "--downstream-namespace-clean-delay": syncer.downstream_namespace_clean_delay,
         "--workers": syncer.workers,
         "--qps": syncer.qps,
-        "--burst": syncer.burst,
+        "--burst": _burst(syncer),
     }
     given = tuple(f"{flag}={value}" for flag, value in flags.items() if value)
     # There is one level above the usual one; so 3 instead of 2 is no other configuration.
     verbose = spec.deployment is not None and (spec.deployment.log_level or 0) > 0
     return (*given, "--verbose") if verbose else given
+
+
+def _burst(syncer: Syncer) -> int | None:
+    """A burst that nobody set follows a qps above its default."""
+    return syncer.burst or (syncer.qps if (syncer.qps or 0) > DEFAULT_BURST else None)
 
 
 def _is_current(found: Rollout, inputs: SyncerInputs) -> bool:

@@ -16,6 +16,7 @@ from kcpctl.reconcilers.synctarget.conditions import (
     HEARTBEAT_HEALTHY,
     SYNCER_DEPLOYED,
     VALID,
+    tells_of_ignored,
 )
 from kcpctl.reconcilers.synctarget.rollout import DEPLOYMENT_FAILED, IMAGE_PULL_ERROR
 from kcpctl.reconcilers.synctarget.scheduling import (
@@ -74,6 +75,8 @@ def _valid(before: Condition | None, after: Condition) -> Iterator[Transition]:
         yield Transition("Normal", "Validated", after.message)
     elif _became(before, after, FALSE):
         yield Transition("Warning", after.reason, after.message)
+    if tells_of_ignored(after) and (before is None or before.message != after.message):
+        yield Transition("Warning", "FieldsIgnored", after.message)
 
 
 def _connected(before: Condition | None, after: Condition) -> Iterator[Transition]:

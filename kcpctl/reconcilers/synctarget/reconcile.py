@@ -49,6 +49,7 @@ from kcpctl.reconcilers.synctarget.events import reference_to, transitions
 from kcpctl.reconcilers.synctarget.eviction import evict
 from kcpctl.reconcilers.synctarget.finalizer import Finalizer, with_finalizers
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Observer, heartbeat_stamps
+from kcpctl.reconcilers.synctarget.ignored import ignored_fields
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.scheduling import (
@@ -211,6 +212,7 @@ class SyncTargetReconciler:
             Snapshot(
                 target=target,
                 invalid=findings.invalid,
+                ignored=ignored_fields(target, request.cluster),
                 credentials=findings.credentials,
                 connection=findings.connection,
                 source=findings.source,

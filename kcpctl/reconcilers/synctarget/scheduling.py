@@ -27,6 +27,9 @@ EVICTED: Final = "Evicted"
 EVICT_AFTER_IGNORED: Final = "EvictAfterIgnored"
 LEAVING: Final = "Terminating"
 
+# Nobody evicts by taints yet; one that would certainly keeps what is new away.
+_KEEPING_AWAY: Final = frozenset({"NoSchedule", "NoExecute"})
+
 # While something leaves: the syncer does the work meanwhile, nothing else tells of its end. The
 # page's figure for what remains (2.2, 2.7).
 _LOOK_AGAIN_SECONDS: Final = 5.0
@@ -78,8 +81,9 @@ def schedulable_condition(
         message = "No new workloads are placed here (spec.unschedulable)"
         return false(SCHEDULABLE, INFO, _CORDONED, message)
     for taint in spec.taints:
-        if taint.effect == "NoSchedule":
-            message = f"No new workloads are placed here (taint {taint.key!r} in spec.taints)"
+        if taint.effect in _KEEPING_AWAY:
+            where = f"{taint.effect} taint {taint.key!r} in spec.taints"
+            message = f"No new workloads are placed here ({where})"
             return false(SCHEDULABLE, INFO, _CORDONED, message)
     if spec.evict_after:
         message = (

@@ -40,14 +40,11 @@ from kcpctl.reconcilers.synctarget.conditions import (
     CLUSTER_CONNECTED,
     DECLARED,
     RESOURCES_AVAILABLE,
-    SUSPENDED,
     SYNCER_DEPLOYED,
-    SYNCER_READY,
     VALID,
     declared_condition,
     heartbeat_condition,
     ready_condition,
-    suspended_condition,
     valid_condition,
 )
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds, next_look
@@ -73,6 +70,7 @@ class Snapshot:
     ----------
     target: the SyncTarget as stored.
     invalid: the rule or reference that makes it not Valid.
+    ignored: the fields of its spec that have no effect.
     credentials: why there is no usable kubeconfig (Managed).
     connection: the pool's view of the cluster (Managed).
     source: where the connection's credentials are from, for messages.
@@ -86,6 +84,7 @@ class Snapshot:
 
     target: SyncTarget
     invalid: Problem | None = None
+    ignored: Sequence[str] = ()
     credentials: Problem | None = None
     connection: ConnectionStatus | None = None
     source: str = ""
@@ -119,7 +118,7 @@ def decide(snapshot: Snapshot) -> Decision:
     if deleting:
         conditions = _set(snapshot, conditions, leaving_condition())
     else:
-        conditions = _set(snapshot, conditions, valid_condition(snapshot.invalid))
+        conditions = _set(snapshot, conditions, valid_condition(snapshot.invalid, snapshot.ignored))
     if snapshot.invalid is None and not deleting:
         conditions = _certified(snapshot, conditions, managed=managed)
         conditions = _deployed(snapshot, conditions, managed=managed)
@@ -128,8 +127,7 @@ def decide(snapshot: Snapshot) -> Decision:
         schedulable = schedulable_condition(
             target.spec, snapshot.now, assigned=snapshot.assigned, refused=snapshot.refused
         )
-        conditions = _suspended(snapshot, _set(snapshot, conditions, schedulable))
-        conditions = _declared(snapshot, conditions)
+        conditions = _declared(snapshot, _set(snapshot, conditions, schedulable))
     ready = ready_condition(
         conditions,
         managed=managed,
@@ -215,13 +213,6 @@ def _certified(
     if certificate is None:
         return [one for one in conditions if one.type != SYNCER_CERTIFICATE]
     return _set(snapshot, conditions, certificate)
-
-
-def _suspended(snapshot: Snapshot, conditions: list[Condition]) -> list[Condition]:
-    maintenance = snapshot.target.spec.maintenance
-    if maintenance is not None and maintenance.suspend:
-        return _set(snapshot, conditions, suspended_condition())
-    return [one for one in conditions if (one.type, one.reason) != (SYNCER_READY, SUSPENDED)]
 
 
 def _declared(snapshot: Snapshot, conditions: list[Condition]) -> list[Condition]:

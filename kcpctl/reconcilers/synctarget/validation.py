@@ -12,6 +12,8 @@ from typing import Final
 
 from kcpctl.apis import quantity
 from kcpctl.apis.common import DNS_LABEL, LABEL_KEY, LABEL_VALUE
+from kcpctl.apis.duration import parse_duration
+from kcpctl.apis.synctarget_deployment import DEFAULT_QPS
 from kcpctl.apis.workload import (
     MANAGED,
     SyncTarget,
@@ -125,6 +127,27 @@ def _evict_after(target: SyncTarget, _default_image: str) -> str:
     return ""
 
 
+def _grace(target: SyncTarget, _default_image: str) -> str:
+    """The schema's rule, for servers without it."""
+    try:
+        parse_duration(target.spec.eviction_grace_period or "0s")
+    except ValueError as error:
+        return f"spec.evictionGracePeriod: {error}"
+    return ""
+
+
+def _burst(target: SyncTarget, _default_image: str) -> str:
+    """The schema's rule, for servers without it."""
+    syncer = target.spec.syncer
+    if syncer is None or syncer.burst is None:
+        return ""
+    qps = DEFAULT_QPS if syncer.qps is None else syncer.qps
+    if syncer.burst >= qps:
+        return ""
+    default = " by default" if syncer.qps is None else ""
+    return f"spec.syncer.burst is {syncer.burst}, but must not be below qps, {qps}{default}"
+
+
 def _name(target: SyncTarget, _default_image: str) -> str:
     """The schema's rule, for servers without it."""
     name = target.metadata.name
@@ -142,5 +165,7 @@ _RULES: Final[tuple[Callable[[SyncTarget, str], str], ...]] = (
     _one_reference,
     _cells,
     _evict_after,
+    _grace,
+    _burst,
     _name,
 )

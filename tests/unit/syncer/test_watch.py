@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from kcpctl.apis.meta import Unstructured
 from kcpctl.informers import CachedObject, ObjectMetadata
 from kcpctl.syncer.gate import Verdict
 from kcpctl.syncer.watch import TargetWatch
@@ -21,8 +22,24 @@ def verdicts() -> list[Verdict]:
 
 
 @pytest.fixture
-def watch(verdicts: list[Verdict]) -> TargetWatch:
-    return TargetWatch("east", "u", verdicts.append)
+def states() -> list[Unstructured]:
+    return []
+
+
+@pytest.fixture
+def watch(verdicts: list[Verdict], states: list[Unstructured]) -> TargetWatch:
+    return TargetWatch("east", "u", verdicts.append, states.append)
+
+
+def test_each_state_of_the_right_sync_target_is_shown(
+    watch: TargetWatch, states: list[Unstructured]
+) -> None:
+    watch.on_add(seen(uid="another"), is_initial=True)
+    watch.on_add(seen("west"), is_initial=True)
+    assert states == []
+    watch.on_add(seen(), is_initial=False)
+    watch.on_update(seen(), seen(deletion_timestamp="now"))
+    assert len(states) == 2
 
 
 def test_each_new_verdict_is_told_once(watch: TargetWatch, verdicts: list[Verdict]) -> None:

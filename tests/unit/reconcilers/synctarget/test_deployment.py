@@ -72,6 +72,21 @@ def test_only_what_the_spec_sets_becomes_a_flag(world: World) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("syncer", "flags"),
+    [
+        ({"qps": 31}, ("--qps=31", "--burst=31")),
+        ({"qps": 30}, ("--qps=30",)),
+        ({"qps": 31, "burst": 40}, ("--qps=31", "--burst=40")),
+        ({"burst": 20}, ("--burst=20",)),
+    ],
+)
+def test_a_burst_that_nobody_set_follows_a_qps_above_its_default(
+    world: World, syncer: dict[str, int], flags: tuple[str, ...]
+) -> None:
+    assert inputs(world, syncer=syncer).arguments == flags
+
+
 def test_the_syncers_command_line_accepts_the_arguments(world: World) -> None:
     from kcpctl.cli.syncer import command
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kcpctl.apis.conditions import Condition
 from kcpctl.apis.synctarget_status import SyncTargetStatus
+from kcpctl.reconcilers.synctarget.conditions import valid_condition
 from kcpctl.reconcilers.synctarget.events import transitions
 
 
@@ -88,6 +89,20 @@ texts = st.lists(
     ),
     unique=True,
 )
+
+
+def test_fields_without_effect_are_told_when_they_are_set_and_when_others_are() -> None:
+    def valid(*ignored: str) -> SyncTargetStatus:
+        return SyncTargetStatus(conditions=[valid_condition(None, ignored)])
+
+    def reasons(old: SyncTargetStatus, new: SyncTargetStatus) -> list[str]:
+        return [one.reason for one in transitions(old, new)]
+
+    assert reasons(status(), valid("spec.a")) == ["Validated", "FieldsIgnored"]
+    assert reasons(valid(), valid("spec.a")) == ["FieldsIgnored"]
+    assert reasons(valid("spec.a"), valid("spec.a", "spec.b")) == ["FieldsIgnored"]
+    assert reasons(valid("spec.a"), valid("spec.a")) == []
+    assert reasons(valid("spec.a"), valid()) == []
 
 
 @given(texts)

@@ -27,6 +27,7 @@ def taint(effect: str) -> Taint:
         ({}, False, "True Schedulable "),
         ({"unschedulable": True}, False, "False Cordoned Info"),
         ({"taints": [taint("NoSchedule")]}, False, "False Cordoned Info"),
+        ({"taints": [taint("NoExecute")]}, False, "False Cordoned Info"),
         ({"taints": [taint("PreferNoSchedule")]}, False, "True Schedulable "),
         ({"unschedulable": True, "evict_after": LATER}, True, "False Cordoned Info"),
         ({"unschedulable": True, "evict_after": PAST}, True, "False Evicting Warning"),

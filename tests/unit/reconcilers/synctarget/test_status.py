@@ -14,7 +14,7 @@ from kcpctl.apis.conditions import READY, Condition, get_condition, set_conditio
 from kcpctl.apis.meta import ObjectMeta
 from kcpctl.apis.synctarget_deployment import Deployment
 from kcpctl.apis.synctarget_status import PHASES, SyncTargetStatus
-from kcpctl.apis.workload import Maintenance, SyncTarget, SyncTargetSpec
+from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
 from kcpctl.clusters import ConnectionState, ConnectionStatus
 from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.synctarget.health import Heartbeat
@@ -386,23 +386,11 @@ def test_a_new_connection_is_news_after_a_change(change: str) -> None:
     assert (found.status, found.reason) == ("Unknown", "NotChecked")
 
 
-SUSPENDED = SyncTargetSpec(cluster="east", cells={"a": "b"}, maintenance=Maintenance(suspend=True))
-
-
-def test_a_suspension_is_told_and_ready_stays() -> None:
-    suspended = msgspec.structs.replace(target(), spec=SUSPENDED)
-    decision = decide(snapshot(target=suspended))
-    found = get_condition(decision.status.conditions, "SyncerReady")
-    assert found is not None
-    assert (found.status, found.severity, found.reason) == ("False", "Info", "Suspended")
+def test_a_suspension_that_the_syncer_tells_of_leaves_ready() -> None:
+    theirs = Condition(type="SyncerReady", status="False", severity="Info", reason="Suspended")
+    decision = decide(snapshot(target=target(conditions=[theirs])))
+    assert get_condition(decision.status.conditions, "SyncerReady") == theirs
     assert ready(decision) == "True Ready"
     verdict = get_condition(decision.status.conditions, READY)
     assert verdict is not None
     assert "suspended" in verdict.message
-
-
-def test_a_suspension_that_ended_leaves_nothing_behind() -> None:
-    suspended = msgspec.structs.replace(target(), spec=SUSPENDED)
-    status = decide(snapshot(target=suspended)).status
-    resumed = decide(snapshot(target=msgspec.structs.replace(target(), status=status)))
-    assert get_condition(resumed.status.conditions, "SyncerReady") is None

@@ -52,6 +52,12 @@ def message(name: str = "east", *, image: str = "image", **spec: Any) -> str:
         ({"cluster": "c", "cells": {"a b": "x"}}, "spec.cells[a b] must be a label"),
         ({"cluster": "c", "cells": {"A/b": "x"}}, "spec.cells[A/b] must be a label"),
         ({"cluster": "c", "cells": {"a": "x y"}}, "spec.cells[a] must be a label: 'x y'"),
+        ({"kcpCluster": "x", "evictionGracePeriod": "soon"}, "spec.evictionGracePeriod: 'soon'"),
+        (
+            {"kcpCluster": "x", "syncer": {"burst": 5}},
+            "spec.syncer.burst is 5, but must not be below qps, 20 by default",
+        ),
+        ({"kcpCluster": "x", "syncer": {"qps": 9, "burst": 5}}, "must not be below qps, 9"),
         ({"cluster": "c", "cells": {"a": "x" * 64}}, "spec.cells[a] must be a label"),
     ],
 )
@@ -77,6 +83,8 @@ def test_v4_managed_needs_an_image_from_somewhere() -> None:
     [
         {"supportedAPIExports": [{"export": "kubernetes"}]},
         {"kcpCluster": "root:test"},
+        {"kcpCluster": "x", "syncer": {"qps": 100}},
+        {"kcpCluster": "x", "syncer": {"qps": 5, "burst": 5}, "evictionGracePeriod": "0h"},
         {"cluster": "c", "cells": CELLS},
         {"cluster": "c", "cells": {"example.com/Zone_1": "", "b": "a.B-c_1"}},
         {"cluster": "c", "cells": CELLS, "capacity": {"cpu": 4, "memory": "0"}},

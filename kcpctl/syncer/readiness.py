@@ -1,0 +1,37 @@
+"""What the syncer says of itself: from the state of its session to the condition SyncerReady."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kcpctl.apis.conditions import INFO, Condition, false, true
+from kcpctl.apis.synctarget_status import SUSPENDED, SYNCER_READY
+
+__all__ = ["SessionState", "syncer_ready"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """What SyncerReady depends on.
+
+    Attributes
+    ----------
+    suspended: whether the SyncTarget is (spec.maintenance.suspend).
+    working: whether all caches have synced once and the work between them has begun.
+    """
+
+    suspended: bool = False
+    working: bool = False
+
+
+def syncer_ready(state: SessionState) -> Condition | None:
+    """Return SyncerReady; None while there is nothing to say yet."""
+    if state.suspended:
+        message = (
+            "Nothing is synced in either direction, and what is there stays as it is "
+            "(spec.maintenance.suspend)"
+        )
+        return false(SYNCER_READY, INFO, SUSPENDED, message)
+    if state.working:
+        return true(SYNCER_READY, "SyncerConnected", "The syncer reaches both sides and works")
+    return None

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from kcpctl.syncer.readiness import SessionState, syncer_ready
+
+
+def told(state: SessionState) -> str:
+    found = syncer_ready(state)
+    return (
+        ""
+        if found is None
+        else " ".join(filter(None, (found.status, found.severity, found.reason)))
+    )
+
+
+def test_nothing_is_said_before_the_work_has_begun() -> None:
+    assert told(SessionState()) == ""
+
+
+def test_a_working_session_is_connected() -> None:
+    assert told(SessionState(working=True)) == "True SyncerConnected"
+
+
+def test_a_suspended_one_says_so() -> None:
+    assert told(SessionState(suspended=True)) == "False Info Suspended"
