@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Protocol
 
+from kcpctl.apis.admission import Admission
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.naming import LEGACY_SYNCTARGET_FINALIZER, SYNCTARGET_FINALIZER
 from kcpctl.apis.workload import ORPHAN
@@ -30,6 +31,7 @@ class Verdict(Enum):
 
     ACTIVE = "is served"
     SUSPENDED = "is suspended (spec.maintenance.suspend)"
+    UNCLEAR = "has a spec.selector or spec.supportedResourceTypes that makes no sense"
     GONE = "does not exist"
     REPLACED = "was deleted and made again (another uid)"
     DRAINING = "is being deleted, and its workloads leave the cluster"
@@ -38,7 +40,12 @@ class Verdict(Enum):
     @property
     def has_syncer(self) -> bool:
         """Whether it is ours to send heartbeats for, if not to sync."""
-        return self in {Verdict.ACTIVE, Verdict.SUSPENDED, Verdict.DRAINING}
+        return self in {Verdict.ACTIVE, Verdict.DRAINING} or self.is_paused
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether there are heartbeats only: nothing is taken, and nothing that is there goes."""
+        return self in {Verdict.SUSPENDED, Verdict.UNCLEAR}
 
 
 def judge(sync_target: Mapping[str, Any] | None, uid: str) -> Verdict:
@@ -70,8 +77,13 @@ def judge_parts(
         held = not _HELD_BY.isdisjoint(finalizers)
         leaves = held and spec.get("deletionPolicy") != ORPHAN
         return Verdict.DRAINING if leaves else Verdict.DELETING
-    maintenance = spec.get("maintenance") or {}
-    return Verdict.SUSPENDED if maintenance.get("suspend") else Verdict.ACTIVE
+    if (spec.get("maintenance") or {}).get("suspend"):
+        return Verdict.SUSPENDED
+    try:
+        Admission.of(spec)
+    except ValueError:
+        return Verdict.UNCLEAR
+    return Verdict.ACTIVE
 
 
 class Getter(Protocol):

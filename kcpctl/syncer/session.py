@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from kcpctl.apis.admission import EVERYTHING, Admission
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, NODES, Resource
 from kcpctl.apis.workload import SYNCTARGETS
@@ -14,7 +15,7 @@ from kcpctl.client import Client
 from kcpctl.controller import Controller
 from kcpctl.informers import CachedObject, InformerFactory, SharedInformer
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, TaskSet, get_logger
-from kcpctl.syncer.assignment import is_relevant, namespace_is_assigned
+from kcpctl.syncer.assignment import is_marked, namespace_is_assigned
 from kcpctl.syncer.cleaner import NamespaceCleaner
 from kcpctl.syncer.facts import ClusterFacts, without_most_of_a_node
 from kcpctl.syncer.gate import Gate, Verdict
@@ -76,6 +77,7 @@ class Session:
     ``wanted`` said no before. ``stop`` ends everything and may be called at any time, once or
     more, also after a failed start. Both block, on the thread that supervises the syncer.
 
+    What ``admission`` does not let in counts as not assigned, for as long as the session lasts.
     One that is ``suspended`` has the heartbeat alone: nothing is compared, written or removed; one
     that drains does not wait before it removes a namespace. Of the
     synced types those are left alone that are not ``served`` upstream: their copies stay, too.
@@ -90,6 +92,7 @@ class Session:
         downstream: Client,
         identity: str,
         served: Sequence[Resource] = SYNCED_RESOURCES,
+        admission: Admission = EVERYTHING,
         declared: Callable[[], bool] = lambda: False,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
@@ -98,7 +101,8 @@ class Session:
         self.gate = gate
         self.progress = Progress()
         self.served = served
-        self.suspended = gate.serves is Verdict.SUSPENDED
+        self.admission = admission
+        self.suspended = gate.serves.is_paused
         self._drains = gate.serves is Verdict.DRAINING
         self._options = options
         self._loop = upstream.loop
@@ -145,6 +149,7 @@ class Session:
             upstream=self._up.side,
             downstream=self._down.side,
             namespaces=self._namespaces,
+            admission=self.admission,
             syncer_namespace=self._options.syncer_namespace,
         )
         again = self._options.sync_interval_seconds
@@ -170,6 +175,7 @@ class Session:
             resources=SYNCED_RESOURCES,
             # What leaves for good need not be kept for somebody to come back.
             delay_seconds=0.0 if self._drains else self._options.namespace_clean_delay_seconds,
+            admission=self.admission,
             clock=self._clock,
         )
         controller = self._controller("syncer-namespaces", cleaner)
@@ -300,7 +306,7 @@ class Session:
             namespace_is_assigned(one.meta, target) for one in _cached(self._up.namespaces)
         )
         return not assigned and not any(
-            is_relevant(one.meta, None, target)
+            is_marked(one.meta, target)
             for informer in self._up.objects.values()
             for one in _cached(informer)
         )

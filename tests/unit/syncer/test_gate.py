@@ -30,6 +30,8 @@ OLD = "workload.kcp.io/synctarget-cleanup"
         ({"metadata": LEAVING, "spec": {"deletionPolicy": "Orphan"}}, Verdict.DELETING),
         ({"metadata": {**LEAVING, "finalizers": [OLD]}}, Verdict.DRAINING),
         ({"metadata": {**LEAVING, "finalizers": ["of/another"]}}, Verdict.DELETING),
+        ({"metadata": LEAVING, "spec": {"selector": 7}}, Verdict.DRAINING),
+        ({"metadata": {"uid": "u"}, "spec": {"selector": 7}}, Verdict.UNCLEAR),
         ({"metadata": {"uid": "other"}}, Verdict.REPLACED),
         ({}, Verdict.REPLACED),
         ({"metadata": {"uid": "u", "deletionTimestamp": "now"}}, Verdict.DELETING),
