@@ -179,6 +179,8 @@ class ClusterPool:
 
     def remove(self, key: str) -> None:
         """End the connection and forget all about it; nothing happens for an unknown key."""
+        if not (key in self._connections or key in self._digests or key in self._refused):
+            return  # as in each pass over a SyncTarget that is not Managed: no lock for it
         with self._lock:
             connection = self._connections.pop(key, None)
             self._digests.pop(key, None)

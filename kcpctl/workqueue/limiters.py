@@ -66,6 +66,8 @@ class _Failures(RateLimiter[K]):
 
     def forget(self, key: K) -> None:
         """Clear the failures of ``key``."""
+        if key not in self._failures:  # the end of nearly every reconcile: no lock for it
+            return
         with self._lock:
             if self._failures.pop(key, 0):
                 self._by_cluster.discard(key)

@@ -66,6 +66,7 @@ from kcpctl.reconcilers.synctarget.scheduling import (
 from kcpctl.reconcilers.synctarget.status import Decision, Snapshot, decide
 from kcpctl.reconcilers.synctarget.validation import validate
 from kcpctl.reconcilers.turns import ClusterTurns, Postponed
+from kcpctl.reconcilers.workspaces import is_being_deleted
 from kcpctl.runtime import Clock, get_logger
 
 __all__ = ["SyncTargetReconciler"]
@@ -273,7 +274,8 @@ class SyncTargetReconciler:
     def _connect(self, request: Request, target: SyncTarget) -> Access:
         """Give the pool the credentials that the spec names, or nothing."""
         find = partial(self._credentials.find, target, request.cluster)
-        return connect(self._pool, request.key, find)
+        is_ending = partial(is_being_deleted, self._client, request.cluster)
+        return connect(self._pool, request.key, find, is_ending=is_ending)
 
     def _deploy(
         self,

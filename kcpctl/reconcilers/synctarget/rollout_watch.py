@@ -60,7 +60,8 @@ class RolloutWatch:
         self._rng = rng
         self._tasks = TaskSet("syncer rollouts")
         self._lock = threading.Lock()
-        self._watched: dict[str, _Watched] = {}  # guarded by _lock
+        # Guarded by _lock for writing; single look-ups are atomic.
+        self._watched: dict[str, _Watched] = {}
 
     def observe(self, key: str, client: Client, namespace: str, name: str) -> Rollout | None:
         """Return the state of the Deployment, None if it does not exist."""
@@ -93,6 +94,8 @@ class RolloutWatch:
 
     def stop(self, key: str) -> None:
         """End the watch of a key; nothing happens without one."""
+        if key not in self._watched:  # the usual case, in each pass: no lock for it
+            return
         with self._lock:
             watched = self._watched.pop(key, None)
         if watched is not None and watched.task is not None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, cast
 
 import msgspec
 import pytest
 
 from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.naming import KEY_LABEL, SYNCTARGET_FINALIZER, sync_target_key
 from kcpctl.apis.resource import SECRETS, Resource
 from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import AsyncClient, Client
 from kcpctl.clusters import ClusterPool
+from kcpctl.controller import Request
 from kcpctl.errors import UsageError
 from kcpctl.informers import InformerFactory
 from kcpctl.informers.objects import ObjectDecoder
@@ -38,8 +41,8 @@ class Recorder:
 class Setup:
     """A controller that is not started; its informers are fed by hand."""
 
-    def __init__(self, io_loop: IOLoop) -> None:
-        clock = FakeClock()
+    def __init__(self, io_loop: IOLoop, clock: FakeClock | None = None) -> None:
+        clock = clock or FakeClock()
         aio = AsyncClient(cast(Any, NoNetwork()), cluster_name="root")
         self.factory = InformerFactory(aio, io_loop, clock=clock)
         self.pool = ClusterPool(io_loop, clock=clock)
@@ -221,3 +224,39 @@ def test_other_options_count_at_once_and_bring_each_target_up_once(setup: Setup)
     assert not snapshot.waiting
     options = setup.controller._sync_targets.options
     assert (options.heartbeat_threshold_seconds, options.workers) == (10, 4)
+
+
+class CountedLock:
+    """A lock that says how often any of its kind was taken."""
+
+    taken = 0
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        CountedLock.taken += 1
+        self._lock.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._lock.release()
+
+
+def test_a_pass_over_an_external_target_takes_no_lock_that_others_wait_for(
+    io_loop: IOLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()  # which has a lock, unlike the real one
+    with monkeypatch.context() as patched:
+        patched.setattr(threading, "Lock", CountedLock)
+        setup = Setup(io_loop, clock)
+    found = make(SYNCTARGETS, "external", kcpCluster="root:x")
+    found["metadata"]["finalizers"] = [SYNCTARGET_FINALIZER]
+    found["metadata"]["labels"] = {KEY_LABEL: sync_target_key("root", "external")}
+    (key,) = setup.feed(SYNCTARGETS, found)
+    monkeypatch.setattr(
+        "kcpctl.reconcilers.synctarget.reconcile.commit_unless_gone", lambda *_: False
+    )
+    before = CountedLock.taken
+    assert setup.controller._sync_targets.reconcile(Request.from_key(key)) is not None
+    setup.controller.queue.forget(key)
+    assert CountedLock.taken == before > 0
