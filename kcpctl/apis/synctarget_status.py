@@ -13,6 +13,7 @@ from kcpctl.apis.schema import doc
 
 __all__ = [
     "DEPLOYING",
+    "DRAINED",
     "FAILED",
     "NOT_READY",
     "PENDING",
@@ -42,6 +43,8 @@ SYNCER_READY: Final = "SyncerReady"
 """The condition that the syncer sums itself up in."""
 SUSPENDED: Final = "Suspended"
 """Its reason while the SyncTarget is suspended."""
+DRAINED: Final = "Drained"
+"""Its reason once nothing is left on the cluster, while the SyncTarget is being deleted."""
 
 
 class SyncedResource(ApiStruct, kw_only=True):

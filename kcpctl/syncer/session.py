@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from kcpctl.apis.admission import EVERYTHING, Admission
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, NODES, Resource
 from kcpctl.apis.workload import SYNCTARGETS
@@ -14,9 +15,10 @@ from kcpctl.client import Client
 from kcpctl.controller import Controller
 from kcpctl.informers import CachedObject, InformerFactory, SharedInformer
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, TaskSet, get_logger
+from kcpctl.syncer.assignment import is_marked, namespace_is_assigned
 from kcpctl.syncer.cleaner import NamespaceCleaner
 from kcpctl.syncer.facts import ClusterFacts, without_most_of_a_node
-from kcpctl.syncer.gate import Gate
+from kcpctl.syncer.gate import Gate, Verdict
 from kcpctl.syncer.namespaces import LOCATOR_INDEX, NamespaceMapper, by_locator
 from kcpctl.syncer.objects import ObjectSyncer
 from kcpctl.syncer.options import SyncerOptions
@@ -75,7 +77,9 @@ class Session:
     ``wanted`` said no before. ``stop`` ends everything and may be called at any time, once or
     more, also after a failed start. Both block, on the thread that supervises the syncer.
 
-    A ``suspended`` one has the heartbeat alone: nothing is compared, written or removed. Of the
+    What ``admission`` does not let in counts as not assigned, for as long as the session lasts.
+    One that is ``suspended`` has the heartbeat alone: nothing is compared, written or removed; one
+    that drains does not wait before it removes a namespace. Of the
     synced types those are left alone that are not ``served`` upstream: their copies stay, too.
     """
 
@@ -88,8 +92,8 @@ class Session:
         downstream: Client,
         identity: str,
         served: Sequence[Resource] = SYNCED_RESOURCES,
+        admission: Admission = EVERYTHING,
         declared: Callable[[], bool] = lambda: False,
-        suspended: bool = False,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
         metrics: Metrics | None = None,
@@ -97,7 +101,9 @@ class Session:
         self.gate = gate
         self.progress = Progress()
         self.served = served
-        self.suspended = suspended
+        self.admission = admission
+        self.suspended = gate.serves.is_paused
+        self._drains = gate.serves is Verdict.DRAINING
         self._options = options
         self._loop = upstream.loop
         self._down_loop = downstream.loop
@@ -133,6 +139,7 @@ class Session:
         self._tasks = TaskSet("syncer")
         # On the loop of the cluster's client, which may be another: connections belong to theirs.
         self._fact_tasks = TaskSet("syncer")
+        self._working = False
         self._stopped = False
 
     def _object_controller(self, resource: Resource) -> Controller:
@@ -142,6 +149,7 @@ class Session:
             upstream=self._up.side,
             downstream=self._down.side,
             namespaces=self._namespaces,
+            admission=self.admission,
             syncer_namespace=self._options.syncer_namespace,
         )
         again = self._options.sync_interval_seconds
@@ -165,7 +173,9 @@ class Session:
             downstream=self._down.side,
             namespaces=self._namespaces,
             resources=SYNCED_RESOURCES,
-            delay_seconds=self._options.namespace_clean_delay_seconds,
+            # What leaves for good need not be kept for somebody to come back.
+            delay_seconds=0.0 if self._drains else self._options.namespace_clean_delay_seconds,
+            admission=self.admission,
             clock=self._clock,
         )
         controller = self._controller("syncer-namespaces", cleaner)
@@ -218,7 +228,8 @@ class Session:
             self._loop.run(self._spawn(self.conditions.run(), "conditions"))
         if not self.suspended and not self._start_work(wanted):
             return False
-        self._tell(SessionState(suspended=self.suspended, working=True))
+        self._working = True
+        self.look()
         if heartbeat:
             self._down_loop.run(self._spawn_facts())
             self._loop.run(self._spawn(self.reporter.run(), "heartbeat"))
@@ -253,7 +264,14 @@ class Session:
         counts = {resource: len(one.lister.keys()) for resource, one in informers.items()}
         return {"resourceCount": sum(counts.values()), "workloadCount": counts[DEPLOYMENTS]}
 
-    def _tell(self, state: SessionState) -> None:
+    def look(self) -> None:
+        """Have the conditions say how things are now."""
+        state = SessionState(
+            suspended=self.suspended,
+            working=self._working,
+            drains=self._drains,
+            drained=self._drains and self._is_drained(),
+        )
         if (ready := syncer_ready(state)) is not None:
             self.conditions.want(ready)
 
@@ -276,6 +294,22 @@ class Session:
     def is_settled(self) -> bool:
         """Whether there is nothing to do, nothing awaited and no problem."""
         return not self._is_busy() and not self.progress.unsettled and not self.progress.problems
+
+    def _is_drained(self) -> bool:
+        """Whether nothing has to leave any more: nothing is marked, and no namespace is left."""
+        target = self.gate.target
+        if not self._working or self._is_busy():
+            return False
+        if any(map(self._namespaces.named_by, _cached(self._down.namespaces))):
+            return False
+        assigned = any(
+            namespace_is_assigned(one.meta, target) for one in _cached(self._up.namespaces)
+        )
+        return not assigned and not any(
+            is_marked(one.meta, target)
+            for informer in self._up.objects.values()
+            for one in _cached(informer)
+        )
 
     @property
     def is_stuck(self) -> bool:
@@ -313,6 +347,12 @@ def retry_limiter(options: SyncerOptions, rng: random.Random) -> ItemExponential
     first = options.retry_initial_seconds
     last = max(first, options.retry_max_seconds)
     return ItemExponential(first, last, multiplier=options.retry_multiplier, rng=rng)
+
+
+def _cached(informer: SharedInformer[Unstructured]) -> Iterator[CachedObject]:
+    for key in informer.lister.keys():  # noqa: SIM118 - a lister is no mapping
+        if (obj := informer.lister.cached(key)) is not None:
+            yield obj
 
 
 def _apart_from_status(old: CachedObject | None, new: CachedObject | None) -> bool:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from kcpctl.apis.admission import Admission
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import Resource
 from kcpctl.apis.workload import SYNCTARGETS
@@ -60,12 +61,13 @@ class Syncer:
     upstream: a client bound to the SyncTarget's logical cluster.
     downstream: a client of the cluster; the syncer owns neither and closes neither.
 
-    ``run`` blocks until ``stop`` is set. While the SyncTarget is gone, being deleted or has another
-    uid than the options say, it stays alive and touches nothing downstream (decision 10); while it
+    ``run`` blocks until ``stop`` is set. While the SyncTarget is gone or has another uid than the
+    options say, it stays alive and touches nothing downstream (decision 10). While it is being
+    deleted, what is asked to leave does; with the policy Orphan nothing is touched (2.6). While it
     is suspended only the heartbeat goes on; while the upstream server does not answer, what is
     downstream stays as it is. Types that the workspace does not serve are left alone until it does.
-    ``run_once`` makes a single pass and raises what kept it from being
-    complete. Neither may be called on the I/O thread, nor both at once.
+    ``run_once`` makes a single pass and raises what kept it from being complete. Neither may be
+    called on the I/O thread, nor both at once.
     """
 
     def __init__(
@@ -87,6 +89,9 @@ class Syncer:
         self._identity = f"{socket.gethostname()}_{random_suffix(5, rng)}"
         self._sync_targets = upstream.resource(SYNCTARGETS)
         self._session: Session | None = None
+        self._watch = TargetWatch(
+            options.sync_target_name, options.sync_target_uid, self._on_verdict, self._on_seen
+        )
         self._changed = threading.Condition()
         self._ticked_at = clock.monotonic()
         self._ask_at: float | None = None
@@ -121,8 +126,7 @@ class Syncer:
 
     def _supervise(self, factory: InformerFactory, stop: threading.Event) -> None:
         """Begin and end sessions as the SyncTarget comes and goes."""
-        name = self._options.sync_target_name
-        watch = TargetWatch(name, self._options.sync_target_uid, self._on_verdict, self._on_seen)
+        name, watch = self._options.sync_target_name, self._watch
         informer = factory.informer(SYNCTARGETS, field_selector=f"metadata.name={name}")
         registration = informer.add_handler(watch)
         factory.start()
@@ -131,21 +135,24 @@ class Syncer:
             if registration.synced:
                 watch.synced_without()
             verdict = watch.verdict
-            if self._session is not None and not self._goes_on(self._session, verdict):
+            if self._session is not None and not self._goes_on(self._session):
                 self._ask_at = self._clock.monotonic()
                 self._end_session()
             elif self._session is not None and self._has_more_types(self._session):
                 self._end_session()
             elif self._session is None and verdict and verdict.has_syncer and self._is_there():
-                self._begin_session(watch, verdict, stop)
+                self._begin_session(verdict, stop)
             else:
+                if self._session is not None:
+                    self._session.look()
                 with self._changed:
                     self._clock.wait(self._changed, _LOOK_SECONDS)
 
-    def _goes_on(self, session: Session, verdict: Verdict | None) -> bool:
-        suspended = verdict is Verdict.SUSPENDED
-        there = suspended or verdict is Verdict.ACTIVE
-        return there and session.suspended is suspended and session.gate.is_open
+    def _goes_on(self, session: Session) -> bool:
+        """Whether a session does what the SyncTarget says by now."""
+        if self._watch.verdict is not session.gate.serves or not session.gate.is_open:
+            return False
+        return session.suspended or session.admission == self._watch.admission
 
     def _has_more_types(self, session: Session) -> bool:
         """Whether the workspace serves a type by now that it did not when the session began."""
@@ -207,8 +214,9 @@ class Syncer:
     def _on_verdict(self, verdict: Verdict) -> None:
         """Close the gate at once; the supervisor does the rest. Runs on the I/O thread."""
         session = self._session
-        if session is not None and not self._goes_on(session, verdict):
-            session.gate.close(verdict.value)
+        if session is not None and not self._goes_on(session):
+            served = verdict is Verdict.ACTIVE
+            session.gate.close("lets in other objects by now" if served else verdict.value)
         if verdict is not Verdict.ACTIVE:
             _log.warning(
                 "The SyncTarget is not synced; nothing is touched downstream",
@@ -226,26 +234,27 @@ class Syncer:
         self,
         target: Target,
         served: Sequence[Resource],
+        admission: Admission,
         declared: Callable[[], bool] = lambda: True,
         *,
-        suspended: bool = False,
+        serves: Verdict = Verdict.ACTIVE,
     ) -> Session:
         return Session(
-            Gate(target, self._sync_targets, clock=self._clock),
+            Gate(target, self._sync_targets, serves=serves, clock=self._clock),
             self._options,
             upstream=self._upstream,
             downstream=self._downstream,
             identity=self._identity,
             served=served,
+            admission=admission,
             declared=declared,
-            suspended=suspended,
             clock=self._clock,
             rng=self._rng,
             metrics=self._metrics,
         )
 
-    def _begin_session(self, watch: TargetWatch, verdict: Verdict, stop: threading.Event) -> None:
-        options = self._options
+    def _begin_session(self, verdict: Verdict, stop: threading.Event) -> None:
+        options, watch = self._options, self._watch
         try:
             served = self._served()
         except KcpctlError as error:
@@ -258,11 +267,12 @@ class Syncer:
         session = self._session = self._new_session(
             target,
             served,
+            watch.admission,
             lambda: watch.declares_capacity,
-            suspended=verdict is Verdict.SUSPENDED,
+            serves=verdict,
         )
         # The watch sets its verdict before it looks for a session; so one of the two sees it.
-        if not self._goes_on(session, watch.verdict):
+        if not self._goes_on(session):
             session.gate.close("is not served any more")
 
         def wanted() -> bool:
@@ -288,9 +298,9 @@ class Syncer:
         answering.
         """
         stop = stop or threading.Event()
-        target = self._read_target()
+        target, admission = self._read_target()
         deadline = self._clock.monotonic() + self._options.once_timeout_seconds
-        session = self._session = self._new_session(target, self._served())
+        session = self._session = self._new_session(target, self._served(), admission)
 
         def wanted() -> bool:
             return not stop.is_set() and self._clock.monotonic() < deadline
@@ -305,7 +315,7 @@ class Syncer:
         finally:
             self._end_session()
 
-    def _read_target(self) -> Target:
+    def _read_target(self) -> tuple[Target, Admission]:
         name, uid = self._options.sync_target_name, self._options.sync_target_uid
         try:
             found: Unstructured | None = self._sync_targets.get(name)
@@ -318,7 +328,7 @@ class Syncer:
                 "nothing was touched downstream"
             )
         cluster = cluster_of(found["metadata"].get("annotations"), self._upstream.cluster_name)
-        return Target(cluster, name, uid)
+        return Target(cluster, name, uid), Admission.of(found.get("spec") or {})
 
     def _settle(self, session: Session, wanted: Callable[[], bool]) -> None:
         while not session.is_settled:

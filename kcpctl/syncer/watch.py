@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from kcpctl.apis.admission import EVERYTHING, Admission
 from kcpctl.apis.meta import Unstructured
 from kcpctl.informers import CachedObject
 from kcpctl.logicalcluster import cluster_of
@@ -15,10 +18,11 @@ __all__ = ["TargetWatch"]
 class TargetWatch:
     """An event handler that keeps the latest verdict about the SyncTarget.
 
-    ``on_change`` is called on the I/O thread with each new verdict, before anything else learns
-    of it, so that a gate closes at once; ``on_seen`` with each state of the SyncTarget itself.
-    ``verdict`` is None until the SyncTarget was seen or :meth:`synced_without` said that there is
-    none.
+    ``on_change`` is called on the I/O thread with each new verdict, and when one that is served
+    lets in other objects than before, before anything else learns of it, so that a gate closes at
+    once; ``on_seen`` with each state of the SyncTarget itself. ``verdict`` is None until the
+    SyncTarget was seen or :meth:`synced_without` said that there is none; ``admission`` is that
+    of the last time at which it was served.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class TargetWatch:
         self._on_change = on_change
         self._on_seen = on_seen
         self.verdict: Verdict | None = None
+        self.admission = EVERYTHING
         self.cluster = ""
         self.declares_capacity = False
 
@@ -60,11 +65,23 @@ class TargetWatch:
             decoded = obj.decode()
             spec = decoded.get("spec") or {}
             self.declares_capacity = bool(spec.get("capacity"))
-            self._set(judge_parts(obj.meta.uid, obj.meta.deletion_timestamp, spec, self._uid))
+            deleting = obj.meta.deletion_timestamp is not None
+            verdict = judge_parts(
+                obj.meta.uid, obj.meta.finalizers, spec, self._uid, deleting=deleting
+            )
+            self._set(verdict, self._admission(verdict, spec))
             if obj.meta.uid == self._uid:
                 self._on_seen(decoded)
 
-    def _set(self, verdict: Verdict) -> None:
-        if verdict is not self.verdict:
-            self.verdict = verdict
+    def _admission(self, verdict: Verdict, spec: Mapping[str, Any]) -> Admission:
+        """Return what is let in, as it was where nothing is taken or nobody can tell."""
+        if verdict in {Verdict.ACTIVE, Verdict.DRAINING}:
+            with contextlib.suppress(ValueError):
+                return Admission.of(spec)
+        return self.admission
+
+    def _set(self, verdict: Verdict, admission: Admission | None = None) -> None:
+        admission = self.admission if admission is None else admission
+        if (verdict, admission) != (self.verdict, self.admission):
+            self.verdict, self.admission = verdict, admission
             self._on_change(verdict)

@@ -17,10 +17,11 @@ from kcpctl.apis.conditions import (
     false,
     get_condition,
     is_false,
+    is_true,
     true,
     unknown,
 )
-from kcpctl.apis.synctarget_status import SUSPENDED, SYNCER_READY
+from kcpctl.apis.synctarget_status import SUSPENDED, SYNCER_READY, SyncTargetStatus
 from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds
 
@@ -37,6 +38,7 @@ __all__ = [
     "heartbeat_condition",
     "ready_condition",
     "tells_of_ignored",
+    "unhealthy_stamps",
     "valid_condition",
 ]
 
@@ -136,6 +138,18 @@ def ready_condition(
     if syncer is not None and syncer.reason == SUSPENDED:
         return true(READY, "Ready", "Workloads can be placed, but syncing is suspended")
     return true(READY, "Ready", "Workloads can be placed")
+
+
+def unhealthy_stamps(status: SyncTargetStatus) -> tuple[str, ...]:
+    """Return since when the heartbeat was missed, once the status says that it is not Ready.
+
+    Ready has a cause of its own where the cluster is away as well, and may change it; this stamp
+    stays until the next heartbeat.
+    """
+    heartbeat = get_condition(status.conditions, HEARTBEAT_HEALTHY)
+    if heartbeat is None or heartbeat.status != FALSE or is_true(status.conditions, READY):
+        return ()
+    return (heartbeat.last_transition_time,) if heartbeat.last_transition_time else ()
 
 
 def _ready_by_heartbeat(heartbeat: Heartbeat, thresholds: Thresholds) -> Condition | None:

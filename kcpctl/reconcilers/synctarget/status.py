@@ -47,15 +47,17 @@ from kcpctl.reconcilers.synctarget.conditions import (
     ready_condition,
     valid_condition,
 )
-from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds, next_look
+from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds, next_look, overdue_seconds
 from kcpctl.reconcilers.synctarget.rollout import (
     WAITING_FOR_CERTIFICATE,
     Rollout,
     deployed_condition,
 )
 from kcpctl.reconcilers.synctarget.scheduling import (
+    Eviction,
     leaving_condition,
     next_eviction_look,
+    planned_eviction,
     schedulable_condition,
 )
 
@@ -76,6 +78,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     rollout: the syncer's Deployment (Managed and connected).
     signing: the syncer's certificate, where syncers have some.
     heartbeat: the syncer's heartbeat.
+    unhealthy_seconds: for how long the status has said that the target is unhealthy, None if it
+        has not yet.
     assigned: whether anything is assigned to it; asked only when its eviction is due.
     refused: why the workspace did not let us ask, "" when it did.
     now: wall-clock seconds, for transition times and evictAfter only.
@@ -91,6 +95,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     signing: Signing | None = None
     heartbeat: Heartbeat = Heartbeat()
     thresholds: Thresholds = Thresholds()
+    unhealthy_seconds: float | None = None
     assigned: bool = False
     refused: str = ""
     now: float = 0.0
@@ -113,6 +118,7 @@ def decide(snapshot: Snapshot) -> Decision:
     managed = deployment_mode(target.spec) == MANAGED
     deleting = target.metadata.deletion_timestamp is not None
     conditions, heartbeat = list(target.status.conditions), snapshot.heartbeat
+    eviction = None
     if deleting:
         conditions = _set(snapshot, conditions, leaving_condition())
     else:
@@ -122,8 +128,9 @@ def decide(snapshot: Snapshot) -> Decision:
         conditions = _deployed(snapshot, conditions, managed=managed)
         heartbeat = _waiting(conditions, heartbeat, managed=managed)
         conditions = _set(snapshot, conditions, heartbeat_condition(heartbeat, snapshot.thresholds))
+        eviction = _plan_eviction(snapshot, heartbeat)
         schedulable = schedulable_condition(
-            target.spec, snapshot.now, assigned=snapshot.assigned, refused=snapshot.refused
+            target.spec, eviction, assigned=snapshot.assigned, refused=snapshot.refused
         )
         conditions = _declared(snapshot, _set(snapshot, conditions, schedulable))
     ready = ready_condition(
@@ -142,13 +149,19 @@ def decide(snapshot: Snapshot) -> Decision:
         capacity=_capacity(target) if snapshot.invalid is None else target.status.capacity,
     )
     settled = deleting or snapshot.invalid is not None
-    return Decision(status, None if settled else _requeue(snapshot, heartbeat))
+    return Decision(status, None if settled else _requeue(snapshot, heartbeat, eviction))
 
 
-def _requeue(snapshot: Snapshot, heartbeat: Heartbeat) -> float | None:
-    spec, now = snapshot.target.spec, snapshot.now
+def _plan_eviction(snapshot: Snapshot, heartbeat: Heartbeat) -> Eviction | None:
+    """The grace of an unhealthy target begins once its status says what it is."""
+    unhealthy = overdue_seconds(heartbeat, snapshot.thresholds) is not None
+    seconds = (snapshot.unhealthy_seconds or 0.0) if unhealthy else None
+    return planned_eviction(snapshot.target.spec, snapshot.now, seconds)
+
+
+def _requeue(snapshot: Snapshot, heartbeat: Heartbeat, eviction: Eviction | None) -> float | None:
     by_heartbeat = next_look(heartbeat, snapshot.thresholds)
-    by_eviction = next_eviction_look(spec, now, assigned=snapshot.assigned)
+    by_eviction = next_eviction_look(eviction, assigned=snapshot.assigned)
     if by_heartbeat is None or by_eviction is None:
         return by_eviction if by_heartbeat is None else by_heartbeat
     return min(by_heartbeat, by_eviction)

@@ -22,3 +22,8 @@ def test_a_working_session_is_connected() -> None:
 
 def test_a_suspended_one_says_so() -> None:
     assert told(SessionState(suspended=True)) == "False Info Suspended"
+
+
+def test_a_target_that_is_being_deleted_is_draining_until_nothing_is_left() -> None:
+    assert told(SessionState(working=True, drains=True)) == "False Info Draining"
+    assert told(SessionState(working=True, drains=True, drained=True)) == "False Info Drained"
