@@ -139,6 +139,8 @@ class Syncer:
             elif self._session is None and verdict and verdict.has_syncer and self._is_there():
                 self._begin_session(watch, verdict, stop)
             else:
+                if self._session is not None:
+                    self._session.look()
                 with self._changed:
                     self._clock.wait(self._changed, _LOOK_SECONDS)
 
