@@ -112,7 +112,8 @@ class SyncTargetSelector(LabelSelector):
     locations: Annotated[
         list[str],
         doc(
-            "Only objects that ask for one of these locations.",
+            "Only objects that ask for one of these locations. Schedulers look at it; the syncer "
+            "does not, as objects ask it for nothing.",
             {"maxItems": 100, "x-kubernetes-list-type": "set"},
         ),
     ] = []
@@ -174,14 +175,16 @@ class SyncTargetSpec(ApiStruct):
             Annotated[
                 str,
                 doc(
-                    "resource.group or resource.version.group.",
+                    "resource.group or resource.version.group; of the core group resource or "
+                    "resource.version.",
                     {"maxLength": 253, "pattern": DNS_SUBDOMAIN},
                 ),
             ]
         ],
         doc(
-            "The resource types that may be synced, such as deployments.apps or "
-            "deployments.v1.apps. Empty means all that the syncer knows.",
+            "The resource types that may be synced, such as deployments.apps, "
+            "deployments.v1.apps, configmaps or configmaps.v1. Empty means all that the syncer "
+            "knows. What is not among them counts as not assigned.",
             {"maxItems": 200, "x-kubernetes-list-type": "set"},
         ),
     ] = []
@@ -220,8 +223,9 @@ class SyncTargetSpec(ApiStruct):
     eviction_grace_period: Annotated[
         str,
         doc(
-            "How long the target may be unhealthy before workloads are moved away, such as 5m "
-            "(the default). 0s means never. Not in effect yet.",
+            "How long the target may be Unhealthy before workloads are moved away: nothing new is "
+            "placed there from then on, and where this is set, what is assigned is asked to leave. "
+            "5m by default; 0s means never. Has no effect together with unschedulable.",
             DURATION,
         ),
     ] = ""
@@ -237,7 +241,10 @@ class SyncTargetSpec(ApiStruct):
     ] = None
     selector: Annotated[
         SyncTargetSelector | None,
-        doc("Restricts which objects may be synced to this target; empty allows all."),
+        doc(
+            "Restricts which objects may be synced to this target; empty allows all. What it does "
+            "not choose counts as not assigned, whatever its own labels say."
+        ),
     ] = None
     connection: Annotated[
         Connection | None,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
+from kcpctl.apis.admission import Admission
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.naming import KEY_LABEL, STATE_LABEL_PREFIX, STATE_SYNC, sync_target_key
 from kcpctl.apis.resource import (
@@ -22,7 +23,8 @@ from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.cli.connect import connected, logging_flags, server_flags
 from kcpctl.cli.options import GroupedCommand, flag
 from kcpctl.cli.workload_sync import sync
-from kcpctl.errors import KcpctlError, NotFound, UsageError
+from kcpctl.client import Client
+from kcpctl.errors import Forbidden, KcpctlError, NotFound, UsageError
 from kcpctl.logicalcluster import ROOT, cluster_of
 
 __all__ = ["command", "parse_object"]
@@ -123,14 +125,43 @@ def _label(
         where = None
         if resource.namespaced:
             where = namespace or default_namespace
-        client.resource(resource).patch(
+        labelled = client.resource(resource).patch(
             name,
             {"metadata": {"labels": {STATE_LABEL_PREFIX + label: state}}},
             namespace=where,
             field_manager="kcpctl",
         )
+        if state is not None:
+            _warn_if_refused(found, resource, labelled, client)
     done = "assigned to" if state else "no longer assigned to"
     click.echo(f"{resource.kind.lower()}/{name} {done} {target}")
+
+
+def _warn_if_refused(
+    target: Unstructured, resource: Resource, obj: Unstructured, client: Client
+) -> None:
+    """The target's owner may have said that such objects are not wanted."""
+    name, meta = target["metadata"]["name"], obj["metadata"]
+    try:
+        admission = Admission.of(target.get("spec") or {})
+    except ValueError as error:
+        click.echo(f"warning: {name} takes nothing until it is mended: {error}", err=True)
+        return
+    labels = meta.get("labels") or {}
+    if resource == NAMESPACES:
+        why = admission.namespace_refusal(labels)
+    else:
+        around: Mapping[str, str] = {}
+        if admission.namespace_selector:
+            try:
+                found = client.resource(NAMESPACES).get(meta["namespace"])
+            except Forbidden:
+                return  # who may not read it cannot be told
+            around = found["metadata"].get("labels") or {}
+        why = admission.refusal(resource, labels, around)
+    if why:
+        what = f"{resource.kind.lower()}/{meta['name']}"
+        click.echo(f"warning: {name} does not take {what}: its {why} excludes it", err=True)
 
 
 def _warn_if_unschedulable(target: Unstructured) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Final, Protocol
 
+from kcpctl.apis.admission import Admission
 from kcpctl.apis.naming import LOCATOR_ANNOTATION, STATE_SYNC
 from kcpctl.apis.resource import CONFIG_MAPS, SECRETS, SERVICES, Resource
 from kcpctl.syncer.target import Target
@@ -19,6 +20,7 @@ __all__ = [
     "is_reserved",
     "is_syncable_namespace",
     "namespace_is_assigned",
+    "refusal",
     "removal_is_asked",
 ]
 
@@ -62,11 +64,11 @@ def namespace_is_assigned(namespace: Metadata | None, target: Target) -> bool:
     return namespace is not None and namespace.labels.get(target.state_label) == STATE_SYNC
 
 
-def is_assigned(meta: Metadata, namespace: Metadata | None, target: Target) -> bool:
+def is_labelled(meta: Metadata, namespace: Metadata | None, target: Target) -> bool:
     """Whether the object or, unless the object says otherwise itself, its namespace is assigned.
 
     An own label with another value (pending, Upsync) keeps an object out of what its namespace
-    gives.
+    gives. Whether the target lets it in is another question.
     """
     own = meta.labels.get(target.state_label)
     return own == STATE_SYNC if own is not None else namespace_is_assigned(namespace, target)
@@ -112,24 +114,51 @@ def has_soft_finalizers(meta: Metadata, target: Target) -> bool:
     return any(entry.strip() for entry in listed.split(","))
 
 
-def is_relevant(meta: Metadata, namespace: Metadata | None, target: Target) -> bool:
-    """Whether an upstream object may need work: it is assigned, or a copy of it may exist."""
-    return target.finalizer in meta.finalizers or is_assigned(meta, namespace, target)
+def refusal(
+    resource: Resource, meta: Metadata, namespace: Metadata | None, admission: Admission
+) -> str:
+    """Return the field of the SyncTarget that keeps an object out, or ""."""
+    labels = None if namespace is None else namespace.labels
+    return admission.refusal(resource, meta.labels, labels)
+
+
+def is_relevant(
+    meta: Metadata, namespace: Metadata | None, target: Target, *, admitted: bool
+) -> bool:
+    """Whether an upstream object may need work: it is to be there, or something is to be undone."""
+    if target.finalizer in meta.finalizers:
+        return True
+    if admitted:
+        return is_labelled(meta, namespace, target)
+    return _keeps_marks(meta, target)
+
+
+def _keeps_marks(meta: Metadata, target: Target) -> bool:
+    """Whether an object that was asked to leave still carries what assigned it."""
+    asked = target.deletion_annotation in meta.annotations
+    return asked and meta.labels.get(target.state_label) == STATE_SYNC
 
 
 def decide(
-    meta: Metadata | None, namespace: Metadata | None, target: Target, *, has_copy: bool
+    meta: Metadata | None,
+    namespace: Metadata | None,
+    target: Target,
+    *,
+    admitted: bool,
+    has_copy: bool,
 ) -> Decision:
     """Return what to do with an upstream object (None: it is gone).
 
-    ``has_copy`` tells whether a downstream copy is known. Whatever is not assigned any more, is
-    being deleted or is asked to leave goes, unless soft finalizers hold it.
+    ``admitted`` tells whether the target lets it in: what it does not let in counts as not
+    assigned. ``has_copy`` tells whether a downstream copy is known. Whatever is not assigned any
+    more, is being deleted or is asked to leave goes, unless soft finalizers hold it.
     """
     if meta is None:
         return Decision.REMOVE
     held = target.finalizer in meta.finalizers
-    if not is_assigned(meta, namespace, target):
-        return Decision.REMOVE if held or has_copy else Decision.IGNORE
+    if not (admitted and is_labelled(meta, namespace, target)):
+        leaves = held or has_copy or _keeps_marks(meta, target)
+        return Decision.REMOVE if leaves else Decision.IGNORE
     if not removal_is_asked(meta, namespace, target):
         return Decision.SYNC
     if has_soft_finalizers(meta, target) and (held or meta.deletion_timestamp is None):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from kcpctl.apis.admission import EVERYTHING, Admission
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import NAMESPACES, Resource
 from kcpctl.controller import Request, commit
@@ -18,6 +19,7 @@ from kcpctl.syncer.assignment import (
     has_soft_finalizers,
     is_relevant,
     namespace_is_assigned,
+    refusal,
 )
 from kcpctl.syncer.gate import Gate
 from kcpctl.syncer.namespaces import NamespaceMapper
@@ -74,6 +76,7 @@ class NamespaceCleaner:
         namespaces: NamespaceMapper,
         resources: Sequence[Resource],
         delay_seconds: float,
+        admission: Admission = EVERYTHING,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._gate = gate
@@ -83,6 +86,7 @@ class NamespaceCleaner:
         self._namespaces = namespaces
         self._resources = resources
         self._delay_seconds: Final = delay_seconds
+        self._admission = admission
         self._clock = clock
         self._up = upstream.client.resource(NAMESPACES)
         self._down = downstream.client.resource(NAMESPACES)
@@ -130,10 +134,14 @@ class NamespaceCleaner:
         if namespace is None:
             return False
         return self._keeps(namespace.meta) or any(
-            is_relevant(obj.meta, namespace.meta, self._target)
+            self._is_relevant(resource, obj.meta, namespace.meta)
             for resource in self._resources
             for obj in self._upstream.objects_in(resource, name)
         )
+
+    def _is_relevant(self, resource: Resource, meta: Metadata, namespace: Metadata) -> bool:
+        admitted = not refusal(resource, meta, namespace, self._admission)
+        return is_relevant(meta, namespace, self._target, admitted=admitted)
 
     def _keeps(self, namespace: Metadata) -> bool:
         """Whether the namespace itself, empty as it may be, stays assigned."""
@@ -141,6 +149,7 @@ class NamespaceCleaner:
             namespace.deletion_timestamp is None
             and self._target.deletion_annotation not in namespace.annotations
             and namespace_is_assigned(namespace, self._target)
+            and not self._admission.namespace_refusal(namespace.labels)
         )
 
     def _is_needed_live(self, name: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, Protocol
 
+from kcpctl.apis.admission import Admission
 from kcpctl.apis.meta import Unstructured
 from kcpctl.errors import KcpctlError, NotFound
 from kcpctl.runtime import SYSTEM_CLOCK, Clock
@@ -27,6 +28,7 @@ class Verdict(Enum):
 
     ACTIVE = "is served"
     SUSPENDED = "is suspended (spec.maintenance.suspend)"
+    UNCLEAR = "has a spec.selector or spec.supportedResourceTypes that makes no sense"
     GONE = "does not exist"
     REPLACED = "was deleted and made again (another uid)"
     DELETING = "is being deleted"
@@ -34,7 +36,12 @@ class Verdict(Enum):
     @property
     def has_syncer(self) -> bool:
         """Whether it is ours to send heartbeats for, if not to sync."""
-        return self in {Verdict.ACTIVE, Verdict.SUSPENDED}
+        return self is Verdict.ACTIVE or self.is_paused
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether there are heartbeats only: nothing is taken, and nothing that is there goes."""
+        return self in {Verdict.SUSPENDED, Verdict.UNCLEAR}
 
 
 def judge(sync_target: Mapping[str, Any] | None, uid: str) -> Verdict:
@@ -54,8 +61,13 @@ def judge_parts(
         return Verdict.REPLACED
     if deletion_timestamp:
         return Verdict.DELETING
-    maintenance = spec.get("maintenance") or {}
-    return Verdict.SUSPENDED if maintenance.get("suspend") else Verdict.ACTIVE
+    if (spec.get("maintenance") or {}).get("suspend"):
+        return Verdict.SUSPENDED
+    try:
+        Admission.of(spec)
+    except ValueError:
+        return Verdict.UNCLEAR
+    return Verdict.ACTIVE
 
 
 class Getter(Protocol):

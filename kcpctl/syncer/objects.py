@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 from typing import Final
 
+from kcpctl.apis.admission import EVERYTHING, Admission
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.naming import ADOPT_ANNOTATION, CLUSTER_LABEL, SYNC_PAUSED_ANNOTATION
 from kcpctl.apis.resource import SECRETS, Resource
@@ -20,6 +21,7 @@ from kcpctl.syncer.assignment import (
     is_relevant,
     is_reserved,
     is_syncable_namespace,
+    refusal,
 )
 from kcpctl.syncer.fingerprint import Applied, digest, fingerprint
 from kcpctl.syncer.gate import Gate
@@ -67,6 +69,7 @@ class ObjectSyncer:
         upstream: Side,
         downstream: Side,
         namespaces: NamespaceMapper,
+        admission: Admission = EVERYTHING,
         syncer_namespace: str = "",
     ) -> None:
         self._resource = resource
@@ -75,6 +78,7 @@ class ObjectSyncer:
         self._upstream = upstream
         self._downstream = downstream
         self._namespaces = namespaces
+        self._admission = admission
         self._syncer_namespace = syncer_namespace
         self._up = upstream.client.resource(resource)
         self._down = downstream.client.resource(resource)
@@ -95,7 +99,7 @@ class ObjectSyncer:
         """Map an upstream object to its key, if it may concern this target."""
         namespace = self._upstream.namespace(obj.meta.namespace)
         meta = None if namespace is None else namespace.meta
-        return [obj.key] if is_relevant(obj.meta, meta, self._target) else []
+        return [obj.key] if self._is_relevant(obj.meta, meta) else []
 
     def keys_of_copy(self, obj: CachedObject) -> list[str]:
         """Map a downstream object to the key of the upstream one, if the copy is ours."""
@@ -118,22 +122,32 @@ class ObjectSyncer:
         found = {
             obj.key
             for obj in self._upstream.objects_in(self._resource, namespace)
-            if is_relevant(obj.meta, meta, self._target)
+            if self._is_relevant(obj.meta, meta)
         }
         for copy in self._namespaces.cached(namespace):
             copies = self._downstream.objects_in(self._resource, copy.meta.name)
             found.update(self._upstream.key(namespace, obj.meta.name) for obj in copies)
         return sorted(found)
 
+    def _is_relevant(self, meta: Metadata, namespace: Metadata | None) -> bool:
+        admitted = self._admits(meta, namespace)
+        return is_relevant(meta, namespace, self._target, admitted=admitted)
+
+    def _admits(self, meta: Metadata, namespace: Metadata | None) -> bool:
+        return not refusal(self._resource, meta, namespace, self._admission)
+
     def sync(self, request: Request) -> Pass:
         """Bring the copy of one upstream object, or its absence, about."""
         self._gate.require()
         up = self._upstream.object(self._resource, request.namespace, request.name)
         namespace = self._upstream.namespace(request.namespace)
+        meta = None if up is None else up.meta
+        namespace_meta = None if namespace is None else namespace.meta
         decision = decide(
-            None if up is None else up.meta,
-            None if namespace is None else namespace.meta,
+            meta,
+            namespace_meta,
             self._target,
+            admitted=meta is not None and self._admits(meta, namespace_meta),
             has_copy=self._cached_copy(request) is not None,
         )
         if decision is Decision.REMOVE:

@@ -23,7 +23,7 @@ class SessionState:
 
     Attributes
     ----------
-    suspended: whether the SyncTarget is (spec.maintenance.suspend).
+    suspended: whether the session is paused, by the SyncTarget's owner or by rules without sense.
     working: whether all caches have synced once and the work between them has begun.
     unreachable: why the cluster cannot be worked with, "" if it can.
     failing: what has not been synced for long, as "controller key", and the reason in one word.
@@ -39,8 +39,8 @@ def syncer_ready(state: SessionState) -> Condition | None:
     """Return SyncerReady; None while there is nothing to say yet."""
     if state.suspended:
         message = (
-            "Nothing is synced in either direction, and what is there stays as it is "
-            "(spec.maintenance.suspend)"
+            "Nothing is synced in either direction, and what is there stays as it is: "
+            "spec.maintenance.suspend is set, or spec.selector makes no sense (see Valid)"
         )
         return false(SYNCER_READY, INFO, SUSPENDED, message)
     if state.unreachable:

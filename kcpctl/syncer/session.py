@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
+from kcpctl.apis.admission import EVERYTHING, Admission
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, NODES, Resource
 from kcpctl.apis.workload import SYNCTARGETS
@@ -76,6 +77,7 @@ class Session:
     ``wanted`` said no before. ``stop`` ends everything and may be called at any time, once or
     more, also after a failed start. Both block, on the thread that supervises the syncer.
 
+    What ``admission`` does not let in counts as not assigned, for as long as the session lasts.
     A ``suspended`` one has the heartbeat alone: nothing is compared, written or removed. Of the
     synced types those are left alone that are not ``served`` upstream: their copies stay, too.
     """
@@ -89,6 +91,7 @@ class Session:
         downstream: Client,
         identity: str,
         served: Sequence[Resource] = SYNCED_RESOURCES,
+        admission: Admission = EVERYTHING,
         declared: Callable[[], bool] = lambda: False,
         suspended: bool = False,
         clock: Clock = SYSTEM_CLOCK,
@@ -98,6 +101,7 @@ class Session:
         self.gate = gate
         self.progress = Progress(clock)
         self.served = served
+        self.admission = admission
         self.suspended = suspended
         self._options = options
         self._loop = upstream.loop
@@ -145,6 +149,7 @@ class Session:
             upstream=self._up.side,
             downstream=self._down.side,
             namespaces=self._namespaces,
+            admission=self.admission,
             syncer_namespace=self._options.syncer_namespace,
         )
         again = self._options.sync_interval_seconds
@@ -169,6 +174,7 @@ class Session:
             namespaces=self._namespaces,
             resources=SYNCED_RESOURCES,
             delay_seconds=self._options.namespace_clean_delay_seconds,
+            admission=self.admission,
             clock=self._clock,
         )
         controller = self._controller("syncer-namespaces", cleaner)

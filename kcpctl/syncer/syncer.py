@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from kcpctl.apis.admission import Admission
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import Resource
 from kcpctl.apis.workload import SYNCTARGETS
@@ -87,6 +88,9 @@ class Syncer:
         self._identity = f"{socket.gethostname()}_{random_suffix(5, rng)}"
         self._sync_targets = upstream.resource(SYNCTARGETS)
         self._session: Session | None = None
+        self._watch = TargetWatch(
+            options.sync_target_name, options.sync_target_uid, self._on_verdict, self._on_seen
+        )
         self._changed = threading.Condition()
         self._ticked_at = clock.monotonic()
         self._ask_at: float | None = None
@@ -121,8 +125,7 @@ class Syncer:
 
     def _supervise(self, factory: InformerFactory, stop: threading.Event) -> None:
         """Begin and end sessions as the SyncTarget comes and goes."""
-        name = self._options.sync_target_name
-        watch = TargetWatch(name, self._options.sync_target_uid, self._on_verdict, self._on_seen)
+        name, watch = self._options.sync_target_name, self._watch
         informer = factory.informer(SYNCTARGETS, field_selector=f"metadata.name={name}")
         registration = informer.add_handler(watch)
         factory.start()
@@ -131,23 +134,27 @@ class Syncer:
             if registration.synced:
                 watch.synced_without()
             verdict = watch.verdict
-            if self._session is not None and not self._goes_on(self._session, verdict):
+            if self._session is not None and not self._goes_on(self._session):
                 self._ask_at = self._clock.monotonic()
                 self._end_session()
             elif self._session is not None and self._has_more_types(self._session):
                 self._end_session()
             elif self._session is None and verdict and verdict.has_syncer and self._is_there():
-                self._begin_session(watch, verdict, stop)
+                self._begin_session(verdict, stop)
             else:
                 if self._session is not None:
                     self._session.look()
                 with self._changed:
                     self._clock.wait(self._changed, _LOOK_SECONDS)
 
-    def _goes_on(self, session: Session, verdict: Verdict | None) -> bool:
-        suspended = verdict is Verdict.SUSPENDED
-        there = suspended or verdict is Verdict.ACTIVE
-        return there and session.suspended is suspended and session.gate.is_open
+    def _goes_on(self, session: Session) -> bool:
+        """Whether a session does what the SyncTarget says by now."""
+        verdict = self._watch.verdict
+        if verdict is None or not verdict.has_syncer or not session.gate.is_open:
+            return False
+        if session.suspended or verdict.is_paused:
+            return session.suspended is verdict.is_paused
+        return session.admission == self._watch.admission
 
     def _has_more_types(self, session: Session) -> bool:
         """Whether the workspace serves a type by now that it did not when the session began."""
@@ -209,8 +216,9 @@ class Syncer:
     def _on_verdict(self, verdict: Verdict) -> None:
         """Close the gate at once; the supervisor does the rest. Runs on the I/O thread."""
         session = self._session
-        if session is not None and not self._goes_on(session, verdict):
-            session.gate.close(verdict.value)
+        if session is not None and not self._goes_on(session):
+            served = verdict is Verdict.ACTIVE
+            session.gate.close("lets in other objects by now" if served else verdict.value)
         if verdict is not Verdict.ACTIVE:
             _log.warning(
                 "The SyncTarget is not synced; nothing is touched downstream",
@@ -228,6 +236,7 @@ class Syncer:
         self,
         target: Target,
         served: Sequence[Resource],
+        admission: Admission,
         declared: Callable[[], bool] = lambda: True,
         *,
         suspended: bool = False,
@@ -239,6 +248,7 @@ class Syncer:
             downstream=self._downstream,
             identity=self._identity,
             served=served,
+            admission=admission,
             declared=declared,
             suspended=suspended,
             clock=self._clock,
@@ -246,8 +256,8 @@ class Syncer:
             metrics=self._metrics,
         )
 
-    def _begin_session(self, watch: TargetWatch, verdict: Verdict, stop: threading.Event) -> None:
-        options = self._options
+    def _begin_session(self, verdict: Verdict, stop: threading.Event) -> None:
+        options, watch = self._options, self._watch
         try:
             served = self._served()
         except KcpctlError as error:
@@ -260,11 +270,12 @@ class Syncer:
         session = self._session = self._new_session(
             target,
             served,
+            watch.admission,
             lambda: watch.declares_capacity,
-            suspended=verdict is Verdict.SUSPENDED,
+            suspended=verdict.is_paused,
         )
         # The watch sets its verdict before it looks for a session; so one of the two sees it.
-        if not self._goes_on(session, watch.verdict):
+        if not self._goes_on(session):
             session.gate.close("is not served any more")
 
         def wanted() -> bool:
@@ -290,9 +301,9 @@ class Syncer:
         answering.
         """
         stop = stop or threading.Event()
-        target = self._read_target()
+        target, admission = self._read_target()
         deadline = self._clock.monotonic() + self._options.once_timeout_seconds
-        session = self._session = self._new_session(target, self._served())
+        session = self._session = self._new_session(target, self._served(), admission)
 
         def wanted() -> bool:
             return not stop.is_set() and self._clock.monotonic() < deadline
@@ -307,7 +318,7 @@ class Syncer:
         finally:
             self._end_session()
 
-    def _read_target(self) -> Target:
+    def _read_target(self) -> tuple[Target, Admission]:
         name, uid = self._options.sync_target_name, self._options.sync_target_uid
         try:
             found: Unstructured | None = self._sync_targets.get(name)
@@ -320,7 +331,7 @@ class Syncer:
                 "nothing was touched downstream"
             )
         cluster = cluster_of(found["metadata"].get("annotations"), self._upstream.cluster_name)
-        return Target(cluster, name, uid)
+        return Target(cluster, name, uid), Admission.of(found.get("spec") or {})
 
     def _settle(self, session: Session, wanted: Callable[[], bool]) -> None:
         while not session.is_settled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kcpctl.apis.admission import EVERYTHING, Admission
 from kcpctl.apis.meta import Unstructured
 from kcpctl.informers import CachedObject
 from kcpctl.logicalcluster import cluster_of
@@ -15,10 +16,11 @@ __all__ = ["TargetWatch"]
 class TargetWatch:
     """An event handler that keeps the latest verdict about the SyncTarget.
 
-    ``on_change`` is called on the I/O thread with each new verdict, before anything else learns
-    of it, so that a gate closes at once; ``on_seen`` with each state of the SyncTarget itself.
-    ``verdict`` is None until the SyncTarget was seen or :meth:`synced_without` said that there is
-    none.
+    ``on_change`` is called on the I/O thread with each new verdict, and when one that is served
+    lets in other objects than before, before anything else learns of it, so that a gate closes at
+    once; ``on_seen`` with each state of the SyncTarget itself. ``verdict`` is None until the
+    SyncTarget was seen or :meth:`synced_without` said that there is none; ``admission`` is that
+    of the last time at which it was served.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class TargetWatch:
         self._on_change = on_change
         self._on_seen = on_seen
         self.verdict: Verdict | None = None
+        self.admission = EVERYTHING
         self.cluster = ""
         self.declares_capacity = False
 
@@ -60,11 +63,14 @@ class TargetWatch:
             decoded = obj.decode()
             spec = decoded.get("spec") or {}
             self.declares_capacity = bool(spec.get("capacity"))
-            self._set(judge_parts(obj.meta.uid, obj.meta.deletion_timestamp, spec, self._uid))
+            verdict = judge_parts(obj.meta.uid, obj.meta.deletion_timestamp, spec, self._uid)
+            served = verdict is Verdict.ACTIVE
+            self._set(verdict, Admission.of(spec) if served else self.admission)
             if obj.meta.uid == self._uid:
                 self._on_seen(decoded)
 
-    def _set(self, verdict: Verdict) -> None:
-        if verdict is not self.verdict:
-            self.verdict = verdict
+    def _set(self, verdict: Verdict, admission: Admission | None = None) -> None:
+        admission = self.admission if admission is None else admission
+        if (verdict, admission) != (self.verdict, self.admission):
+            self.verdict, self.admission = verdict, admission
             self._on_change(verdict)

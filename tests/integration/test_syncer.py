@@ -361,6 +361,54 @@ def test_while_suspended_only_the_heartbeat_goes_on(world: World) -> None:
         eventually(lambda: world.condition("SyncerReady") == ("True", "SyncerConnected"))
 
 
+def test_the_restrictions_of_the_target_count_as_they_change(world: World) -> None:
+    """Without a restart, and whatever the objects' own labels say."""
+    targets = world.upstream.resource(SYNCTARGETS)
+    world.create(CONFIG_MAPS, "shop", labels={"team": "shop"})
+    world.create(CONFIG_MAPS, "bank", labels={"team": "bank"})
+    world.create(SECRETS, "shop", labels={"team": "shop"})
+    shop = {"matchLabels": {"team": "shop"}}
+    targets.patch("east", {"spec": {"selector": shop}})
+    with world.agent():
+        for resource in (CONFIG_MAPS, SECRETS):
+            world.await_copy(resource, "shop")
+        assert world.copy(CONFIG_MAPS, "bank") is None
+
+        targets.patch("east", {"spec": {"supportedResourceTypes": ["configmaps"]}})
+        world.await_gone(SECRETS, "shop")
+        eventually(lambda: "finalizers" not in world.up(SECRETS, "shop")["metadata"])
+        world.await_copy(CONFIG_MAPS, "shop")
+
+        targets.patch("east", {"spec": {"selector": None}})
+        world.await_copy(CONFIG_MAPS, "bank")
+
+        targets.patch("east", {"spec": {"selector": {"namespaceSelector": shop}}})
+        eventually(lambda: not world.namespace)
+        world.upstream.resource(NAMESPACES).patch(
+            "default", {"metadata": {"labels": {"team": "shop"}}}
+        )
+        for name in ("shop", "bank"):
+            world.await_copy(CONFIG_MAPS, name)
+        assert world.copy(SECRETS, "shop") is None
+
+
+def test_restrictions_that_make_no_sense_pause_the_syncer(world: World) -> None:
+    """A server without the schema's rules lets them in; the controller tells of them."""
+    world.create(CONFIG_MAPS, "kept")
+    targets = world.upstream.resource(SYNCTARGETS)
+    with world.agent() as agent:
+        world.await_copy(CONFIG_MAPS, "kept")
+        targets.patch("east", {"spec": {"selector": {"matchLabels": {"a b": "c"}}}})
+        eventually(lambda: (found := agent.syncer._session) and found.suspended)
+        world.create(CONFIG_MAPS, "new")
+        beat = world.sync_target["status"]["lastHeartbeatTime"]
+        eventually(lambda: world.sync_target["status"]["lastHeartbeatTime"] > beat)
+        assert world.copy(CONFIG_MAPS, "kept") is not None
+        assert world.copy(CONFIG_MAPS, "new") is None
+        targets.patch("east", {"spec": {"selector": None}})
+        world.await_copy(CONFIG_MAPS, "new")
+
+
 def test_a_syncer_that_starts_suspended_beats_and_touches_nothing(world: World) -> None:
     suspend = {"spec": {"maintenance": {"suspend": True}}}
     world.upstream.resource(SYNCTARGETS).patch("east", suspend)

@@ -15,6 +15,9 @@ from kcpctl.cli.main import main
 from kcpctl.client import Client
 from kcpctl.testing import ControlPlane
 
+BY_NAMESPACE = "spec.selector.namespaceSelector excludes it"
+NO_KEY = "spec.selector.matchLabels[a b]: 'a b' cannot be the key of a label"
+
 
 @pytest.fixture
 def kubeconfig(control_plane: ControlPlane, workspace: Client, tmp_path: Path) -> Path:
@@ -101,5 +104,53 @@ def test_an_assignment_to_an_evicted_target_is_made_with_a_warning(
     flags = ["cm/settings", "--target=east", f"--kubeconfig={kubeconfig}"]
     assert main(["workload", "assign", *flags]) == 0
     assert capsys.readouterr().err == "warning: east is Evicted: left\n"
+    assert main(["workload", "unassign", *flags]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("spec", "obj", "warning"),
+    [
+        (
+            {"supportedResourceTypes": ["deployments.apps"]},
+            "cm/settings",
+            "east does not take configmap/settings: its spec.supportedResourceTypes excludes it",
+        ),
+        ({"selector": {"matchLabels": {"app": "web"}}}, "cm/settings", ""),
+        (
+            {"selector": {"matchLabels": {"app": "shop"}}},
+            "cm/settings",
+            "east does not take configmap/settings: its spec.selector excludes it",
+        ),
+        (
+            {"selector": {"namespaceSelector": {"matchLabels": {"a": "b"}}}},
+            "cm/settings",
+            "east does not take configmap/settings: its " + BY_NAMESPACE,
+        ),
+        (
+            {"selector": {"namespaceSelector": {"matchLabels": {"a": "b"}}}},
+            "ns/default",
+            "east does not take namespace/default: its " + BY_NAMESPACE,
+        ),
+        (
+            {"selector": {"matchLabels": {"a b": "c"}}},
+            "cm/settings",
+            f"east takes nothing until it is mended: {NO_KEY}",
+        ),
+    ],
+)
+def test_an_assignment_of_what_the_target_does_not_take_is_made_with_a_warning(
+    workspace: Client,
+    made: dict[str, Any],
+    kubeconfig: Path,
+    capsys: pytest.CaptureFixture[str],
+    spec: dict[str, Any],
+    obj: str,
+    warning: str,
+) -> None:
+    workspace.resource(SYNCTARGETS).patch("east", {"spec": spec})
+    flags = [obj, "--target=east", f"--kubeconfig={kubeconfig}"]
+    assert main(["workload", "assign", *flags]) == 0
+    assert capsys.readouterr().err == (f"warning: {warning}\n" if warning else "")
     assert main(["workload", "unassign", *flags]) == 0
     assert capsys.readouterr().err == ""

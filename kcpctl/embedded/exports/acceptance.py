@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from kcpctl.apis import label_selector
 from kcpctl.embedded.exports.claims import accepted_claims, exported_claims
 
 __all__ = [
@@ -68,19 +69,4 @@ def allows(export: Json, binding: Json, resource: GroupResource, verb: str) -> b
 
 def selects(selector: Json | None, labels: Mapping[str, str]) -> bool:
     """Whether a claim's selector (matchAll, matchLabels, matchExpressions) admits labels."""
-    selector = selector or {}
-    if selector.get("matchAll"):
-        return True
-    wanted = selector.get("matchLabels") or {}
-    if any(labels.get(key) != value for key, value in wanted.items()):
-        return False
-    return all(_satisfied(rule, labels) for rule in selector.get("matchExpressions") or ())
-
-
-def _satisfied(rule: Json, labels: Mapping[str, str]) -> bool:
-    value, operator = labels.get(rule.get("key", "")), rule.get("operator")
-    if operator == "Exists":
-        return value is not None
-    if operator == "DoesNotExist":
-        return value is None
-    return (value in (rule.get("values") or ())) is (operator == "In")
+    return bool(selector and selector.get("matchAll")) or label_selector.selects(selector, labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from kcpctl.apis import label_selector
 from kcpctl.embedded.schema.pod_validation import validate_pod_spec, validate_pod_update
 from kcpctl.embedded.status import Cause
 
@@ -36,30 +37,13 @@ def _selector_and_template(spec: Json) -> Iterator[Cause]:
     elif not selector:
         text = "empty selector is invalid for deployment"
         yield Cause.invalid("spec.selector", selector, text)
-    if not selector or not _matches(selector, labels or {}):
+    if not selector or not label_selector.selects(selector, labels or {}):
         text = "`selector` does not match template `labels`"
         yield Cause.invalid("spec.template.metadata.labels", labels, text)
     yield from validate_pod_spec(template.get("spec", {}), "spec.template.spec")
     policy = template.get("spec", {}).get("restartPolicy", "Always")
     if policy in {"Never", "OnFailure"}:
         yield Cause.not_supported("spec.template.spec.restartPolicy", policy, ["Always"])
-
-
-def _matches(selector: Json, labels: Json) -> bool:
-    """Whether a LabelSelector chooses ``labels``."""
-    wanted = selector.get("matchLabels") or {}
-    if any(labels.get(key) != value for key, value in wanted.items()):
-        return False
-    return all(_holds(rule, labels) for rule in selector.get("matchExpressions") or ())
-
-
-def _holds(rule: Json, labels: Json) -> bool:
-    key, operator, values = rule.get("key", ""), rule.get("operator"), rule.get("values") or ()
-    if operator == "In":
-        return labels.get(key) in values
-    if operator == "NotIn":
-        return labels.get(key) not in values
-    return (key in labels) == (operator == "Exists")
 
 
 def _same_selector(obj: Json, old: Json | None) -> Iterator[Cause]:

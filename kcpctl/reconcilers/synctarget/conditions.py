@@ -17,10 +17,16 @@ from kcpctl.apis.conditions import (
     false,
     get_condition,
     is_false,
+    is_true,
     true,
     unknown,
 )
-from kcpctl.apis.synctarget_status import CLUSTER_CONNECTED, SUSPENDED, SYNCER_READY
+from kcpctl.apis.synctarget_status import (
+    CLUSTER_CONNECTED,
+    SUSPENDED,
+    SYNCER_READY,
+    SyncTargetStatus,
+)
 from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds
 
@@ -38,6 +44,7 @@ __all__ = [
     "not_all_synced",
     "ready_condition",
     "tells_of_ignored",
+    "unhealthy_stamps",
     "valid_condition",
 ]
 
@@ -143,6 +150,18 @@ def ready_condition(
 def not_all_synced(reason: str) -> str:
     """Return the message of Ready while the syncer fails at some objects."""
     return f"Workloads can be placed, but not everything is synced ({reason})"
+
+
+def unhealthy_stamps(status: SyncTargetStatus) -> tuple[str, ...]:
+    """Return since when the heartbeat was missed, once the status says that it is not Ready.
+
+    Ready has a cause of its own where the cluster is away as well, and may change it; this stamp
+    stays until the next heartbeat.
+    """
+    heartbeat = get_condition(status.conditions, HEARTBEAT_HEALTHY)
+    if heartbeat is None or heartbeat.status != FALSE or is_true(status.conditions, READY):
+        return ()
+    return (heartbeat.last_transition_time,) if heartbeat.last_transition_time else ()
 
 
 def _ready_by_heartbeat(heartbeat: Heartbeat, thresholds: Thresholds) -> Condition | None:

@@ -163,7 +163,7 @@ class Finalizer:
         if not names_a_cluster(target.spec):
             return None, "the spec names no physical cluster"
         find = partial(self._credentials.find, target, request.cluster)
-        access = connect(self._pool, request.key, find)
+        access = connect(self._pool, request.key, find, is_ending=lambda: True)
         if access.connection is None:
             return None, access.problem.message if access.problem else "not connected"
         try:

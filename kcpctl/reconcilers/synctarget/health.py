@@ -9,7 +9,14 @@ from kcpctl.apis.synctarget_status import SyncTargetStatus
 from kcpctl.reconcilers.by_key import ByKey
 from kcpctl.runtime import Clock, parse_time
 
-__all__ = ["Heartbeat", "Observer", "Thresholds", "heartbeat_stamps", "next_look"]
+__all__ = [
+    "Heartbeat",
+    "Observer",
+    "Thresholds",
+    "heartbeat_stamps",
+    "next_look",
+    "overdue_seconds",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,20 @@ def next_look(heartbeat: Heartbeat, thresholds: Thresholds) -> float | None:
         if age < threshold:
             return threshold - age
     return None
+
+
+def overdue_seconds(heartbeat: Heartbeat, thresholds: Thresholds) -> float | None:
+    """Return for how long the heartbeat has been one of an unhealthy target; None: it is not."""
+    age, waited = heartbeat.age_seconds, heartbeat.waited_seconds
+    if heartbeat.error:
+        return None
+    if age is not None:
+        overdue = age - thresholds.unhealthy_seconds
+    elif waited is not None:
+        overdue = waited - thresholds.grace_seconds
+    else:
+        return None
+    return overdue if overdue >= 0 else None
 
 
 @dataclass(slots=True)

@@ -47,15 +47,17 @@ from kcpctl.reconcilers.synctarget.conditions import (
     ready_condition,
     valid_condition,
 )
-from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds, next_look
+from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds, next_look, overdue_seconds
 from kcpctl.reconcilers.synctarget.rollout import (
     WAITING_FOR_CERTIFICATE,
     Rollout,
     deployed_condition,
 )
 from kcpctl.reconcilers.synctarget.scheduling import (
+    Eviction,
     leaving_condition,
     next_eviction_look,
+    planned_eviction,
     schedulable_condition,
 )
 
@@ -77,6 +79,8 @@ class Snapshot:
     rollout: the syncer's Deployment (Managed and connected).
     signing: the syncer's certificate, where syncers have some.
     heartbeat: the syncer's heartbeat.
+    unhealthy_seconds: for how long the status has said that the target is unhealthy, None if it
+        has not yet.
     assigned: whether anything is assigned to it; asked only when its eviction is due.
     refused: why the workspace did not let us ask, "" when it did.
     now: wall-clock seconds, for transition times and evictAfter only.
@@ -92,6 +96,7 @@ class Snapshot:
     signing: Signing | None = None
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    unhealthy_seconds: float | None = None
     assigned: bool = False
     refused: str = ""
     now: float = 0.0
@@ -115,6 +120,7 @@ def decide(snapshot: Snapshot) -> Decision:
     managed = deployment_mode(target.spec) == MANAGED
     deleting = target.metadata.deletion_timestamp is not None
     conditions, heartbeat = list(target.status.conditions), snapshot.heartbeat
+    eviction = None
     if deleting:
         conditions = _set(snapshot, conditions, leaving_condition())
     else:
@@ -124,8 +130,9 @@ def decide(snapshot: Snapshot) -> Decision:
         conditions = _deployed(snapshot, conditions, managed=managed)
         heartbeat = _waiting(conditions, heartbeat, managed=managed)
         conditions = _set(snapshot, conditions, heartbeat_condition(heartbeat, snapshot.thresholds))
+        eviction = _plan_eviction(snapshot, heartbeat)
         schedulable = schedulable_condition(
-            target.spec, snapshot.now, assigned=snapshot.assigned, refused=snapshot.refused
+            target.spec, eviction, assigned=snapshot.assigned, refused=snapshot.refused
         )
         conditions = _declared(snapshot, _set(snapshot, conditions, schedulable))
     ready = ready_condition(
@@ -144,13 +151,20 @@ def decide(snapshot: Snapshot) -> Decision:
         capacity=_capacity(target) if snapshot.invalid is None else target.status.capacity,
     )
     settled = deleting or snapshot.invalid is not None
-    return Decision(status, None if settled else _requeue(snapshot, heartbeat))
+    return Decision(status, None if settled else _requeue(snapshot, heartbeat, eviction))
 
 
-def _requeue(snapshot: Snapshot, heartbeat: Heartbeat) -> float | None:
+def _plan_eviction(snapshot: Snapshot, heartbeat: Heartbeat) -> Eviction | None:
+    """The grace of an unhealthy target begins once its status says what it is."""
+    unhealthy = overdue_seconds(heartbeat, snapshot.thresholds) is not None
+    seconds = (snapshot.unhealthy_seconds or 0.0) if unhealthy else None
+    return planned_eviction(snapshot.target.spec, snapshot.now, seconds)
+
+
+def _requeue(snapshot: Snapshot, heartbeat: Heartbeat, eviction: Eviction | None) -> float | None:
     looks = (
         next_look(heartbeat, snapshot.thresholds),
-        next_eviction_look(snapshot.target.spec, snapshot.now, assigned=snapshot.assigned),
+        next_eviction_look(eviction, assigned=snapshot.assigned),
     )
     return min((seconds for seconds in looks if seconds is not None), default=None)
 

@@ -10,7 +10,10 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
+import msgspec
+
 from kcpctl.apis import quantity
+from kcpctl.apis.admission import Admission
 from kcpctl.apis.common import DNS_LABEL, LABEL_KEY, LABEL_VALUE
 from kcpctl.apis.duration import parse_duration
 from kcpctl.apis.synctarget_deployment import DEFAULT_QPS
@@ -127,6 +130,15 @@ def _evict_after(target: SyncTarget, _default_image: str) -> str:
     return ""
 
 
+def _admission(target: SyncTarget, _default_image: str) -> str:
+    """What the schema says of rules it cannot say of labels; the former is for servers without."""
+    try:
+        Admission.of(msgspec.to_builtins(target.spec))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _grace(target: SyncTarget, _default_image: str) -> str:
     """The schema's rule, for servers without it."""
     try:
@@ -165,6 +177,7 @@ _RULES: Final[tuple[Callable[[SyncTarget, str], str], ...]] = (
     _one_reference,
     _cells,
     _evict_after,
+    _admission,
     _grace,
     _burst,
     _name,

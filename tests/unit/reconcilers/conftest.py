@@ -393,7 +393,7 @@ class World:
                 hint=self.hint,
             ),
             pool=self.pool,
-            deployer=SyncerDeployer(self.rollouts, clock=self.clock),
+            deployer=SyncerDeployer(self.rollouts, secrets=Cache(self, SECRETS), clock=self.clock),
             approver=self._approver() if self.options.syncer_auth == "certificate" else None,
             recorder=self.recorder,
             options=self.options,

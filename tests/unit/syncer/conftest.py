@@ -12,6 +12,7 @@ import jsonpointer
 import msgspec
 import pytest
 
+from kcpctl.apis.admission import EVERYTHING, Admission
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.naming import downstream_namespace
 from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, Resource
@@ -241,6 +242,15 @@ class World:
         self.downstream = self._side(self.down, self.target.downstream_selector)
         self.gate = Gate(self.target, self.up_client.resource(SYNCTARGETS), clock=self.clock)
         self.mapper = NamespaceMapper(self.target, self.gate, self.downstream)
+        self.restrict(EVERYTHING)
+        self.up.put(SYNCTARGETS, {"metadata": {"name": "east", "uid": "uid-east"}})
+        self.up.put(NAMESPACES, {"metadata": {"name": "shop"}})
+        self.namespace = downstream_namespace(self.target.locator("shop"))
+
+    def restrict(self, admission: Admission) -> None:
+        """Begin anew, with what the SyncTarget lets in."""
+        self.admission = admission
+        self._syncers: dict[Resource, ObjectSyncer] = {}
         self.cleaner = NamespaceCleaner(
             gate=self.gate,
             upstream=self.upstream,
@@ -248,12 +258,9 @@ class World:
             namespaces=self.mapper,
             resources=SYNCED_RESOURCES,
             delay_seconds=30,
+            admission=admission,
             clock=self.clock,
         )
-        self._syncers: dict[Resource, ObjectSyncer] = {}
-        self.up.put(SYNCTARGETS, {"metadata": {"name": "east", "uid": "uid-east"}})
-        self.up.put(NAMESPACES, {"metadata": {"name": "shop"}})
-        self.namespace = downstream_namespace(self.target.locator("shop"))
 
     def _side(self, cluster: FakeCluster, label: str) -> Side:
         return Side(
@@ -270,6 +277,7 @@ class World:
                 upstream=self.upstream,
                 downstream=self.downstream,
                 namespaces=self.mapper,
+                admission=self.admission,
                 syncer_namespace="syncer-home",
             )
         return self._syncers[resource]

@@ -99,13 +99,35 @@ def test_decision(
     has_copy: bool,
     decision: Decision,
 ) -> None:
-    assert decide(obj, namespace, TARGET, has_copy=has_copy) is decision
+    assert decide(obj, namespace, TARGET, admitted=True, has_copy=has_copy) is decision
+
+
+@pytest.mark.parametrize(
+    ("name", "obj", "namespace", "has_copy", "decision"),
+    [
+        ("own label", meta(**SYNC), None, False, Decision.IGNORE),
+        ("by namespace", meta(), meta(**SYNC), False, Decision.IGNORE),
+        ("copy left", meta(**SYNC), None, True, Decision.REMOVE),
+        ("held", meta(**HELD), None, False, Decision.REMOVE),
+        ("soft finalizers", meta(**HELD, annotations=SOFT), None, True, Decision.REMOVE),
+        ("asked to leave", meta(**SYNC, annotations=LEAVING), None, False, Decision.REMOVE),
+        ("asked by namespace", meta(annotations=LEAVING), meta(**SYNC), False, Decision.IGNORE),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_not_let_in_counts_as_not_assigned(
+    name: str, obj: ObjectMeta, namespace: ObjectMeta | None, has_copy: bool, decision: Decision
+) -> None:
+    assert decide(obj, namespace, TARGET, admitted=False, has_copy=has_copy) is decision
 
 
 def test_relevant_is_what_is_assigned_or_may_have_a_copy() -> None:
-    assert is_relevant(meta(**SYNC), None, TARGET)
-    assert is_relevant(meta(finalizers=[FINALIZER]), None, TARGET)
-    assert not is_relevant(meta(), meta(), TARGET)
+    assert is_relevant(meta(**SYNC), None, TARGET, admitted=True)
+    assert is_relevant(meta(finalizers=[FINALIZER]), None, TARGET, admitted=True)
+    assert is_relevant(meta(finalizers=[FINALIZER]), None, TARGET, admitted=False)
+    assert is_relevant(meta(**SYNC, annotations=LEAVING), None, TARGET, admitted=False)
+    assert not is_relevant(meta(**SYNC), meta(**SYNC), TARGET, admitted=False)
+    assert not is_relevant(meta(), meta(), TARGET, admitted=True)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kcpctl.apis.admission import Admission
 from kcpctl.apis.resource import CONFIG_MAPS, NAMESPACES, PODS
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.errors import ServiceUnavailable
@@ -173,3 +174,16 @@ def test_events_map_to_the_upstream_namespace(emptied: World) -> None:
     assert emptied.cleaner.keys_of_copy(copy) == ["root|shop"]
     assert emptied.cleaner.keys_around_copy(obj) == ["root|shop"]
     assert emptied.cleaner.keys_around(as_cached("root", emptied.assigned())) == ["root|shop"]
+
+
+def test_what_the_target_does_not_let_in_keeps_no_namespace(emptied: World) -> None:
+    labels = {emptied.target.state_label: "Sync", "team": "b"}
+    emptied.up.put(NAMESPACES, {"metadata": {"name": "shop", "labels": labels}})
+    assert emptied.clean().again_in_seconds is None
+    chosen = {"matchLabels": {"team": "a"}}
+    emptied.restrict(Admission.of({"selector": {"namespaceSelector": chosen}}))
+    emptied.assigned(metadata={"finalizers": []})
+    emptied.clean()
+    emptied.clock.step(30)
+    emptied.clean()
+    assert not copied(emptied)

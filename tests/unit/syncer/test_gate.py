@@ -22,6 +22,11 @@ SUSPEND = {"maintenance": {"suspend": True}}
         ({"metadata": {"uid": "u"}, "spec": {"maintenance": {}}}, Verdict.ACTIVE),
         ({"metadata": {"uid": "other"}, "spec": SUSPEND}, Verdict.REPLACED),
         ({"metadata": {"uid": "u", "deletionTimestamp": "now"}, "spec": SUSPEND}, Verdict.DELETING),
+        ({"metadata": {"uid": "u"}, "spec": {"selector": 7}}, Verdict.UNCLEAR),
+        (
+            {"metadata": {"uid": "u", "deletionTimestamp": "now"}, "spec": {"selector": 7}},
+            Verdict.DELETING,
+        ),
         ({"metadata": {"uid": "other"}}, Verdict.REPLACED),
         ({}, Verdict.REPLACED),
         ({"metadata": {"uid": "u", "deletionTimestamp": "now"}}, Verdict.DELETING),

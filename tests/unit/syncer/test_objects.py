@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kcpctl.apis.admission import Admission
 from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, SECRETS, SERVICES
 from kcpctl.errors import Conflict, Forbidden, Invalid, ServiceUnavailable
 from kcpctl.syncer.gate import GateClosed
 from kcpctl.syncer.target import Target
+from tests.unit.syncer.conftest import as_cached
 
 if TYPE_CHECKING:
     from tests.unit.syncer.conftest import World
@@ -333,3 +335,33 @@ def test_events_map_to_upstream_keys(world: World) -> None:
     assert syncer.keys_in(namespace) == ["root|shop/web"]
     world.down.drop(NAMESPACES, "", world.namespace)
     assert syncer.keys_in_copy(copied) == ["root|shop/web"]
+
+
+def test_what_the_target_does_not_let_in_goes_and_is_let_go(world: World) -> None:
+    world.assigned()
+    world.sync()
+    world.restrict(Admission.of({"supportedResourceTypes": ["secrets"]}))
+    assert world.sync().again_in_seconds
+    assert world.copy() is None
+    assert world.sync().settled
+    metadata = world.up.expect(CONFIG_MAPS, "shop", "web")["metadata"]
+    assert metadata["finalizers"] == []
+    assert metadata["labels"] == {world.target.state_label: "Sync"}
+    obj = as_cached("root", world.up.expect(CONFIG_MAPS, "shop", "web"))
+    assert world.syncer(CONFIG_MAPS).keys_of(obj) == []
+    world.up.take_writes()
+    assert world.sync().settled
+    assert world.up.writes == []
+
+
+def test_labels_of_the_namespace_let_in_and_shut_out(world: World) -> None:
+    chosen = {"matchLabels": {"team": "a"}}
+    world.restrict(Admission.of({"selector": {"namespaceSelector": chosen}}))
+    world.assigned()
+    world.up.put(NAMESPACES, {"metadata": {"name": "shop", "labels": {"team": "a"}}})
+    world.sync()
+    world.expect_copy()
+    namespace = world.up.put(NAMESPACES, {"metadata": {"name": "shop"}})
+    assert world.syncer(CONFIG_MAPS).keys_in(as_cached("root", namespace)) == ["root|shop/web"]
+    world.sync()
+    assert world.copy() is None

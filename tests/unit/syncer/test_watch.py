@@ -62,6 +62,30 @@ def test_a_suspension_and_its_end_are_told(watch: TargetWatch, verdicts: list[Ve
     assert verdicts == [Verdict.ACTIVE, Verdict.SUSPENDED, Verdict.ACTIVE]
 
 
+def restricted(types: str) -> CachedObject:
+    raw = f'{{"spec":{{"supportedResourceTypes":{types}}}}}'.encode()
+    meta = ObjectMetadata(name="east", uid="u")
+    return cached_object("root:demo|east", "root:demo", meta, raw)
+
+
+def test_other_restrictions_are_told_though_the_verdict_stays(
+    watch: TargetWatch, verdicts: list[Verdict]
+) -> None:
+    for types in ("[]", '["secrets"]', '["secrets"]', '["configmaps"]'):
+        watch.on_update(seen(), restricted(types))
+    assert verdicts == [Verdict.ACTIVE] * 3
+    assert watch.admission.types == {"configmaps"}
+
+
+def test_restrictions_that_make_no_sense_pause_it(
+    watch: TargetWatch, verdicts: list[Verdict]
+) -> None:
+    watch.on_add(restricted('["secrets"]'), is_initial=True)
+    watch.on_update(seen(), restricted("7"))
+    assert verdicts == [Verdict.ACTIVE, Verdict.UNCLEAR]
+    assert watch.admission.types == {"secrets"}
+
+
 def test_an_empty_list_means_that_it_is_gone(watch: TargetWatch, verdicts: list[Verdict]) -> None:
     watch.synced_without()
     assert verdicts == [Verdict.GONE]

@@ -290,6 +290,7 @@ def test_a_syncer_whose_identity_went_first_is_not_left_behind_without_a_word(
     begin_deletion(world)
     for path in [path for path in world.up.objects if "/synctargets/" not in path]:
         del world.up.objects[path]
+    world.disconnect()
     world.reconcile()
     assert "which cannot be reached" in world.message("Deleting")
     world.add_secret()

@@ -149,9 +149,9 @@ def test_an_overdue_heartbeat_is_said_in_the_message() -> None:
     [
         (Heartbeat(10.0, 30.0), 50.0),
         (Heartbeat(90.0, 300.0), 210.0),
-        (Heartbeat(300.0, 900.0), None),
+        (Heartbeat(300.0, 900.0), 300.0),
         (Heartbeat(None, 20.0), 40.0),
-        (Heartbeat(None, 60.0), None),
+        (Heartbeat(None, 60.0), 300.0),
         (Heartbeat(error="x"), None),
     ],
 )
@@ -159,6 +159,16 @@ def test_row_74_the_next_look_is_exactly_at_the_next_threshold(
     heartbeat: Heartbeat, seconds: float | None
 ) -> None:
     assert decide(snapshot(heartbeat=heartbeat)).requeue_after_seconds == seconds
+
+
+def test_the_grace_of_an_unhealthy_target_is_nothing_to_one_with_a_fresh_heartbeat() -> None:
+    healthy = target()
+    healthy.spec.eviction_grace_period = "1s"
+    decision = decide(snapshot(target=healthy, unhealthy_seconds=1000.0))
+    assert decision.requeue_after_seconds == 55.0
+    found = get_condition(decision.status.conditions, "Schedulable")
+    assert found is not None
+    assert found.status == "True"
 
 
 def test_the_grace_begins_when_the_syncer_is_deployed() -> None:
@@ -259,6 +269,7 @@ snapshots = st.builds(
     connection=connections,
     rollout=rollouts,
     heartbeat=heartbeats,
+    unhealthy_seconds=st.none() | st.floats(0, 1000),
     now=st.just(NOW),
 )
 

@@ -11,6 +11,7 @@ from kcpctl.apis.workload import SyncTarget
 from kcpctl.reconcilers.synctarget.validation import validate
 
 CELLS = {"location": "east"}
+IN = {"key": "a", "operator": "In"}
 
 
 def message(name: str = "east", *, image: str = "image", **spec: Any) -> str:
@@ -59,6 +60,14 @@ def message(name: str = "east", *, image: str = "image", **spec: Any) -> str:
         ),
         ({"kcpCluster": "x", "syncer": {"qps": 9, "burst": 5}}, "must not be below qps, 9"),
         ({"cluster": "c", "cells": {"a": "x" * 64}}, "spec.cells[a] must be a label"),
+        (
+            {"kcpCluster": "x", "selector": {"matchExpressions": [IN]}},
+            "spec.selector.matchExpressions[0].values must not be empty",
+        ),
+        (
+            {"kcpCluster": "x", "selector": {"namespaceSelector": {"matchLabels": {"a b": ""}}}},
+            "spec.selector.namespaceSelector.matchLabels[a b]",
+        ),
     ],
 )
 def test_the_first_rule_that_is_broken_is_named(spec: dict[str, Any], words: str) -> None:
