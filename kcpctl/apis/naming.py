@@ -7,6 +7,7 @@ clusters which it populated are recognised.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -34,7 +35,9 @@ __all__ = [
     "base62",
     "deletion_annotation",
     "downstream_namespace",
+    "has_soft_finalizers",
     "short_hash",
+    "soft_finalizers_annotation",
     "state_label",
     "sync_target_key",
     "syncer_finalizer",
@@ -125,6 +128,17 @@ def state_label(key: str) -> str:
 def deletion_annotation(key: str) -> str:
     """Return the annotation that asks an upstream object to leave the target with that key."""
     return f"deletion.internal.workload.kcp.io/{key}"
+
+
+def soft_finalizers_annotation(key: str) -> str:
+    """Return the annotation by which others delay the removal of an object from one target."""
+    return f"finalizers.workload.kcp.io/{key}"
+
+
+def has_soft_finalizers(annotations: Mapping[str, str], key: str) -> bool:
+    """Whether somebody wants the removal from this target delayed: the list is not empty."""
+    listed = annotations.get(soft_finalizers_annotation(key), "")
+    return any(entry.strip() for entry in listed.split(","))
 
 
 def syncer_finalizer(key: str) -> str:

@@ -14,6 +14,7 @@ from kcpctl.apis.schema import doc
 __all__ = [
     "CLUSTER_CONNECTED",
     "DEPLOYING",
+    "DRAINED",
     "FAILED",
     "NOT_READY",
     "PENDING",
@@ -48,6 +49,8 @@ SYNCER_DISCONNECTED: Final = "SyncerDisconnected"
 """Its reason while the syncer cannot work with its cluster."""
 SUSPENDED: Final = "Suspended"
 """Its reason while the SyncTarget is suspended."""
+DRAINED: Final = "Drained"
+"""Its reason once nothing is left on the cluster, while the SyncTarget is being deleted."""
 
 
 class SyncedResource(ApiStruct, kw_only=True):

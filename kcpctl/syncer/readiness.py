@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from kcpctl.apis.conditions import ERROR, INFO, WARNING, Condition, false, true
-from kcpctl.apis.synctarget_status import SUSPENDED, SYNCER_DISCONNECTED, SYNCER_READY
+from kcpctl.apis.synctarget_status import (
+    DRAINED,
+    SUSPENDED,
+    SYNCER_DISCONNECTED,
+    SYNCER_READY,
+)
 
 __all__ = ["LASTING_SECONDS", "SessionState", "syncer_ready"]
 
@@ -27,12 +32,16 @@ class SessionState:
     working: whether all caches have synced once and the work between them has begun.
     unreachable: why the cluster cannot be worked with, "" if it can.
     failing: what has not been synced for long, as "controller key", and the reason in one word.
+    drains: whether the SyncTarget is being deleted, and what is assigned leaves.
+    drained: whether nothing is left to leave.
     """
 
     suspended: bool = False
     working: bool = False
     unreachable: str = ""
     failing: Mapping[str, str] = field(default_factory=dict)
+    drains: bool = False
+    drained: bool = False
 
 
 def syncer_ready(state: SessionState) -> Condition | None:
@@ -43,6 +52,12 @@ def syncer_ready(state: SessionState) -> Condition | None:
             "spec.maintenance.suspend is set, or spec.selector makes no sense (see Valid)"
         )
         return false(SYNCER_READY, INFO, SUSPENDED, message)
+    if state.drained:
+        message = "Nothing is left on the cluster (the SyncTarget is being deleted)"
+        return false(SYNCER_READY, INFO, DRAINED, message)
+    if state.drains:
+        message = "What is assigned leaves the cluster (the SyncTarget is being deleted)"
+        return false(SYNCER_READY, INFO, "Draining", message)
     if state.unreachable:
         return false(SYNCER_READY, ERROR, SYNCER_DISCONNECTED, state.unreachable)
     if not state.working:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -15,9 +15,10 @@ from kcpctl.client import Client
 from kcpctl.controller import Controller
 from kcpctl.informers import CachedObject, InformerFactory, SharedInformer
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, TaskSet, get_logger
+from kcpctl.syncer.assignment import is_marked, namespace_is_assigned
 from kcpctl.syncer.cleaner import NamespaceCleaner
 from kcpctl.syncer.facts import ClusterFacts, without_most_of_a_node
-from kcpctl.syncer.gate import Gate
+from kcpctl.syncer.gate import Gate, Verdict
 from kcpctl.syncer.namespaces import LOCATOR_INDEX, NamespaceMapper, by_locator
 from kcpctl.syncer.objects import ObjectSyncer
 from kcpctl.syncer.options import SyncerOptions
@@ -78,7 +79,8 @@ class Session:
     more, also after a failed start. Both block, on the thread that supervises the syncer.
 
     What ``admission`` does not let in counts as not assigned, for as long as the session lasts.
-    A ``suspended`` one has the heartbeat alone: nothing is compared, written or removed. Of the
+    One that is ``suspended`` has the heartbeat alone: nothing is compared, written or removed; one
+    that drains does not wait before it removes a namespace. Of the
     synced types those are left alone that are not ``served`` upstream: their copies stay, too.
     """
 
@@ -93,7 +95,6 @@ class Session:
         served: Sequence[Resource] = SYNCED_RESOURCES,
         admission: Admission = EVERYTHING,
         declared: Callable[[], bool] = lambda: False,
-        suspended: bool = False,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
         metrics: Metrics | None = None,
@@ -102,7 +103,8 @@ class Session:
         self.progress = Progress(clock)
         self.served = served
         self.admission = admission
-        self.suspended = suspended
+        self.suspended = gate.serves.is_paused
+        self._drains = gate.serves is Verdict.DRAINING
         self._options = options
         self._loop = upstream.loop
         self._down_loop = downstream.loop
@@ -173,7 +175,8 @@ class Session:
             downstream=self._down.side,
             namespaces=self._namespaces,
             resources=SYNCED_RESOURCES,
-            delay_seconds=self._options.namespace_clean_delay_seconds,
+            # What leaves for good need not be kept for somebody to come back.
+            delay_seconds=0.0 if self._drains else self._options.namespace_clean_delay_seconds,
             admission=self.admission,
             clock=self._clock,
         )
@@ -274,6 +277,8 @@ class Session:
         state = SessionState(
             suspended=self.suspended,
             working=self._working,
+            drains=self._drains,
+            drained=self._drains and self._is_drained(),
             unreachable=self._reachability.problem,
             failing=self.progress.lasting(LASTING_SECONDS),
         )
@@ -301,6 +306,22 @@ class Session:
     def is_settled(self) -> bool:
         """Whether there is nothing to do, nothing awaited and no problem."""
         return not self._is_busy() and not self.progress.unsettled and not self.progress.problems
+
+    def _is_drained(self) -> bool:
+        """Whether nothing has to leave any more: nothing is marked, and no namespace is left."""
+        target = self.gate.target
+        if not self._working or self._is_busy():
+            return False
+        if any(map(self._namespaces.named_by, _cached(self._down.namespaces))):
+            return False
+        assigned = any(
+            namespace_is_assigned(one.meta, target) for one in _cached(self._up.namespaces)
+        )
+        return not assigned and not any(
+            is_marked(one.meta, target)
+            for informer in self._up.objects.values()
+            for one in _cached(informer)
+        )
 
     @property
     def is_stuck(self) -> bool:
@@ -338,6 +359,12 @@ def retry_limiter(options: SyncerOptions, rng: random.Random) -> ItemExponential
     first = options.retry_initial_seconds
     last = max(first, options.retry_max_seconds)
     return ItemExponential(first, last, multiplier=options.retry_multiplier, rng=rng)
+
+
+def _cached(informer: SharedInformer[Unstructured]) -> Iterator[CachedObject]:
+    for key in informer.lister.keys():  # noqa: SIM118 - a lister is no mapping
+        if (obj := informer.lister.cached(key)) is not None:
+            yield obj
 
 
 def _apart_from_status(old: CachedObject | None, new: CachedObject | None) -> bool:

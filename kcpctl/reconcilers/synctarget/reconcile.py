@@ -341,7 +341,8 @@ class SyncTargetReconciler:
             return
         upstream = self._client.cluster(request.cluster)
         try:
-            findings.assigned = evict(upstream, request.cluster, target.metadata.name, now)
+            left = evict(upstream, request.cluster, target.metadata.name, now)
+            findings.assigned = bool(left)
         except ApiError as error:
             findings.assigned = True  # nobody knows; what was found so far is written all the same
             if isinstance(error, Forbidden):

@@ -55,3 +55,8 @@ def test_a_collision_comes_first() -> None:
     assert found.reason == "NamespaceCollision"
     assert ": services shop/z (NamespaceCollision), secrets shop/a" in found.message
     assert told(SessionState(unreachable="no route", failing=collision)).startswith("False Error")
+
+
+def test_a_target_that_is_being_deleted_is_draining_until_nothing_is_left() -> None:
+    assert told(SessionState(working=True, drains=True)) == "False Info Draining"
+    assert told(SessionState(working=True, drains=True, drained=True)) == "False Info Drained"
