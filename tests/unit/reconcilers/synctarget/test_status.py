@@ -404,3 +404,12 @@ def test_a_suspension_that_the_syncer_tells_of_leaves_ready() -> None:
     verdict = get_condition(decision.status.conditions, READY)
     assert verdict is not None
     assert "suspended" in verdict.message
+
+
+def test_what_the_syncer_fails_at_is_told_and_ready_stays() -> None:
+    theirs = Condition(type="SyncerReady", status="False", severity="Warning", reason="SyncFailed")
+    decision = decide(snapshot(target=target(conditions=[theirs])))
+    assert ready(decision) == "True Ready"
+    verdict = get_condition(decision.status.conditions, READY)
+    assert verdict is not None
+    assert verdict.message.endswith("not everything is synced (SyncFailed)")
