@@ -153,15 +153,15 @@ class SyncTargets:
 def takes_workloads(target: SyncTarget, now: float) -> bool:
     """Whether new workloads may be placed on a SyncTarget (2.7).
 
-    Ready, not being deleted or suspended, neither unschedulable nor tainted NoSchedule, and
-    ``evictAfter`` unset or in the future; ``now`` is wall-clock seconds.
+    Ready, not being deleted or suspended, neither unschedulable nor tainted NoSchedule or
+    NoExecute, and ``evictAfter`` unset or in the future; ``now`` is wall-clock seconds.
     """
     spec = target.spec
     if spec.unschedulable or target.metadata.deletion_timestamp is not None:
         return False
     if spec.maintenance is not None and spec.maintenance.suspend:
         return False
-    if any(taint.effect == "NoSchedule" for taint in spec.taints):
+    if any(taint.effect in {"NoSchedule", "NoExecute"} for taint in spec.taints):
         return False
     if not is_true(target.status.conditions, READY):
         return False

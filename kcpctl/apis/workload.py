@@ -223,8 +223,9 @@ class SyncTargetSpec(ApiStruct):
     eviction_grace_period: Annotated[
         str,
         doc(
-            "How long the target may be unhealthy before workloads are moved away, such as 5m "
-            "(the default). 0s means never. Not in effect yet.",
+            "How long the target may be Unhealthy before workloads are moved away: nothing new is "
+            "placed there from then on, and where this is set, what is assigned is asked to leave. "
+            "5m by default; 0s means never. Has no effect together with unschedulable.",
             DURATION,
         ),
     ] = ""

@@ -14,6 +14,7 @@ from kcpctl.controller.mapping import MapFunction, own_key
 from kcpctl.controller.metrics import ControllerMetrics
 from kcpctl.controller.pending import Informer, PendingWrites
 from kcpctl.controller.predicates import Predicate
+from kcpctl.controller.repeats import Repeats
 from kcpctl.controller.request import Reconciler
 from kcpctl.controller.source import EnqueueHandler, HasLister, Lists, Source
 from kcpctl.controller.worker import Worker
@@ -106,6 +107,7 @@ class Controller:
         self._rng = rng
         self._metrics = ControllerMetrics(metrics, name, workers=workers)
         self._pending = PendingWrites(name)
+        self._repeats = Repeats()
         self._gate: Gate | None = None
         self._at_removal: list[Callable[[Belongs], object]] = []
         self._registrations: list[tuple[Source, Registration]] = []
@@ -212,6 +214,7 @@ class Controller:
         self._removed(lambda key: cluster_of_key(key) in clusters)
 
     def _removed(self, belongs: Belongs) -> None:
+        self._repeats.remove(belongs)
         for callback in self._at_removal:
             callback(belongs)
 
@@ -289,6 +292,7 @@ class Controller:
             self._reconciler,
             self.queue,
             self._pending,
+            self._repeats,
             self._metrics.worker(),
             clock=self._clock,
             rng=self._rng,

@@ -10,6 +10,7 @@ from kcpctl.client import WriteLog, confine
 from kcpctl.controller.gate import Gate
 from kcpctl.controller.metrics import Outcome, WorkerMetrics
 from kcpctl.controller.pending import PendingWrites
+from kcpctl.controller.repeats import Repeats
 from kcpctl.controller.request import Reconciler, Request, Result
 from kcpctl.errors import (
     Conflict,
@@ -52,6 +53,7 @@ class Worker:
         reconciler: Reconciler,
         queue: RateLimitingQueue[str],
         pending: PendingWrites,
+        repeats: Repeats,
         metrics: WorkerMetrics,
         *,
         clock: Clock,
@@ -64,6 +66,7 @@ class Worker:
         self._reconciler = reconciler
         self._queue = queue
         self._pending = pending
+        self._repeats = repeats
         self._metrics = metrics
         self._clock = clock
         self._rng = rng
@@ -162,6 +165,8 @@ class Worker:
 
     def _succeed(self, key: str, result: Result | None) -> Outcome:
         self._queue.forget(key)
+        if self._repeats.by_key:
+            self._repeats.end(key)
         if result is None or result.requeue_after_seconds is None:
             return "success"
         self._queue.add_after(key, result.requeue_after_seconds, result.priority)
@@ -200,7 +205,8 @@ class Worker:
         self._metrics.timeouts += isinstance(error, DeadlineExceeded)
         failures = self._queue.num_requeues(key) + 1
         if isinstance(error, KcpctlError):
-            _log.warning("Reconcile failed, will retry", failures=failures, exc_info=error)
+            log = _log.warning if self._repeats.is_news(key, error) else _log.debug
+            log("Reconcile failed, will retry", failures=failures, exc_info=error)
         else:
             self._metrics.panics += 1
             _log.error("Reconcile failed on a bug, will retry", failures=failures, exc_info=error)

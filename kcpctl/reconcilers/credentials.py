@@ -225,19 +225,18 @@ class CredentialSource:
     def _of_secret(self, reference: ConfigSecretReference, cluster: str) -> Kubeconfig:
         key = reference.key or KUBECONFIG_KEY
         where = self._describe(reference, cluster)
-        data = self._data(reference, cluster, f"{key}=FILE")
+        source = f'key "{key}" of {where}'
+        data = self._data(reference, cluster, f"{key}=FILE", source)
         if key not in data:
             raise Unusable(
                 Problem(CREDENTIALS_MISSING, f'{where} has no key "{key}"; put a kubeconfig there')
             )
-        content = _decoded(data[key], f'key "{key}" of {where}')
+        content = _decoded(data[key], source)
         if not content.strip():
             raise Unusable(
-                Problem(
-                    CREDENTIALS_MISSING, f'key "{key}" of {where} is empty; put a kubeconfig there'
-                )
+                Problem(CREDENTIALS_MISSING, f"{source} is empty; put a kubeconfig there")
             )
-        return Kubeconfig(content, f'key "{key}" of {where}')
+        return Kubeconfig(content, source)
 
     def _inline(
         self,
@@ -251,8 +250,8 @@ class CredentialSource:
         source = f"{where} in cluster {cluster!r}"
         if reference is not None:
             secret = self._describe(reference, cluster)
-            user = _user(self._data(reference, cluster, "token=FILE"), secret)
             source += f" with {secret}"
+            user = _user(self._data(reference, cluster, "token=FILE", source), secret)
         config = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -263,10 +262,12 @@ class CredentialSource:
         }
         return Kubeconfig(msgspec.json.encode(config), source)
 
-    def _data(self, reference: SecretReference, cluster: str, example: str) -> dict[str, str]:
+    def _data(
+        self, reference: SecretReference, cluster: str, example: str, source: str
+    ) -> dict[str, str]:
         found = self._secrets.cached(self._key(reference, cluster))
         if found is None:
-            raise Unusable(self._missing(reference, cluster, example))
+            raise Unusable(self._missing(reference, cluster, example), source=source)
         content: Unstructured = found.decode()
         return dict(content.get("data") or {})
 

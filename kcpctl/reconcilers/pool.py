@@ -49,15 +49,26 @@ class Access:
     invalid: bool = False
 
 
-def connect(pool: Pool, key: str, find: Callable[[], Kubeconfig]) -> Access:
+def connect(
+    pool: Pool,
+    key: str,
+    find: Callable[[], Kubeconfig],
+    *,
+    is_ending: Callable[[], bool] = lambda: False,
+) -> Access:
     """Give the pool the credentials that ``find`` returns, and say how the connection is.
 
     Where there are none it is dropped: who takes them away means that. A kubeconfig that is no use
-    is a mistake: until it is corrected the one before it, from the same place, goes on.
+    is a mistake: until it is corrected the one before it, from the same place, goes on. So does
+    one whose Secret is gone, as long as ``is_ending``: who deletes all there is deletes that, too,
+    and cannot be cleaned up after without it.
     """
     try:
         found = find()
     except Unusable as error:
+        status = pool.status(key)
+        if status is not None and _is_last_of(status, error.source) and is_ending():
+            return Access(status, error.source, error.problem)
         if error.invalid:
             pool.remove(key)
         else:
@@ -73,6 +84,11 @@ def connect(pool: Pool, key: str, find: Callable[[], Kubeconfig]) -> Access:
         pool.fail(key, problem.reason, problem.message)
         return Access(problem=problem)
     return Access(pool.status(key), found.source)
+
+
+def _is_last_of(status: ConnectionStatus, source: str) -> bool:
+    """Whether what is served was last found where there is nothing now."""
+    return bool(source) and status.connected and status.source == source and not status.rotation
 
 
 def disconnects(pool: ClusterPool, prefix: str = "") -> Callable[[Callable[[str], bool]], None]:

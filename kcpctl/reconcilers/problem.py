@@ -53,9 +53,13 @@ class Problem:
 
 
 class Unusable(Exception):
-    """There is no kubeconfig. ``invalid`` says that the SyncTarget itself is not Valid then."""
+    """There is no kubeconfig. ``invalid`` says that the SyncTarget itself is not Valid then.
 
-    def __init__(self, problem: Problem, *, invalid: bool = False) -> None:
+    ``source`` is where it would be from if the Secret were there, "" if anything else is wrong.
+    """
+
+    def __init__(self, problem: Problem, *, invalid: bool = False, source: str = "") -> None:
         super().__init__(problem.message)
         self.problem = problem
         self.invalid = invalid
+        self.source = source

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from kcpctl.apis.conditions import WARNING
 from kcpctl.apis.meta import Unstructured
-from kcpctl.apis.resource import SUBJECT_ACCESS_REVIEWS, Resource
+from kcpctl.apis.resource import LOGICAL_CLUSTERS, SUBJECT_ACCESS_REVIEWS, Resource
 from kcpctl.client import Client, reaching
 from kcpctl.errors import Forbidden, NotFound
 from kcpctl.logicalcluster import is_valid_path
@@ -21,7 +21,7 @@ from kcpctl.reconcilers.problem import (
 )
 from kcpctl.runtime import SYSTEM_CLOCK, Clock
 
-__all__ = ["Permission", "Workspaces"]
+__all__ = ["Permission", "Workspaces", "is_being_deleted"]
 
 # A kcp allows nothing to whoever may not enter the workspace (4.7).
 _ACCESS_ROLE: Final = "system:kcp:workspace:access"
@@ -209,6 +209,17 @@ class Workspaces:
                 f"and on a kcp the ClusterRole {_ACCESS_ROLE} too",
             )
         )
+
+
+def is_being_deleted(client: Client, cluster: str) -> bool:
+    """Whether a whole workspace is being deleted, as far as it lets anybody look; blocks."""
+    if not client.is_multi_cluster:
+        return False
+    try:
+        found = client.cluster(cluster).resource(LOGICAL_CLUSTERS).get("cluster")
+    except (Forbidden, NotFound):
+        return False
+    return bool(found["metadata"].get("deletionTimestamp"))
 
 
 def _sentence(text: str) -> str:

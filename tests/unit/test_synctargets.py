@@ -39,6 +39,7 @@ def test_a_ready_target_takes_workloads() -> None:
         target(unschedulable=True),
         target(maintenance={"suspend": True}),
         target(taints=[{"key": "gpu", "effect": "NoSchedule"}]),
+        target(taints=[{"key": "gpu", "effect": "NoExecute"}]),
         target(evictAfter=format_time(NOW)),
         target(evictAfter="0000-01-01T00:00:00Z"),
         target(metadata={"deletionTimestamp": format_time(NOW)}),

@@ -17,10 +17,16 @@ from kcpctl.apis.conditions import (
     false,
     get_condition,
     is_false,
+    is_true,
     true,
     unknown,
 )
-from kcpctl.apis.synctarget_status import SUSPENDED, SYNCER_READY
+from kcpctl.apis.synctarget_status import (
+    CLUSTER_CONNECTED,
+    SUSPENDED,
+    SYNCER_READY,
+    SyncTargetStatus,
+)
 from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds
 
@@ -35,13 +41,14 @@ __all__ = [
     "VALID",
     "declared_condition",
     "heartbeat_condition",
+    "not_all_synced",
     "ready_condition",
     "tells_of_ignored",
+    "unhealthy_stamps",
     "valid_condition",
 ]
 
 VALID: Final = "Valid"
-CLUSTER_CONNECTED: Final = "ClusterConnected"
 SYNCER_DEPLOYED: Final = "SyncerDeployed"
 HEARTBEAT_HEALTHY: Final = "HeartbeatHealthy"
 DECLARED: Final = "Declared"
@@ -130,12 +137,31 @@ def ready_condition(
         optional = get_condition(conditions, type_)
         if optional is not None and optional.status == FALSE and optional.severity == ERROR:
             return false(READY, ERROR, optional.reason, optional.message)
+    syncer = get_condition(conditions, SYNCER_READY)
+    if syncer is not None and syncer.status == FALSE and syncer.severity == WARNING:
+        return true(READY, "Ready", not_all_synced(syncer.reason))
     if is_false(conditions, HEARTBEAT_HEALTHY):
         return true(READY, "Ready", "Workloads can be placed, but the last heartbeat is overdue")
-    syncer = get_condition(conditions, SYNCER_READY)
     if syncer is not None and syncer.reason == SUSPENDED:
         return true(READY, "Ready", "Workloads can be placed, but syncing is suspended")
     return true(READY, "Ready", "Workloads can be placed")
+
+
+def not_all_synced(reason: str) -> str:
+    """Return the message of Ready while the syncer fails at some objects."""
+    return f"Workloads can be placed, but not everything is synced ({reason})"
+
+
+def unhealthy_stamps(status: SyncTargetStatus) -> tuple[str, ...]:
+    """Return since when the heartbeat was missed, once the status says that it is not Ready.
+
+    Ready has a cause of its own where the cluster is away as well, and may change it; this stamp
+    stays until the next heartbeat.
+    """
+    heartbeat = get_condition(status.conditions, HEARTBEAT_HEALTHY)
+    if heartbeat is None or heartbeat.status != FALSE or is_true(status.conditions, READY):
+        return ()
+    return (heartbeat.last_transition_time,) if heartbeat.last_transition_time else ()
 
 
 def _ready_by_heartbeat(heartbeat: Heartbeat, thresholds: Thresholds) -> Condition | None:

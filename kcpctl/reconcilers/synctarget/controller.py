@@ -102,7 +102,7 @@ def new_controller(
         targets=targets.lister,
         credentials=credentials,
         pool=pool,
-        deployer=SyncerDeployer(watch, clock=clock),
+        deployer=SyncerDeployer(watch, secrets=secrets.lister, clock=clock),
         approver=_approver(requests, options, clock) if requests is not None else None,
         recorder=recorder,
         options=options,
@@ -116,7 +116,7 @@ def new_controller(
     of_secret = _targets_of_secret(targets.lister, registrations.lister, of_registration)
     _watch(controller, secrets, of_secret)
     if requests is not None:
-        _watch(controller, requests, _target_of_request)
+        _watch(controller, requests, _target_of_label)
     controller.ends(pool.subscribe(enqueue), watch.close)
     controller.on_removal(disconnects(pool)).on_removal(reconciler.remove)
     return controller
@@ -139,7 +139,7 @@ def _signing_requests(factory: Informers) -> Informer[Unstructured]:
     return factory.informer(CERTIFICATE_SIGNING_REQUESTS, label_selector=selector)
 
 
-def _target_of_request(obj: CachedObject) -> Iterable[str]:
+def _target_of_label(obj: CachedObject) -> Iterable[str]:
     # A label that anybody may set: all it does is have a SyncTarget looked at.
     if name := obj.meta.labels.get(SYNCTARGET_NAME_LABEL):
         yield key_of(obj.cluster, "", name)
@@ -172,6 +172,7 @@ def _targets_of_secret(
     of_registration: Callable[[CachedObject], Iterable[str]],
 ) -> Callable[[CachedObject], Iterable[str]]:
     def keys(obj: CachedObject) -> Iterable[str]:
+        yield from _target_of_label(obj)
         for target in targets.cached_by_index(SECRET_INDEX, obj.key):
             yield target.key
         for registration in registrations.cached_by_index(SECRET_INDEX, obj.key):

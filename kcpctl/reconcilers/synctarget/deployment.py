@@ -13,6 +13,7 @@ from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
 from kcpctl.client import Client
 from kcpctl.errors import NotFound
 from kcpctl.reconcilers.by_key import ByKey
+from kcpctl.reconcilers.credentials import Cache
 from kcpctl.reconcilers.synctarget.image_pull import image_pull_problem
 from kcpctl.reconcilers.synctarget.installation import (
     RENEW_AFTER,
@@ -24,6 +25,7 @@ from kcpctl.reconcilers.synctarget.installation import (
 from kcpctl.reconcilers.synctarget.manifests import (
     KUBECONFIG_KEY,
     TOKEN_RENEW_ANNOTATION,
+    TOKEN_SECRET_ANNOTATION,
     SyncerInputs,
     config_hash,
     secret_object,
@@ -35,6 +37,7 @@ from kcpctl.reconcilers.synctarget.options import (
     SyncTargetOptions,
 )
 from kcpctl.reconcilers.synctarget.rollout import Rollout
+from kcpctl.reconcilers.synctarget.token_secret import has_ended
 from kcpctl.reconcilers.synctarget.validation import image_of
 from kcpctl.runtime import Clock, get_logger, parse_time
 
@@ -175,10 +178,11 @@ def _with_pods(deployed: Deployed, downstream: Client, inputs: SyncerInputs) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """Whose token it is, and the monotonic time at which it is renewed."""
+    """Whose token it is, the monotonic time at which it is renewed, and from which Secret it is."""
 
     uid: str
     renew_at: float
+    secret_uid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,15 +206,17 @@ class SyncerDeployer:
     """Brings syncers to their clusters and keeps them there.
 
     ``ensure`` writes only what differs: a Deployment that is there with the right hash costs no
-    request, a token that is due changes its Secret alone. Everything is applied server-side
-    by our own field manager, the Deployment last, so an interrupted pass is simply done again.
+    request, a token that is due, or was ended, changes its Secret alone. Everything is applied
+    server-side by our own field manager, the Deployment last, so an interrupted pass is simply
+    done again.
     With ``syncer_auth`` external no token is made, and the Secret is somebody else's: it is only
     looked at, while the syncer does not run.
     Raises what the clients raise. Worker threads; one key at a time.
     """
 
-    def __init__(self, rollouts: Rollouts, *, clock: Clock) -> None:
+    def __init__(self, rollouts: Rollouts, *, secrets: Cache, clock: Clock) -> None:
         self._rollouts = rollouts
+        self._secrets = secrets
         self._clock = clock
         self._tokens: ByKey[_Token] = ByKey()
 
@@ -268,13 +274,13 @@ class SyncerDeployer:
             moved = lock_out(work.upstream, work.inputs, work.namespace)
             work, life_seconds = self._with_token(work)
             rollout = self._install(work)
-            token = self._remember(work, RENEW_AFTER * life_seconds)
+            token = self._remember(work, RENEW_AFTER * life_seconds, work.inputs.token_secret_uid)
             return Deployed(rollout, self._renew_after(token), moved=moved)
-        if token.renew_at <= self._clock.monotonic():
+        if token.renew_at <= self._clock.monotonic() or self._has_ended(work, token):
             work, life_seconds = self._with_token(_with_cluster_uid(work))
             apply(work.downstream, secret_object(work.inputs))
             # Not before: a token that never got there is to be asked for again.
-            token = self._remember(work, RENEW_AFTER * life_seconds)
+            token = self._remember(work, RENEW_AFTER * life_seconds, work.inputs.token_secret_uid)
             _log.info("Renewed a syncer's token", until=work.inputs.token_renew_at)
         return Deployed(current, self._renew_after(token))
 
@@ -293,18 +299,24 @@ class SyncerDeployer:
             return None
         if is_elsewhere(work.upstream, work.downstream, inputs, work.namespace):
             return None
-        text = (secret["metadata"].get("annotations") or {}).get(TOKEN_RENEW_ANNOTATION, "")
+        marks = secret["metadata"].get("annotations") or {}
         try:
-            left = parse_time(text) - self._clock.time()
+            left = parse_time(marks.get(TOKEN_RENEW_ANNOTATION, "")) - self._clock.time()
         except ValueError:
             left = 0.0
-        return self._remember(work, left)
+        return self._remember(work, left, marks.get(TOKEN_SECRET_ANNOTATION, ""))
 
-    def _remember(self, work: _Pass, renew_after_seconds: float) -> _Token:
+    def _remember(self, work: _Pass, renew_after_seconds: float, secret_uid: str) -> _Token:
         # Never trusted for longer than one of our own would be: clocks may have jumped.
         seconds = min(renew_after_seconds, RENEW_AFTER * work.options.token_seconds)
-        token = _Token(work.inputs.uid, self._clock.monotonic() + seconds)
+        token = _Token(work.inputs.uid, self._clock.monotonic() + seconds, secret_uid)
         return self._tokens.keep(work.key, token)
+
+    def _has_ended(self, work: _Pass, token: _Token) -> bool:
+        """Whether somebody has deleted what a token without an end depends on."""
+        return bool(token.secret_uid) and has_ended(
+            work.upstream, self._secrets, work.inputs, work.namespace, token.secret_uid
+        )
 
     def _install(self, work: _Pass) -> Rollout:
         inputs = work.inputs

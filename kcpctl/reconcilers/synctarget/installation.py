@@ -85,13 +85,14 @@ def with_token(
     try:
         answer = _request_token(upstream, inputs, namespace, seconds)
     except NotFound:
-        token = secret_token(upstream, inputs, namespace, clock)
+        token, secret_uid = secret_token(upstream, inputs, namespace, clock)
     else:
-        token = answer["status"]["token"]
+        token, secret_uid = answer["status"]["token"], ""
         # A server may grant less than was asked for.
         life = float(answer.get("spec", {}).get("expirationSeconds") or seconds)
     renew_at = format_time(clock.time() + RENEW_AFTER * life)
-    return replace(inputs, token=token, token_renew_at=renew_at), life
+    with_it = replace(inputs, token=token, token_renew_at=renew_at, token_secret_uid=secret_uid)
+    return with_it, life
 
 
 def _request_token(

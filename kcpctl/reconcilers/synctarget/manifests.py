@@ -42,6 +42,7 @@ __all__ = [
     "KUBECONFIG_KEY",
     "SYNCED_RESOURCES",
     "TOKEN_RENEW_ANNOTATION",
+    "TOKEN_SECRET_ANNOTATION",
     "SyncerInputs",
     "config_hash",
     "downstream_objects",
@@ -58,6 +59,8 @@ CLUSTER_UID_ANNOTATION: Final = "workload.kcp.io/cluster-uid"
 """On the syncer's ServiceAccount in the workspace: the cluster that its tokens were given to."""
 TOKEN_RENEW_ANNOTATION: Final = "workload.kcp.io/token-renew-at"
 """On the Secret downstream, so that a restarted controller need not ask for another token."""
+TOKEN_SECRET_ANNOTATION: Final = "workload.kcp.io/token-secret-uid"
+"""There, too: the uid of the Secret in the workspace that the token is from, if from any."""
 SYNCED_RESOURCES: Final = (DEPLOYMENTS, CONFIG_MAPS, SECRETS, SERVICES)
 """What the syncer carries, and so what it needs rights for on both sides."""
 
@@ -93,6 +96,7 @@ class SyncerInputs:
     server_name: str = ""
     token: str = field(default="", repr=False)
     token_renew_at: str = ""
+    token_secret_uid: str = ""
     external_secret: bool = False
     certificate: bool = False
     cluster_uid: str = ""
@@ -111,7 +115,7 @@ def syncer_labels(name: str, uid: str) -> dict[str, str]:
 
 def config_hash(inputs: SyncerInputs) -> str:
     """Return a hash of everything but the token: another token is no other configuration."""
-    objects = _without_hash(replace(inputs, token="", token_renew_at=""))
+    objects = _without_hash(replace(inputs, token="", token_renew_at="", token_secret_uid=""))
     return hashlib.sha256(msgspec.json.encode(objects, order="deterministic")).hexdigest()[:32]
 
 
@@ -250,8 +254,12 @@ def secret_object(inputs: SyncerInputs) -> Unstructured:
     secret = _object(
         SECRETS, inputs.id, inputs.namespace, inputs, type="Opaque", data={KUBECONFIG_KEY: data}
     )
-    if inputs.token_renew_at:
-        secret["metadata"]["annotations"] = {TOKEN_RENEW_ANNOTATION: inputs.token_renew_at}
+    marks = {
+        TOKEN_RENEW_ANNOTATION: inputs.token_renew_at,
+        TOKEN_SECRET_ANNOTATION: inputs.token_secret_uid,
+    }
+    if annotations := {name: value for name, value in marks.items() if value}:
+        secret["metadata"]["annotations"] = annotations
     return secret
 
 

@@ -43,23 +43,30 @@ from kcpctl.reconcilers.problem import BUSY, Problem
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.approval import Approver
 from kcpctl.reconcilers.synctarget.certificate import Signing
-from kcpctl.reconcilers.synctarget.conditions import SYNCER_DEPLOYED, VALID
+from kcpctl.reconcilers.synctarget.conditions import SYNCER_DEPLOYED, VALID, unhealthy_stamps
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.events import reference_to, transitions
 from kcpctl.reconcilers.synctarget.eviction import evict
 from kcpctl.reconcilers.synctarget.finalizer import Finalizer, with_finalizers
-from kcpctl.reconcilers.synctarget.health import Heartbeat, Observer, heartbeat_stamps
+from kcpctl.reconcilers.synctarget.health import (
+    Heartbeat,
+    Observer,
+    heartbeat_stamps,
+    overdue_seconds,
+)
 from kcpctl.reconcilers.synctarget.ignored import ignored_fields
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.scheduling import (
     EVICTED,
     SCHEDULABLE,
-    seconds_to_eviction,
+    Eviction,
+    planned_eviction,
 )
 from kcpctl.reconcilers.synctarget.status import Decision, Snapshot, decide
 from kcpctl.reconcilers.synctarget.validation import validate
 from kcpctl.reconcilers.turns import ClusterTurns, Postponed
+from kcpctl.reconcilers.workspaces import is_being_deleted
 from kcpctl.runtime import Clock, get_logger
 
 __all__ = ["SyncTargetReconciler"]
@@ -204,9 +211,12 @@ class SyncTargetReconciler:
             self._deploy(request, target, findings, options)
             self._certify(request, target, findings)
         heartbeat = self._check_health(request.key, target)
+        overdue = overdue_seconds(heartbeat, options.thresholds)
+        unhealthy = self._unhealthy_seconds(request.key, target, target.status, overdue)
         now = self._clock.time()  # one for both: evictAfter may pass between two looks
         if findings.invalid is None:
-            self._evict(request, target, findings, now)
+            planned = planned_eviction(target.spec, now, unhealthy)
+            self._evict(request, target, findings, planned, now)
         decision = decide(
             Snapshot(
                 target=target,
@@ -219,12 +229,13 @@ class SyncTargetReconciler:
                 signing=findings.signing,
                 heartbeat=heartbeat,
                 thresholds=options.thresholds,
+                unhealthy_seconds=unhealthy,
                 assigned=findings.assigned,
                 refused=findings.refused,
                 now=now,
             )
         )
-        self._update_status(request, target, decision)
+        self._update_status(request, target, decision, overdue)
         if findings.moved:
             self._record(request, target, "Warning", "OrphanedDownstream", _MOVED)
         if findings.updated:
@@ -263,7 +274,8 @@ class SyncTargetReconciler:
     def _connect(self, request: Request, target: SyncTarget) -> Access:
         """Give the pool the credentials that the spec names, or nothing."""
         find = partial(self._credentials.find, target, request.cluster)
-        return connect(self._pool, request.key, find)
+        is_ending = partial(is_being_deleted, self._client, request.cluster)
+        return connect(self._pool, request.key, find, is_ending=is_ending)
 
     def _deploy(
         self,
@@ -313,16 +325,24 @@ class SyncTargetReconciler:
             findings.signing = Signing(name, RequestState.PENDING)  # nobody knows
             findings.failure = findings.failure or error
 
-    def _evict(self, request: Request, target: SyncTarget, findings: _Findings, now: float) -> None:
-        """Once evictAfter has passed, ask what is assigned to leave, until nothing is.
+    def _evict(
+        self,
+        request: Request,
+        target: SyncTarget,
+        findings: _Findings,
+        eviction: Eviction | None,
+        now: float,
+    ) -> None:
+        """Once eviction is due, ask what is assigned to leave, until nothing is.
 
         What somebody assigns afterwards is asked too, when the syncer counts its copy.
         """
-        if seconds_to_eviction(target.spec, now) != 0 or _is_evicted(target):
+        if eviction is None or eviction.seconds > 0 or not eviction.asks or _is_evicted(target):
             return
         upstream = self._client.cluster(request.cluster)
         try:
-            findings.assigned = evict(upstream, request.cluster, target.metadata.name, now)
+            left = evict(upstream, request.cluster, target.metadata.name, now)
+            findings.assigned = bool(left)
         except ApiError as error:
             findings.assigned = True  # nobody knows; what was found so far is written all the same
             if isinstance(error, Forbidden):
@@ -351,7 +371,27 @@ class SyncTargetReconciler:
             # Whoever may write the status has written a year that is none.
             return self._observer.age(key, target.metadata.uid, "start", ())
 
-    def _update_status(self, request: Request, target: SyncTarget, decision: Decision) -> None:
+    def _unhealthy_seconds(
+        self, key: str, target: SyncTarget, status: SyncTargetStatus, overdue: float | None
+    ) -> float | None:
+        """Return for how long the status has said of an unhealthy target that it is one.
+
+        Only what was written counts: who could not write could not hear of a heartbeat either.
+        ``overdue`` bounds what a first look makes of the stamp, which may be earlier.
+        """
+        if overdue is None:
+            return None
+        try:
+            age = self._observer.age(
+                key, target.metadata.uid, "unhealthy", unhealthy_stamps(status)
+            )
+        except ValueError:
+            return None  # somebody has written a time that is none; nothing leaves for that
+        return None if age is None else min(age, overdue)
+
+    def _update_status(
+        self, request: Request, target: SyncTarget, decision: Decision, overdue: float | None
+    ) -> None:
         """Write the status if it differs, and tell its transitions once it is written."""
         old, new = target.status, decision.status
         if new == old:
@@ -359,6 +399,7 @@ class SyncTargetReconciler:
         self._waited_for_syncer(request.key, target, new)  # the grace may begin here
         if not self._commit(request, target, msgspec.structs.replace(target, status=new)):
             return
+        self._unhealthy_seconds(request.key, target, new, overdue)  # and this one
         if old.phase != new.phase:
             _log.info("SyncTarget changed", phase=new.phase, was=old.phase)
         for event in transitions(old, new):

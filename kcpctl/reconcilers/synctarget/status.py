@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import msgspec
 
@@ -47,23 +47,24 @@ from kcpctl.reconcilers.synctarget.conditions import (
     ready_condition,
     valid_condition,
 )
-from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds, next_look
+from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds, next_look, overdue_seconds
 from kcpctl.reconcilers.synctarget.rollout import (
     WAITING_FOR_CERTIFICATE,
     Rollout,
     deployed_condition,
 )
 from kcpctl.reconcilers.synctarget.scheduling import (
+    Eviction,
     leaving_condition,
     next_eviction_look,
+    planned_eviction,
     schedulable_condition,
 )
 
 __all__ = ["Decision", "Snapshot", "decide"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a decision depends on.
 
     Attributes
@@ -77,6 +78,8 @@ class Snapshot:
     rollout: the syncer's Deployment (Managed and connected).
     signing: the syncer's certificate, where syncers have some.
     heartbeat: the syncer's heartbeat.
+    unhealthy_seconds: for how long the status has said that the target is unhealthy, None if it
+        has not yet.
     assigned: whether anything is assigned to it; asked only when its eviction is due.
     refused: why the workspace did not let us ask, "" when it did.
     now: wall-clock seconds, for transition times and evictAfter only.
@@ -90,15 +93,15 @@ class Snapshot:
     source: str = ""
     rollout: Rollout | None = None
     signing: Signing | None = None
-    heartbeat: Heartbeat = field(default_factory=Heartbeat)
-    thresholds: Thresholds = field(default_factory=Thresholds)
+    heartbeat: Heartbeat = Heartbeat()
+    thresholds: Thresholds = Thresholds()
+    unhealthy_seconds: float | None = None
     assigned: bool = False
     refused: str = ""
     now: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """The status to write, and when the passing of time alone calls for another look."""
 
     status: SyncTargetStatus
@@ -115,6 +118,7 @@ def decide(snapshot: Snapshot) -> Decision:
     managed = deployment_mode(target.spec) == MANAGED
     deleting = target.metadata.deletion_timestamp is not None
     conditions, heartbeat = list(target.status.conditions), snapshot.heartbeat
+    eviction = None
     if deleting:
         conditions = _set(snapshot, conditions, leaving_condition())
     else:
@@ -124,8 +128,9 @@ def decide(snapshot: Snapshot) -> Decision:
         conditions = _deployed(snapshot, conditions, managed=managed)
         heartbeat = _waiting(conditions, heartbeat, managed=managed)
         conditions = _set(snapshot, conditions, heartbeat_condition(heartbeat, snapshot.thresholds))
+        eviction = _plan_eviction(snapshot, heartbeat)
         schedulable = schedulable_condition(
-            target.spec, snapshot.now, assigned=snapshot.assigned, refused=snapshot.refused
+            target.spec, eviction, assigned=snapshot.assigned, refused=snapshot.refused
         )
         conditions = _declared(snapshot, _set(snapshot, conditions, schedulable))
     ready = ready_condition(
@@ -144,15 +149,22 @@ def decide(snapshot: Snapshot) -> Decision:
         capacity=_capacity(target) if snapshot.invalid is None else target.status.capacity,
     )
     settled = deleting or snapshot.invalid is not None
-    return Decision(status, None if settled else _requeue(snapshot, heartbeat))
+    return Decision(status, None if settled else _requeue(snapshot, heartbeat, eviction))
 
 
-def _requeue(snapshot: Snapshot, heartbeat: Heartbeat) -> float | None:
-    looks = (
-        next_look(heartbeat, snapshot.thresholds),
-        next_eviction_look(snapshot.target.spec, snapshot.now, assigned=snapshot.assigned),
-    )
-    return min((seconds for seconds in looks if seconds is not None), default=None)
+def _plan_eviction(snapshot: Snapshot, heartbeat: Heartbeat) -> Eviction | None:
+    """The grace of an unhealthy target begins once its status says what it is."""
+    unhealthy = overdue_seconds(heartbeat, snapshot.thresholds) is not None
+    seconds = (snapshot.unhealthy_seconds or 0.0) if unhealthy else None
+    return planned_eviction(snapshot.target.spec, snapshot.now, seconds)
+
+
+def _requeue(snapshot: Snapshot, heartbeat: Heartbeat, eviction: Eviction | None) -> float | None:
+    by_heartbeat = next_look(heartbeat, snapshot.thresholds)
+    by_eviction = next_eviction_look(eviction, assigned=snapshot.assigned)
+    if by_heartbeat is None or by_eviction is None:
+        return by_eviction if by_heartbeat is None else by_heartbeat
+    return min(by_heartbeat, by_eviction)
 
 
 def _set(
@@ -160,6 +172,13 @@ def _set(
 ) -> list[Condition]:
     condition.observed_generation = snapshot.target.metadata.generation
     return set_condition(conditions, condition, snapshot.now)
+
+
+def _without(conditions: list[Condition], condition: Condition | None) -> list[Condition]:
+    """Return the conditions but for that one; None takes nothing away."""
+    if condition is None:
+        return conditions
+    return [one for one in conditions if one is not condition]
 
 
 def _deployed(snapshot: Snapshot, conditions: list[Condition], *, managed: bool) -> list[Condition]:
@@ -179,7 +198,7 @@ def _deployed(snapshot: Snapshot, conditions: list[Condition], *, managed: bool)
     before = get_condition(conditions, SYNCER_DEPLOYED)
     if before is not None and before.reason != "NotManaged":
         # The target was Managed: what the controller said of the cluster is no longer kept up.
-        conditions = [one for one in conditions if one.type != CLUSTER_CONNECTED]
+        conditions = _without(conditions, get_condition(conditions, CLUSTER_CONNECTED))
     not_managed = Condition(
         type=SYNCER_DEPLOYED,
         status=TRUE,
@@ -211,7 +230,7 @@ def _certified(
 ) -> list[Condition]:
     certificate = certificate_condition(snapshot.signing, conditions, managed=managed)
     if certificate is None:
-        return [one for one in conditions if one.type != SYNCER_CERTIFICATE]
+        return _without(conditions, get_condition(conditions, SYNCER_CERTIFICATE))
     return _set(snapshot, conditions, certificate)
 
 
@@ -222,7 +241,7 @@ def _declared(snapshot: Snapshot, conditions: list[Condition]) -> list[Condition
         return conditions
     if snapshot.target.spec.capacity:
         return _set(snapshot, conditions, declared_condition())
-    return [one for one in conditions if one is not found]
+    return _without(conditions, found)
 
 
 def _waiting(conditions: list[Condition], heartbeat: Heartbeat, *, managed: bool) -> Heartbeat:

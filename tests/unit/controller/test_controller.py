@@ -12,6 +12,7 @@ from kcpctl.controller import Controller, GenerationChanged, LabelChanged, Reque
 from kcpctl.errors import (
     AlreadyExists,
     Conflict,
+    Forbidden,
     NotConnected,
     NotLeading,
     TerminalError,
@@ -19,6 +20,7 @@ from kcpctl.errors import (
     TransportTimeout,
 )
 from kcpctl.testing import eventually
+from kcpctl.workqueue.keys import cluster_of_key
 
 if TYPE_CHECKING:
     from tests.unit.controller.conftest import Bench
@@ -80,6 +82,28 @@ def test_an_expected_error_is_a_warning_and_no_panic(
     bench.run(KEY)
     assert bench.metric("controller_runtime_reconcile_panics_total") == 0
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_a_failure_that_repeats_is_a_warning_once_and_one_that_changes_another(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    denied, lost = Forbidden("the claim is not accepted"), TransportTimeout("no answer")
+    bench.start(denied, denied, lost, denied, None, denied)
+    levels = []
+    for _ in range(6):
+        caplog.clear()
+        bench.run(KEY)
+        levels.append([one.levelno for one in caplog.records if one.levelno >= logging.WARNING])
+    news, nothing = [logging.WARNING], list[int]()
+    assert levels == [news, nothing, news, news, nothing, news]
+
+
+def test_what_a_removed_cluster_failed_with_is_dropped(bench: Bench) -> None:
+    bench.start(Forbidden("the claim is not accepted"))
+    bench.run(KEY)
+    assert KEY in bench.controller._repeats.by_key
+    bench.controller.remove(cluster_of_key(KEY))
+    assert not bench.controller._repeats.by_key
 
 
 def test_a_terminal_error_waits_for_a_change_and_forgets(bench: Bench) -> None:
@@ -213,7 +237,7 @@ def test_each_reconcile_logs_its_id_and_its_object(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """CL-15."""
-    bench.start(TransportTimeout("no answer"))
+    bench.start(TransportTimeout("no answer"), TransportTimeout("still none"))
     bench.run(KEY)
     bench.run(KEY)
     first, second = (record.__dict__["fields"] for record in caplog.records)

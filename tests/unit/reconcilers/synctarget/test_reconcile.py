@@ -304,6 +304,8 @@ def test_row_74_the_requeue_is_exactly_at_the_expiry(world: World) -> None:
     assert world.reconcile() == pytest.approx(210.0)
     assert world.condition("HeartbeatHealthy") == "False ErrorHeartbeat"
     world.clock.step(210)
+    assert world.reconcile() == pytest.approx(300.0)  # the grace of an unhealthy target
+    world.clock.step(300)
     # What is left is the renewal of the token, hours away.
     assert (world.reconcile() or 0) > 3600
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import msgspec
@@ -51,7 +50,7 @@ def target(*, managed: bool = True, deleting: bool = False, **status: Any) -> Sy
 
 def snapshot(**changes: Any) -> Snapshot:
     base = Snapshot(target=target(), connection=UP, rollout=RUNNING, heartbeat=FRESH, now=NOW)
-    return dataclasses.replace(base, **changes)
+    return msgspec.structs.replace(base, **changes)
 
 
 def ready(decision: Decision) -> str:
@@ -149,9 +148,9 @@ def test_an_overdue_heartbeat_is_said_in_the_message() -> None:
     [
         (Heartbeat(10.0, 30.0), 50.0),
         (Heartbeat(90.0, 300.0), 210.0),
-        (Heartbeat(300.0, 900.0), None),
+        (Heartbeat(300.0, 900.0), 300.0),
         (Heartbeat(None, 20.0), 40.0),
-        (Heartbeat(None, 60.0), None),
+        (Heartbeat(None, 60.0), 300.0),
         (Heartbeat(error="x"), None),
     ],
 )
@@ -159,6 +158,16 @@ def test_row_74_the_next_look_is_exactly_at_the_next_threshold(
     heartbeat: Heartbeat, seconds: float | None
 ) -> None:
     assert decide(snapshot(heartbeat=heartbeat)).requeue_after_seconds == seconds
+
+
+def test_the_grace_of_an_unhealthy_target_is_nothing_to_one_with_a_fresh_heartbeat() -> None:
+    healthy = target()
+    healthy.spec.eviction_grace_period = "1s"
+    decision = decide(snapshot(target=healthy, unhealthy_seconds=1000.0))
+    assert decision.requeue_after_seconds == 55.0
+    found = get_condition(decision.status.conditions, "Schedulable")
+    assert found is not None
+    assert found.status == "True"
 
 
 def test_the_grace_begins_when_the_syncer_is_deployed() -> None:
@@ -259,6 +268,7 @@ snapshots = st.builds(
     connection=connections,
     rollout=rollouts,
     heartbeat=heartbeats,
+    unhealthy_seconds=st.none() | st.floats(0, 1000),
     now=st.just(NOW),
 )
 
@@ -279,7 +289,7 @@ def test_deciding_again_on_what_was_written_changes_nothing(given_snapshot: Snap
     """A status that is written wakes the controller: that must not make it write again."""
     once = decide(given_snapshot)
     written = msgspec.structs.replace(given_snapshot.target, status=once.status)
-    later = dataclasses.replace(given_snapshot, target=written, now=NOW + 1000)
+    later = msgspec.structs.replace(given_snapshot, target=written, now=NOW + 1000)
     assert decide(later).status == once.status
 
 
@@ -394,3 +404,12 @@ def test_a_suspension_that_the_syncer_tells_of_leaves_ready() -> None:
     verdict = get_condition(decision.status.conditions, READY)
     assert verdict is not None
     assert "suspended" in verdict.message
+
+
+def test_what_the_syncer_fails_at_is_told_and_ready_stays() -> None:
+    theirs = Condition(type="SyncerReady", status="False", severity="Warning", reason="SyncFailed")
+    decision = decide(snapshot(target=target(conditions=[theirs])))
+    assert ready(decision) == "True Ready"
+    verdict = get_condition(decision.status.conditions, READY)
+    assert verdict is not None
+    assert verdict.message.endswith("not everything is synced (SyncFailed)")

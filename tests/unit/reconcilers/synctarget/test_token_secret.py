@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -58,6 +59,7 @@ def test_the_token_is_the_one_that_the_server_puts_into_a_secret(exported: World
     clock = Filling(exported, sleeps=2)
     inputs, life = with_token(exported.client, INPUTS, "kcpctl-system", seconds=1000, clock=clock)
     assert inputs.token == "never-ends"
+    assert inputs.token_secret_uid == exported.up.objects[PATH]["metadata"]["uid"]
     assert (life, inputs.token_renew_at) == (1000.0, format_time(clock.time() + 800))
     made = exported.up.objects[PATH]
     assert made["type"] == "kubernetes.io/service-account-token"
@@ -82,4 +84,74 @@ def test_where_there_are_token_requests_no_secret_is_made(world: World) -> None:
     world.up.put(accounts, {"metadata": {"name": "kcp-syncer-east"}})
     inputs, _ = with_token(world.client, INPUTS, "kcpctl-system", seconds=1000, clock=world.clock)
     assert inputs.token.startswith("token-")
+    assert inputs.token_secret_uid == ""
     assert PATH not in world.up.objects
+
+
+def fill_at_once(world: World) -> None:
+    """Let the server fill such Secrets as soon as they are there, each with a token of its own."""
+    put = world.up.put
+
+    def fill(path: str, obj: Any) -> Unstructured:
+        if obj.get("type") == "kubernetes.io/service-account-token":
+            token = base64.b64encode(f"token-{world.up.version}".encode()).decode()
+            found = world.up.objects.get(path, {})
+            obj = {**obj, "data": found.get("data") or {"token": token}}
+        return put(path, obj)
+
+    world.up.put = fill  # type: ignore[method-assign]
+
+
+def secret_downstream(world: World) -> Unstructured:
+    [path] = [path for path in world.down.objects if "/secrets/" in path]
+    return world.down.objects[path]
+
+
+def tokens(world: World) -> str:
+    [path] = [path for path in world.up.objects if path.endswith("-token")]
+    return path
+
+
+@pytest.fixture
+def deployed(exported: World) -> World:
+    fill_at_once(exported)
+    exported.make_ready()
+    return exported
+
+
+def test_the_cluster_remembers_which_secret_the_token_is_of(deployed: World) -> None:
+    uid = deployed.up.objects[tokens(deployed)]["metadata"]["uid"]
+    marks = secret_downstream(deployed)["metadata"]["annotations"]
+    assert marks["workload.kcp.io/token-secret-uid"] == uid
+
+
+def test_as_long_as_its_secret_is_there_a_token_costs_no_request(deployed: World) -> None:
+    deployed.reconcile()
+    assert deployed.up.calls == deployed.down.calls == []
+
+
+def _deleted(world: World) -> None:
+    del world.up.objects[tokens(world)]
+
+
+def _replaced(world: World) -> None:
+    path = tokens(world)
+    found = world.up.objects.pop(path)
+    found["metadata"].pop("uid")
+    world.up.put(path, {**found, "data": {}})
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("end", [_deleted, _replaced])
+def test_a_token_whose_secret_was_deleted_is_replaced_at_once(
+    deployed: World, end: Callable[[World], None], restarted: bool
+) -> None:
+    before = secret_downstream(deployed)["data"]
+    end(deployed)
+    if restarted:
+        deployed.reconciler = deployed.new_reconciler()
+    deployed.reconcile()
+    assert secret_downstream(deployed)["data"] != before
+    deployed.take()
+    deployed.reconcile()
+    assert deployed.up.calls == deployed.down.calls == []
