@@ -134,8 +134,10 @@ def _evict_after(target: SyncTarget, _default_image: str) -> str:
 
 def _admission(target: SyncTarget, _default_image: str) -> str:
     """What the schema says of rules it cannot say of labels; the former is for servers without."""
+    if target.spec.selector is None:
+        return ""
     try:
-        Admission.of(msgspec.to_builtins(target.spec))
+        Admission.of({"selector": msgspec.to_builtins(target.spec.selector)})
     except ValueError as error:
         return str(error)
     return ""
