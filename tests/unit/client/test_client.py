@@ -205,13 +205,13 @@ async def test_the_versions_of_a_group_are_told_by_plural_in_the_servers_order()
     client, transport = many(group, names, names, NotFound("no"))
     found = await client.cluster("root").served_versions("apps")
     assert found["deployments"] == ["v1", "v1beta1"]
-    assert transport.call.path == "/clusters/root/apis/apps/gone"
+    assert transport.calls[-1].path == "/clusters/root/apis/apps/gone"
 
 
 async def test_the_core_group_has_a_place_and_a_shape_of_its_own() -> None:
     client, transport = many({"versions": ["v1"]}, {"resources": [{"name": "pods"}]})
     assert await client.cluster("root").served_versions("") == {"pods": ["v1"]}
-    assert transport.call.path == "/clusters/root/api/v1"
+    assert transport.calls[-1].path == "/clusters/root/api/v1"
 
 
 async def test_a_group_that_is_not_served_has_no_versions() -> None:
