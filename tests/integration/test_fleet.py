@@ -145,10 +145,10 @@ def test_no_tenant_reaches_another_that_has_not_said_yes(export: Export) -> None
             "spec": {"location": "eu", "kubeconfigSecret": {"name": "east-kubeconfig"}},
         }
     )
-    path = f"root:owner-{export.number}"
-    guest.target(clusterRef={"name": "shared", "workspace": path}, cells={"a": "b"})
+    shared = {"name": "shared", "workspace": owner.cluster}
+    guest.target(clusterRef=shared, cells={"a": "b"})
     found = guest.await_condition("ClusterConnected", "False", "PermissionDenied")
-    assert path in found["message"]
+    assert owner.cluster in found["message"]
 
     grant(owner, f"system:cluster:{guest.cluster}")
     guest.await_condition("ClusterConnected", "True", "Connected")
@@ -156,6 +156,11 @@ def test_no_tenant_reaches_another_that_has_not_said_yes(export: Export) -> None
     guest.target("lost", clusterRef={"name": "x", "workspace": "root"}, cells={"a": "b"})
     found = guest.await_condition("Valid", "False", "ClusterRefNotFound", name="lost")
     assert "bind the export there with an APIBinding" in found["message"]
+
+    by_path = {**shared, "workspace": f"root:owner-{export.number}"}
+    guest.target("astray", clusterRef=by_path, cells={"a": "b"})
+    found = guest.await_condition("Valid", "False", "ClusterRefNotFound", name="astray")
+    assert "use the name of the logical cluster" in found["message"]
 
 
 def grant(site: Site, group: str) -> None:
