@@ -36,6 +36,7 @@ from kcpctl.reconcilers.synctarget.certificate import (
     Signing,
     certificate_condition,
 )
+from kcpctl.reconcilers.synctarget.checks import health_of
 from kcpctl.reconcilers.synctarget.conditions import (
     CLUSTER_CONNECTED,
     DECLARED,
@@ -48,6 +49,13 @@ from kcpctl.reconcilers.synctarget.conditions import (
     valid_condition,
 )
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds, next_look, overdue_seconds
+from kcpctl.reconcilers.synctarget.linking import (
+    LINK_LOOK_SECONDS,
+    VIRTUAL_WORKSPACE_LINKED,
+    Link,
+    linked_condition,
+    virtual_workspaces,
+)
 from kcpctl.reconcilers.synctarget.rollout import (
     WAITING_FOR_CERTIFICATE,
     Rollout,
@@ -81,6 +89,7 @@ class Snapshot:
     heartbeat: the syncer's heartbeat.
     unhealthy_seconds: for how long the status has said that the target is unhealthy, None if it
         has not yet.
+    link: where its workspace is served, None where nobody serves workspaces through an export.
     assigned: whether anything is assigned to it; asked only when its eviction is due.
     refused: why the workspace did not let us ask, "" when it did.
     now: wall-clock seconds, for transition times and evictAfter only.
@@ -97,6 +106,7 @@ class Snapshot:
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     thresholds: Thresholds = field(default_factory=Thresholds)
     unhealthy_seconds: float | None = None
+    link: Link | None = None
     assigned: bool = False
     refused: str = ""
     now: float = 0.0
@@ -135,6 +145,7 @@ def decide(snapshot: Snapshot) -> Decision:
             target.spec, eviction, assigned=snapshot.assigned, refused=snapshot.refused
         )
         conditions = _declared(snapshot, _set(snapshot, conditions, schedulable))
+        conditions = _linked(snapshot, conditions)
     ready = ready_condition(
         conditions,
         managed=managed,
@@ -143,14 +154,18 @@ def decide(snapshot: Snapshot) -> Decision:
         thresholds=snapshot.thresholds,
     )
     conditions = _set(snapshot, conditions, ready)
+    settled = deleting or snapshot.invalid is not None
     status = msgspec.structs.replace(
         target.status,
         observed_generation=target.metadata.generation,
         conditions=conditions,
         phase=_decide_phase(target, conditions, managed=managed),
+        virtual_workspaces=(
+            target.status.virtual_workspaces if settled else virtual_workspaces(snapshot.link)
+        ),
+        health=health_of(conditions),
         capacity=_capacity(target) if snapshot.invalid is None else target.status.capacity,
     )
-    settled = deleting or snapshot.invalid is not None
     return Decision(status, None if settled else _requeue(snapshot, heartbeat, eviction))
 
 
@@ -165,6 +180,7 @@ def _requeue(snapshot: Snapshot, heartbeat: Heartbeat, eviction: Eviction | None
     looks = (
         next_look(heartbeat, snapshot.thresholds),
         next_eviction_look(eviction, assigned=snapshot.assigned),
+        LINK_LOOK_SECONDS if snapshot.link is not None and snapshot.link.problem else None,
     )
     return min((seconds for seconds in looks if seconds is not None), default=None)
 
@@ -227,6 +243,13 @@ def _certified(
     if certificate is None:
         return [one for one in conditions if one.type != SYNCER_CERTIFICATE]
     return _set(snapshot, conditions, certificate)
+
+
+def _linked(snapshot: Snapshot, conditions: list[Condition]) -> list[Condition]:
+    """Set VirtualWorkspaceLinked, which is no part of Ready."""
+    if snapshot.link is None:
+        return [one for one in conditions if one.type != VIRTUAL_WORKSPACE_LINKED]
+    return _set(snapshot, conditions, linked_condition(snapshot.link))
 
 
 def _declared(snapshot: Snapshot, conditions: list[Condition]) -> list[Condition]:
