@@ -12,13 +12,16 @@ from kcpctl.apis.meta import ApiStruct
 from kcpctl.apis.schema import doc
 
 __all__ = [
+    "CLUSTER_CONNECTED",
     "DEPLOYING",
+    "DRAINED",
     "FAILED",
     "NOT_READY",
     "PENDING",
     "PHASES",
     "PHASE_READY",
     "SUSPENDED",
+    "SYNCER_DISCONNECTED",
     "SYNCER_READY",
     "TERMINATING",
     "Capabilities",
@@ -38,10 +41,16 @@ FAILED: Final = "Failed"
 TERMINATING: Final = "Terminating"
 PHASES: Final = (PENDING, DEPLOYING, PHASE_READY, NOT_READY, FAILED, TERMINATING)
 
+CLUSTER_CONNECTED: Final = "ClusterConnected"
+"""The condition of the connection: the controller's in Managed mode, the syncer's in External."""
 SYNCER_READY: Final = "SyncerReady"
 """The condition that the syncer sums itself up in."""
+SYNCER_DISCONNECTED: Final = "SyncerDisconnected"
+"""Its reason while the syncer cannot work with its cluster."""
 SUSPENDED: Final = "Suspended"
 """Its reason while the SyncTarget is suspended."""
+DRAINED: Final = "Drained"
+"""Its reason once nothing is left on the cluster, while the SyncTarget is being deleted."""
 
 
 class SyncedResource(ApiStruct, kw_only=True):

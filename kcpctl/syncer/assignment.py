@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Final, Protocol
 
 from kcpctl.apis.admission import Admission
-from kcpctl.apis.naming import LOCATOR_ANNOTATION, STATE_SYNC
+from kcpctl.apis.naming import LOCATOR_ANNOTATION, STATE_SYNC, has_soft_finalizers
 from kcpctl.apis.resource import CONFIG_MAPS, SECRETS, SERVICES, Resource
 from kcpctl.syncer.target import Target
 
@@ -16,6 +16,7 @@ __all__ = [
     "Decision",
     "Metadata",
     "decide",
+    "is_marked",
     "is_relevant",
     "is_reserved",
     "is_syncable_namespace",
@@ -108,12 +109,6 @@ def removal_is_asked(meta: Metadata, namespace: Metadata | None, target: Target)
     )
 
 
-def has_soft_finalizers(meta: Metadata, target: Target) -> bool:
-    """Whether somebody wants the removal from this target delayed (row 24)."""
-    listed = meta.annotations.get(target.soft_finalizers_annotation, "")
-    return any(entry.strip() for entry in listed.split(","))
-
-
 def refusal(
     resource: Resource, meta: Metadata, namespace: Metadata | None, admission: Admission
 ) -> str:
@@ -131,6 +126,11 @@ def is_relevant(
     if admitted:
         return is_labelled(meta, namespace, target)
     return _keeps_marks(meta, target)
+
+
+def is_marked(meta: Metadata, target: Target) -> bool:
+    """Whether anything on an object is still to go before its target may."""
+    return target.finalizer in meta.finalizers or meta.labels.get(target.state_label) == STATE_SYNC
 
 
 def _keeps_marks(meta: Metadata, target: Target) -> bool:
@@ -161,7 +161,8 @@ def decide(
         return Decision.REMOVE if leaves else Decision.IGNORE
     if not removal_is_asked(meta, namespace, target):
         return Decision.SYNC
-    if has_soft_finalizers(meta, target) and (held or meta.deletion_timestamp is None):
+    soft = has_soft_finalizers(meta.annotations, target.key)  # row 24
+    if soft and (held or meta.deletion_timestamp is None):
         return Decision.SYNC
     asked = target.deletion_annotation in meta.annotations
     return Decision.REMOVE if held or has_copy or asked else Decision.IGNORE

@@ -9,6 +9,7 @@ from typing import Final
 
 from kcpctl.apis.admission import EVERYTHING, Admission
 from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.naming import has_soft_finalizers
 from kcpctl.apis.resource import NAMESPACES, Resource
 from kcpctl.controller import Request, commit
 from kcpctl.errors import NotFound
@@ -16,7 +17,6 @@ from kcpctl.informers import CachedObject
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, get_logger
 from kcpctl.syncer.assignment import (
     Metadata,
-    has_soft_finalizers,
     is_relevant,
     namespace_is_assigned,
     refusal,
@@ -192,7 +192,7 @@ class NamespaceCleaner:
         if (
             namespace is None
             or target.deletion_annotation not in namespace.meta.annotations
-            or has_soft_finalizers(namespace.meta, target)
+            or has_soft_finalizers(namespace.meta.annotations, target.key)
             or any(
                 target.finalizer in obj.meta.finalizers
                 for resource in self._resources

@@ -1,13 +1,15 @@
-"""The gate: whether the syncer may touch the downstream cluster at all (decision 10)."""
+"""The gate: whether the syncer may touch the downstream cluster at all (decision 10, 2.6)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Protocol
 
 from kcpctl.apis.admission import Admission
 from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.naming import LEGACY_SYNCTARGET_FINALIZER, SYNCTARGET_FINALIZER
+from kcpctl.apis.workload import ORPHAN
 from kcpctl.errors import KcpctlError, NotFound
 from kcpctl.runtime import SYSTEM_CLOCK, Clock
 from kcpctl.syncer.target import Target
@@ -15,6 +17,7 @@ from kcpctl.syncer.target import Target
 __all__ = ["Gate", "GateClosed", "Getter", "Verdict", "judge", "judge_parts"]
 
 
+_HELD_BY: Final = frozenset({SYNCTARGET_FINALIZER, LEGACY_SYNCTARGET_FINALIZER})
 # Less than any server takes to restart.
 _PROOF_SECONDS: Final = 0.5
 
@@ -31,12 +34,13 @@ class Verdict(Enum):
     UNCLEAR = "has a spec.selector or spec.supportedResourceTypes that makes no sense"
     GONE = "does not exist"
     REPLACED = "was deleted and made again (another uid)"
-    DELETING = "is being deleted"
+    DRAINING = "is being deleted, and its workloads leave the cluster"
+    DELETING = "is being deleted, and its workloads are left alone"
 
     @property
     def has_syncer(self) -> bool:
         """Whether it is ours to send heartbeats for, if not to sync."""
-        return self is Verdict.ACTIVE or self.is_paused
+        return self in {Verdict.ACTIVE, Verdict.DRAINING} or self.is_paused
 
     @property
     def is_paused(self) -> bool:
@@ -50,17 +54,29 @@ def judge(sync_target: Mapping[str, Any] | None, uid: str) -> Verdict:
         return Verdict.GONE
     metadata = sync_target.get("metadata") or {}
     spec = sync_target.get("spec") or {}
-    return judge_parts(metadata.get("uid"), metadata.get("deletionTimestamp"), spec, uid)
+    finalizers = metadata.get("finalizers") or ()
+    deleting = metadata.get("deletionTimestamp") is not None
+    return judge_parts(metadata.get("uid"), finalizers, spec, uid, deleting=deleting)
 
 
 def judge_parts(
-    found_uid: str | None, deletion_timestamp: str | None, spec: Mapping[str, Any], uid: str
+    found_uid: str | None,
+    finalizers: Sequence[str],
+    spec: Mapping[str, Any],
+    uid: str,
+    *,
+    deleting: bool,
 ) -> Verdict:
-    """Return the same for a SyncTarget of which only this is known."""
+    """Return the same for a SyncTarget of which only this is known.
+
+    Whether its workloads leave is over when the controller has let it go.
+    """
     if found_uid != uid:
         return Verdict.REPLACED
-    if deletion_timestamp:
-        return Verdict.DELETING
+    if deleting:
+        held = not _HELD_BY.isdisjoint(finalizers)
+        leaves = held and spec.get("deletionPolicy") != ORPHAN
+        return Verdict.DRAINING if leaves else Verdict.DELETING
     if (spec.get("maintenance") or {}).get("suspend"):
         return Verdict.SUSPENDED
     try:
@@ -78,20 +94,27 @@ class Getter(Protocol):
 
 
 class Gate:
-    """Open while one SyncTarget is served; once closed it stays closed.
+    """Open while one SyncTarget is served in the way it was; once closed it stays closed.
 
-    ``require`` is cheap and asked before all work. ``reconfirm`` precedes every write: a server
-    that was restarted may show objects of a successor before the watch of the SyncTarget tells
-    of its own. ``confirm`` asks the server each time and precedes every *removal* downstream: one
-    that was restarted empty shows all objects as gone. Neither closes the gate: a server that just
-    starts may answer 404 for types it does not serve yet.
+    ``serves`` is that way: the verdict that must stay. ``require`` is cheap and asked before all
+    work. ``reconfirm`` precedes every write: a server that was restarted may show objects of a
+    successor before the watch of the SyncTarget tells of its own. ``confirm`` asks the server each
+    time and precedes every *removal* downstream: one that was restarted empty shows all objects as
+    gone. Neither closes the gate: a server that just starts may answer 404 for types it does not
+    serve yet.
     Safe from any thread.
     """
 
     def __init__(
-        self, target: Target, sync_targets: Getter, *, clock: Clock = SYSTEM_CLOCK
+        self,
+        target: Target,
+        sync_targets: Getter,
+        *,
+        serves: Verdict = Verdict.ACTIVE,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.target = target
+        self.serves = serves
         self._sync_targets = sync_targets
         self._clock = clock
         self._reason = ""
@@ -112,7 +135,7 @@ class Gate:
             raise GateClosed(f"SyncTarget {self.target.name!r} {self._reason}")
 
     def confirm(self) -> None:
-        """Read the SyncTarget live; raise GateClosed unless it is served."""
+        """Read the SyncTarget live; raise GateClosed unless it is still served in that way."""
         self.require()
         asked_at = self._clock.monotonic()
         try:
@@ -120,7 +143,7 @@ class Gate:
         except NotFound:
             found = None
         verdict = judge(found, self.target.uid)
-        if verdict is not Verdict.ACTIVE:
+        if verdict is not self.serves:
             raise GateClosed(f"SyncTarget {self.target.name!r} {verdict.value}")
         self._confirmed_at = asked_at
 

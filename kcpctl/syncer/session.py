@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -15,15 +15,17 @@ from kcpctl.client import Client
 from kcpctl.controller import Controller
 from kcpctl.informers import CachedObject, InformerFactory, SharedInformer
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, TaskSet, get_logger
+from kcpctl.syncer.assignment import is_marked, namespace_is_assigned
 from kcpctl.syncer.cleaner import NamespaceCleaner
 from kcpctl.syncer.facts import ClusterFacts, without_most_of_a_node
-from kcpctl.syncer.gate import Gate
+from kcpctl.syncer.gate import Gate, Verdict
 from kcpctl.syncer.namespaces import LOCATOR_INDEX, NamespaceMapper, by_locator
 from kcpctl.syncer.objects import ObjectSyncer
 from kcpctl.syncer.options import SyncerOptions
 from kcpctl.syncer.own_conditions import OwnConditions
 from kcpctl.syncer.progress import Progress, Tracked
-from kcpctl.syncer.readiness import SessionState, syncer_ready
+from kcpctl.syncer.reachability import Reachability
+from kcpctl.syncer.readiness import LASTING_SECONDS, SessionState, syncer_ready
 from kcpctl.syncer.side import SYNCED_RESOURCES, Side
 from kcpctl.syncer.status_reporter import StatusReporter
 from kcpctl.syncer.transform import same_apart_from_status
@@ -77,7 +79,8 @@ class Session:
     more, also after a failed start. Both block, on the thread that supervises the syncer.
 
     What ``admission`` does not let in counts as not assigned, for as long as the session lasts.
-    A ``suspended`` one has the heartbeat alone: nothing is compared, written or removed. Of the
+    One that is ``suspended`` has the heartbeat alone: nothing is compared, written or removed; one
+    that drains does not wait before it removes a namespace. Of the
     synced types those are left alone that are not ``served`` upstream: their copies stay, too.
     """
 
@@ -92,16 +95,16 @@ class Session:
         served: Sequence[Resource] = SYNCED_RESOURCES,
         admission: Admission = EVERYTHING,
         declared: Callable[[], bool] = lambda: False,
-        suspended: bool = False,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
         metrics: Metrics | None = None,
     ) -> None:
         self.gate = gate
-        self.progress = Progress()
+        self.progress = Progress(clock)
         self.served = served
         self.admission = admission
-        self.suspended = suspended
+        self.suspended = gate.serves.is_paused
+        self._drains = gate.serves is Verdict.DRAINING
         self._options = options
         self._loop = upstream.loop
         self._down_loop = downstream.loop
@@ -119,6 +122,7 @@ class Session:
         self._facts = ClusterFacts(
             downstream.aio, self._known_nodes, declared, clock=clock, counts=self._counts
         )
+        self._reachability = Reachability(downstream.aio, self._down_synced, clock=clock)
         sync_targets = upstream.aio.resource(SYNCTARGETS)
         self.conditions = OwnConditions(gate, sync_targets, clock=clock, rng=rng)
         self.reporter = StatusReporter(
@@ -136,7 +140,8 @@ class Session:
         ]
         self._tasks = TaskSet("syncer")
         # On the loop of the cluster's client, which may be another: connections belong to theirs.
-        self._fact_tasks = TaskSet("syncer")
+        self._down_tasks = TaskSet("syncer")
+        self._working = False
         self._stopped = False
 
     def _object_controller(self, resource: Resource) -> Controller:
@@ -170,7 +175,8 @@ class Session:
             downstream=self._down.side,
             namespaces=self._namespaces,
             resources=SYNCED_RESOURCES,
-            delay_seconds=self._options.namespace_clean_delay_seconds,
+            # What leaves for good need not be kept for somebody to come back.
+            delay_seconds=0.0 if self._drains else self._options.namespace_clean_delay_seconds,
             admission=self.admission,
             clock=self._clock,
         )
@@ -222,11 +228,13 @@ class Session:
         self._down.factory.start()
         if heartbeat:
             self._loop.run(self._spawn(self.conditions.run(), "conditions"))
+            self._down_loop.run(self._spawn_down(self._reachability.run(), "probe"))
         if not self.suspended and not self._start_work(wanted):
             return False
-        self._tell(SessionState(suspended=self.suspended, working=True))
+        self._working = True
+        self.look()
         if heartbeat:
-            self._down_loop.run(self._spawn_facts())
+            self._down_loop.run(self._spawn_down(self._facts.run(), "facts"))
             self._loop.run(self._spawn(self.reporter.run(), "heartbeat"))
         _log.info(
             "Serving the SyncTarget",
@@ -243,31 +251,47 @@ class Session:
         while not all(controller.synced for controller in self._controllers):
             if not wanted() or not self.gate.is_open:
                 return False
+            self.look()
             self._clock.sleep(_SYNC_POLL_SECONDS)
         for controller in self._controllers:
             controller.start()
         return True
+
+    def _down_synced(self) -> bool:
+        objects = self._down.objects.values()
+        return self._down.namespaces.synced and all(informer.synced for informer in objects)
 
     def _known_nodes(self) -> list[Unstructured] | None:
         return self._nodes.lister.list() if self._nodes.synced else None
 
     def _counts(self) -> Unstructured:
         """Return how many copies there are."""
-        informers = self._down.objects
-        if not all(informer.synced for informer in informers.values()):
+        if not self._down_synced():
             return {}
+        informers = self._down.objects
         counts = {resource: len(one.lister.keys()) for resource, one in informers.items()}
         return {"resourceCount": sum(counts.values()), "workloadCount": counts[DEPLOYMENTS]}
 
-    def _tell(self, state: SessionState) -> None:
+    def look(self) -> None:
+        """Have the conditions say how things are now. Called now and then by the supervisor."""
+        state = SessionState(
+            suspended=self.suspended,
+            working=self._working,
+            drains=self._drains,
+            drained=self._drains and self._is_drained(),
+            unreachable=self._reachability.problem,
+            failing=self.progress.lasting(LASTING_SECONDS),
+        )
+        if (connected := self._reachability.connected) is not None:
+            self.conditions.want(connected)
         if (ready := syncer_ready(state)) is not None:
             self.conditions.want(ready)
 
     async def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.spawn(coroutine, name=name)
 
-    async def _spawn_facts(self) -> None:
-        self._fact_tasks.spawn(self._facts.run(), name="facts")
+    async def _spawn_down(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        self._down_tasks.spawn(coroutine, name=name)
 
     def beat(self) -> None:
         """Write one heartbeat now."""
@@ -282,6 +306,22 @@ class Session:
     def is_settled(self) -> bool:
         """Whether there is nothing to do, nothing awaited and no problem."""
         return not self._is_busy() and not self.progress.unsettled and not self.progress.problems
+
+    def _is_drained(self) -> bool:
+        """Whether nothing has to leave any more: nothing is marked, and no namespace is left."""
+        target = self.gate.target
+        if not self._working or self._is_busy():
+            return False
+        if any(map(self._namespaces.named_by, _cached(self._down.namespaces))):
+            return False
+        assigned = any(
+            namespace_is_assigned(one.meta, target) for one in _cached(self._up.namespaces)
+        )
+        return not assigned and not any(
+            is_marked(one.meta, target)
+            for informer in self._up.objects.values()
+            for one in _cached(informer)
+        )
 
     @property
     def is_stuck(self) -> bool:
@@ -305,7 +345,7 @@ class Session:
             return
         self._stopped = True
         self._loop.run(self._tasks.close())
-        self._down_loop.run(self._fact_tasks.close())
+        self._down_loop.run(self._down_tasks.close())
         deadline = self._clock.monotonic() + _STOP_SECONDS
         for controller in self._controllers:
             controller.stop(max(deadline - self._clock.monotonic(), 0.1))
@@ -319,6 +359,12 @@ def retry_limiter(options: SyncerOptions, rng: random.Random) -> ItemExponential
     first = options.retry_initial_seconds
     last = max(first, options.retry_max_seconds)
     return ItemExponential(first, last, multiplier=options.retry_multiplier, rng=rng)
+
+
+def _cached(informer: SharedInformer[Unstructured]) -> Iterator[CachedObject]:
+    for key in informer.lister.keys():  # noqa: SIM118 - a lister is no mapping
+        if (obj := informer.lister.cached(key)) is not None:
+            yield obj
 
 
 def _apart_from_status(old: CachedObject | None, new: CachedObject | None) -> bool:

@@ -61,12 +61,13 @@ class Syncer:
     upstream: a client bound to the SyncTarget's logical cluster.
     downstream: a client of the cluster; the syncer owns neither and closes neither.
 
-    ``run`` blocks until ``stop`` is set. While the SyncTarget is gone, being deleted or has another
-    uid than the options say, it stays alive and touches nothing downstream (decision 10); while it
+    ``run`` blocks until ``stop`` is set. While the SyncTarget is gone or has another uid than the
+    options say, it stays alive and touches nothing downstream (decision 10). While it is being
+    deleted, what is asked to leave does; with the policy Orphan nothing is touched (2.6). While it
     is suspended only the heartbeat goes on; while the upstream server does not answer, what is
     downstream stays as it is. Types that the workspace does not serve are left alone until it does.
-    ``run_once`` makes a single pass and raises what kept it from being
-    complete. Neither may be called on the I/O thread, nor both at once.
+    ``run_once`` makes a single pass and raises what kept it from being complete. Neither may be
+    called on the I/O thread, nor both at once.
     """
 
     def __init__(
@@ -142,17 +143,16 @@ class Syncer:
             elif self._session is None and verdict and verdict.has_syncer and self._is_there():
                 self._begin_session(verdict, stop)
             else:
+                if self._session is not None:
+                    self._session.look()
                 with self._changed:
                     self._clock.wait(self._changed, _LOOK_SECONDS)
 
     def _goes_on(self, session: Session) -> bool:
         """Whether a session does what the SyncTarget says by now."""
-        verdict = self._watch.verdict
-        if verdict is None or not verdict.has_syncer or not session.gate.is_open:
+        if self._watch.verdict is not session.gate.serves or not session.gate.is_open:
             return False
-        if session.suspended or verdict.is_paused:
-            return session.suspended is verdict.is_paused
-        return session.admission == self._watch.admission
+        return session.suspended or session.admission == self._watch.admission
 
     def _has_more_types(self, session: Session) -> bool:
         """Whether the workspace serves a type by now that it did not when the session began."""
@@ -237,10 +237,10 @@ class Syncer:
         admission: Admission,
         declared: Callable[[], bool] = lambda: True,
         *,
-        suspended: bool = False,
+        serves: Verdict = Verdict.ACTIVE,
     ) -> Session:
         return Session(
-            Gate(target, self._sync_targets, clock=self._clock),
+            Gate(target, self._sync_targets, serves=serves, clock=self._clock),
             self._options,
             upstream=self._upstream,
             downstream=self._downstream,
@@ -248,7 +248,6 @@ class Syncer:
             served=served,
             admission=admission,
             declared=declared,
-            suspended=suspended,
             clock=self._clock,
             rng=self._rng,
             metrics=self._metrics,
@@ -270,7 +269,7 @@ class Syncer:
             served,
             watch.admission,
             lambda: watch.declares_capacity,
-            suspended=verdict.is_paused,
+            serves=verdict,
         )
         # The watch sets its verdict before it looks for a session; so one of the two sees it.
         if not self._goes_on(session):

@@ -11,6 +11,7 @@ from kcpctl.apis.naming import (
     NamespaceLocator,
     SyncTargetLocator,
     deletion_annotation,
+    soft_finalizers_annotation,
     state_label,
     sync_target_key,
     syncer_finalizer,
@@ -57,7 +58,7 @@ class Target:
     @cached_property
     def soft_finalizers_annotation(self) -> str:
         """Annotation on upstream objects: who wants their removal from this target delayed."""
-        return f"finalizers.workload.kcp.io/{self.key}"
+        return soft_finalizers_annotation(self.key)
 
     @cached_property
     def spec_diff_annotation(self) -> str:

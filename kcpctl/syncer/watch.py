@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from kcpctl.apis.admission import EVERYTHING, Admission
 from kcpctl.apis.meta import Unstructured
@@ -63,11 +65,20 @@ class TargetWatch:
             decoded = obj.decode()
             spec = decoded.get("spec") or {}
             self.declares_capacity = bool(spec.get("capacity"))
-            verdict = judge_parts(obj.meta.uid, obj.meta.deletion_timestamp, spec, self._uid)
-            served = verdict is Verdict.ACTIVE
-            self._set(verdict, Admission.of(spec) if served else self.admission)
+            deleting = obj.meta.deletion_timestamp is not None
+            verdict = judge_parts(
+                obj.meta.uid, obj.meta.finalizers, spec, self._uid, deleting=deleting
+            )
+            self._set(verdict, self._admission(verdict, spec))
             if obj.meta.uid == self._uid:
                 self._on_seen(decoded)
+
+    def _admission(self, verdict: Verdict, spec: Mapping[str, Any]) -> Admission:
+        """Return what is let in, as it was where nothing is taken or nobody can tell."""
+        if verdict in {Verdict.ACTIVE, Verdict.DRAINING}:
+            with contextlib.suppress(ValueError):
+                return Admission.of(spec)
+        return self.admission
 
     def _set(self, verdict: Verdict, admission: Admission | None = None) -> None:
         admission = self.admission if admission is None else admission

@@ -15,6 +15,7 @@ from kcpctl.apis.naming import (
     TENANT_LABEL,
     NamespaceLocator,
     deletion_annotation,
+    soft_finalizers_annotation,
     state_label,
     sync_target_key,
     syncer_finalizer,
@@ -29,16 +30,18 @@ from kcpctl.apis.resource import (
     SECRETS,
     SERVICE_ACCOUNTS,
 )
-from kcpctl.apis.workload import MANAGED, ORPHAN, SyncTarget, deployment_mode
+from kcpctl.apis.workload import MANAGED, ORPHAN, SyncTarget, deployment_mode, names_a_cluster
 from kcpctl.client import Client
 from kcpctl.errors import ApiError, NotFound
 from kcpctl.reconcilers.problem import BUSY
+from kcpctl.reconcilers.synctarget.departure import is_drained
 from kcpctl.reconcilers.synctarget.eviction import list_if_served
 from kcpctl.reconcilers.synctarget.manifests import SYNCED_RESOURCES
 from kcpctl.reconcilers.synctarget.removal import (
     delete_certificate_rights,
     delete_exactly,
     delete_syncers_namespace,
+    some_of,
 )
 from kcpctl.reconcilers.turns import ClusterTurns
 
@@ -53,7 +56,6 @@ _SYNCER_RESOURCES: Final = (
     CLUSTER_ROLES,
     NAMESPACES,
 )
-_NAMED_AT_MOST: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Cleaner:
         """
         orphaned = ""
         if self._has_identity(upstream) or self._has_syncer():
-            orphaned = f"cannot be reached: {why_not}"
+            orphaned = "" if self._is_known_empty() else f"cannot be reached: {why_not}"
             if downstream is not None:
                 try:
                     with self._turns.turn(self._cluster, downstream.server):
@@ -126,8 +128,14 @@ class Cleaner:
             if orphaned and not force:
                 return Progress((f"what is on the cluster, which {orphaned}",))
             self._delete_identity(upstream)
-        self._strip_marks(upstream)
+        copies = self._strip_marks(upstream)
+        if copies and downstream is None and self._target.spec.deletion_policy != ORPHAN:
+            orphaned = f"cannot be reached: {why_not}"  # nobody took them off it
         return Progress(orphaned=orphaned)
+
+    def _is_known_empty(self) -> bool:
+        """Whether the syncer says so of a cluster that is not ours to look at."""
+        return not names_a_cluster(self._target.spec) and is_drained(self._target)
 
     def _has_identity(self, upstream: Client) -> bool:
         # The account alone is missing for a moment when a syncer moves to another cluster.
@@ -217,15 +225,18 @@ class Cleaner:
                 if self._is_ours(found):
                     delete_exactly(upstream, resource, found)
 
-    def _strip_marks(self, upstream: Client) -> None:
-        """Let go of the upstream objects that were assigned to the target."""
+    def _strip_marks(self, upstream: Client) -> bool:
+        """Let go of the upstream objects that were assigned; whether any of them had a copy."""
+        copies = False
         for resource in (*SYNCED_RESOURCES, NAMESPACES):
             client = upstream.resource(resource)
             for obj in list_if_served(upstream, resource):
                 if (patch := self._unmarked(obj)) is not None:
                     meta = obj["metadata"]
+                    copies |= "finalizers" in patch["metadata"]
                     with contextlib.suppress(NotFound):
                         client.patch(meta["name"], patch, namespace=meta.get("namespace"))
+        return copies
 
     def _unmarked(self, obj: Unstructured) -> Unstructured | None:
         """Return the patch that takes our marks off an object, None if it has none."""
@@ -246,10 +257,8 @@ class Cleaner:
 
     def _annotations(self) -> Iterator[str]:
         yield deletion_annotation(self._key)
-        yield f"finalizers.workload.kcp.io/{self._key}"
+        yield soft_finalizers_annotation(self._key)
 
 
 def _some(what: str, objects: Sequence[Unstructured]) -> str:
-    names = sorted(obj["metadata"]["name"] for obj in objects)
-    more = "" if len(names) <= _NAMED_AT_MOST else ", ..."
-    return f"{what} {', '.join(names[:_NAMED_AT_MOST])}{more}"
+    return f"{what} {some_of(obj['metadata']['name'] for obj in objects)}"

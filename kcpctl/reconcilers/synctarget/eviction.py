@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.naming import STATE_SYNC, deletion_annotation, state_label, sync_target_key
@@ -13,22 +14,29 @@ from kcpctl.errors import Conflict, Forbidden, NotFound
 from kcpctl.reconcilers.synctarget.manifests import SYNCED_RESOURCES
 from kcpctl.runtime import format_time
 
-__all__ = ["evict", "list_if_served"]
+__all__ = ["Assigned", "evict", "list_if_served"]
 
 
-def evict(upstream: Client, cluster: str, name: str, now: float) -> bool:
-    """Ask what is assigned to the SyncTarget to leave; whether anything is still assigned.
+class Assigned(NamedTuple):
+    """An upstream object that is assigned to a SyncTarget, as it was read."""
+
+    resource: Resource
+    obj: Unstructured
+
+
+def evict(upstream: Client, cluster: str, name: str, now: float) -> list[Assigned]:
+    """Ask what is assigned to the SyncTarget to leave; returns all that is still assigned.
 
     Sets the deletion annotation, which the syncer follows: it removes the copy downstream, then
     the marks upstream, the assignment among them; objects with soft finalizers stay until those
     are gone. An annotation that is there stays as it is. Raises what the client raises.
     """
     key = sync_target_key(cluster, name)
-    assigned = False
+    assigned = []
     # Namespaces first: an object whose own marks are gone is not to be handed over again.
     for resource in (NAMESPACES, *SYNCED_RESOURCES):
         for obj in list_if_served(upstream, resource, f"{state_label(key)}={STATE_SYNC}"):
-            assigned = True
+            assigned.append(Assigned(resource, obj))
             _mark(upstream, resource, obj, deletion_annotation(key), now)
     return assigned
 

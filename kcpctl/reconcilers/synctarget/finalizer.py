@@ -11,7 +11,7 @@ import msgspec
 from kcpctl.apis.conditions import FALSE, get_condition, set_condition, true
 from kcpctl.apis.naming import LEGACY_SYNCTARGET_FINALIZER, SYNCTARGET_FINALIZER
 from kcpctl.apis.synctarget_status import SyncTargetStatus
-from kcpctl.apis.workload import SYNCTARGETS, SyncTarget, names_a_cluster
+from kcpctl.apis.workload import ORPHAN, SYNCTARGETS, SyncTarget, names_a_cluster
 from kcpctl.client import Client
 from kcpctl.controller import Request, Result
 from kcpctl.errors import Forbidden, NotConnected
@@ -23,8 +23,9 @@ from kcpctl.reconcilers.pool import Pool, connect
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.conditions import DELETING
 from kcpctl.reconcilers.synctarget.deletion import Cleaner, Progress
+from kcpctl.reconcilers.synctarget.departure import depart
 from kcpctl.reconcilers.synctarget.events import reference_to
-from kcpctl.reconcilers.synctarget.health import Observer
+from kcpctl.reconcilers.synctarget.health import Observer, heartbeat_stamps
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.scheduling import LEAVING, SCHEDULABLE
 from kcpctl.reconcilers.synctarget.status import Snapshot, decide
@@ -35,12 +36,15 @@ __all__ = ["Finalizer", "with_finalizers"]
 
 # While something remains; the servers do the work meanwhile.
 _RETRY_SECONDS: Final = 2.0
+# While it takes a person: a heartbeat comes with an event.
+_HELD_RETRY_SECONDS: Final = 30.0
 
 
 class Finalizer:
     """Cleans up after SyncTargets that are being deleted, then lets them go.
 
-    Nothing more is placed there first; what remains is told in the status. A cluster that cannot be
+    Nothing more is placed there first, and what is assigned leaves; what remains is told in the
+    status. What does not leave, and a cluster that cannot be
     reached, refuses or is busy is waited for until ``force_delete_after_seconds``, then given up,
     with an event. Worker threads; one key at a time.
 
@@ -100,21 +104,17 @@ class Finalizer:
             status = decide(Snapshot(target=target, now=self._clock.time())).status
             self._commit(request, target, msgspec.structs.replace(target, status=status))
             return None
-        force_after = options.force_delete_after_seconds
-        downstream, why_not = self._reach(request, target)
         try:
-            progress = self._clean(request, target, options, downstream, why_not, waited)
+            progress, again_in_seconds = self._advance(request, target, options, waited)
         except Forbidden as error:
             why = explained(error, request.cluster, self._hint)
-            if waited < force_after:
+            if waited < options.force_delete_after_seconds:
                 self._report_remaining(request, target, (f"what the workspace has: {why}",))
                 raise
             progress = Progress(orphaned=f"could not be looked for: {why}")
         if progress.remaining:
             self._report_remaining(request, target, progress.remaining)
-            if downstream is None:
-                return Result(max(force_after - waited, _RETRY_SECONDS))
-            return Result(_RETRY_SECONDS)
+            return Result(again_in_seconds)
         if progress.orphaned:
             message = f"What is on the cluster was left behind, for it {progress.orphaned}"
             self._record(request, target, "Warning", "OrphanedDownstream", message)
@@ -123,6 +123,22 @@ class Finalizer:
         self._record(request, target, "Normal", "Deleted", "The SyncTarget was cleaned up")
         self._forget_target(request.key)
         return None
+
+    def _advance(
+        self, request: Request, target: SyncTarget, options: SyncTargetOptions, waited: float
+    ) -> tuple[Progress, float]:
+        """Do what can be done now; returns how far it came, and the seconds to another look."""
+        force_after = options.force_delete_after_seconds
+        downstream, why_not = self._reach(request, target)
+        if waited < force_after and target.spec.deletion_policy != ORPHAN:
+            alive = self._is_alive(request.key, target, options)
+            upstream, now = self._client.cluster(request.cluster), self._clock.time()
+            if waits := depart(upstream, request.cluster, target, alive=alive, now=now):
+                return Progress(waits), _RETRY_SECONDS if alive else _HELD_RETRY_SECONDS
+        progress = self._clean(request, target, options, downstream, why_not, waited)
+        if downstream is None:
+            return progress, max(force_after - waited, _RETRY_SECONDS)
+        return progress, _RETRY_SECONDS
 
     def _clean(
         self,
@@ -149,6 +165,15 @@ class Finalizer:
         elif self._busy_since.get(request.key) is None:
             self._busy_since.keep(request.key, self._clock.monotonic())
         return progress
+
+    def _is_alive(self, key: str, target: SyncTarget, options: SyncTargetOptions) -> bool:
+        """Whether there is a syncer that sends heartbeats."""
+        try:
+            stamps = heartbeat_stamps(target.status)
+            age = self._observer.age(key, target.metadata.uid, "heartbeat", stamps)
+        except ValueError:
+            return False
+        return age is not None and age < options.thresholds.heartbeat_seconds
 
     def _busy_seconds(self, key: str) -> float:
         since = self._busy_since.get(key)

@@ -278,8 +278,12 @@ class SyncTargetReconciler:
     def _connect(self, request: Request, target: SyncTarget) -> Access:
         """Give the pool the credentials that the spec names, or nothing."""
         find = partial(self._credentials.find, target, request.cluster)
-        is_ending = partial(is_being_deleted, self._client, request.cluster)
-        return connect(self._pool, request.key, find, is_ending=is_ending)
+        return connect(
+            self._pool,
+            request.key,
+            find,
+            is_ending=lambda: is_being_deleted(self._client.cluster(request.cluster)),
+        )
 
     def _deploy(
         self,
@@ -345,7 +349,8 @@ class SyncTargetReconciler:
             return
         upstream = self._client.cluster(request.cluster)
         try:
-            findings.assigned = evict(upstream, request.cluster, target.metadata.name, now)
+            left = evict(upstream, request.cluster, target.metadata.name, now)
+            findings.assigned = bool(left)
         except ApiError as error:
             findings.assigned = True  # nobody knows; what was found so far is written all the same
             if isinstance(error, Forbidden):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from typing import Final
 
 from kcpctl.apis.meta import Unstructured
@@ -30,6 +31,7 @@ __all__ = [
     "delete_exactly",
     "delete_syncers_namespace",
     "prune",
+    "some_of",
 ]
 
 # Those of the syncer's objects whose place the spec may change; the Deployment goes first, so
@@ -37,8 +39,15 @@ __all__ = [
 _PLACED: Final = (DEPLOYMENTS, SECRETS, SERVICE_ACCOUNTS)
 _TELLTALE: Final = (DEPLOYMENTS, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES, CONFIG_MAPS)
 """What tells that a namespace is used by others too."""
+_NAMED_AT_MOST: Final = 5
 _IN_EVERY_NAMESPACE: Final = {("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")}
 _ACCOUNT_TOKEN: Final = "kubernetes.io/service-account-token"
+
+
+def some_of(names: Iterable[str]) -> str:
+    """Return the first few of the names, for a message."""
+    found = sorted(names)
+    return ", ".join(found[:_NAMED_AT_MOST]) + (", ..." if len(found) > _NAMED_AT_MOST else "")
 
 
 def delete_exactly(client: Client, resource: Resource, obj: Unstructured) -> None:

@@ -16,6 +16,12 @@ import msgspec
 import pytest
 
 from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.naming import (
+    deletion_annotation,
+    state_label,
+    sync_target_key,
+    syncer_finalizer,
+)
 from kcpctl.apis.resource import (
     CERTIFICATE_SIGNING_REQUESTS,
     DEPLOYMENTS,
@@ -474,6 +480,18 @@ class World:
         stamp = format_time(self.clock.time() if at is None else at)
         status = {"lastSyncerHeartbeatTime": stamp, "lastHeartbeatTime": stamp}
         self.up.put(path, merged(self.up.objects[path], {"status": status}))
+
+    def let_leave(self, name: str = "east", cluster: str = "root") -> None:
+        """Let the syncer take off the target whatever was asked to leave it."""
+        key = sync_target_key(cluster, name)
+        for path, obj in list(self.up.objects.items()):
+            metadata = copy.deepcopy(obj["metadata"])
+            if not (metadata.get("annotations") or {}).pop(deletion_annotation(key), ""):
+                continue
+            metadata["labels"].pop(state_label(key), "")
+            finalizers = metadata.get("finalizers", [])
+            metadata["finalizers"] = [one for one in finalizers if one != syncer_finalizer(key)]
+            self.up.put(path, {**obj, "metadata": metadata})
 
     def connect(self, name: str = "east", cluster: str = "root") -> None:
         """Let the pool say that the cluster is connected."""

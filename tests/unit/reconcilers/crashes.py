@@ -183,7 +183,9 @@ class Installation:
             }
             if obj.get("status") != available:
                 world.down.put(path, {**obj, "status": available})
-            self._beat(obj["metadata"]["labels"]["workload.kcp.io/synctarget-name"])
+            of = obj["metadata"]["labels"]["workload.kcp.io/synctarget-name"]
+            self._beat(of)
+            world.let_leave(of)
 
     def _beat(self, name: str) -> None:
         path = self.world.path(SYNCTARGETS, name)

@@ -81,6 +81,7 @@ def live(world: World) -> set[Right]:
     world.delete_target()
     for _ in range(10):
         world.reconcile()
+        world.let_leave()
         if not world.exists():
             break
     assert not world.exists()

@@ -4,13 +4,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kcpctl.apis.naming import SYNCTARGET_FINALIZER
 from kcpctl.apis.workload import SYNCTARGETS
-from kcpctl.syncer.gate import GateClosed, Verdict, judge
+from kcpctl.syncer.gate import Gate, GateClosed, Verdict, judge
 
 if TYPE_CHECKING:
     from tests.unit.syncer.conftest import World
 
 SUSPEND = {"maintenance": {"suspend": True}}
+LEAVING = {"uid": "u", "deletionTimestamp": "now", "finalizers": ["x", SYNCTARGET_FINALIZER]}
+OLD = "workload.kcp.io/synctarget-cleanup"
 
 
 @pytest.mark.parametrize(
@@ -21,12 +24,14 @@ SUSPEND = {"maintenance": {"suspend": True}}
         ({"metadata": {"uid": "u"}, "spec": SUSPEND}, Verdict.SUSPENDED),
         ({"metadata": {"uid": "u"}, "spec": {"maintenance": {}}}, Verdict.ACTIVE),
         ({"metadata": {"uid": "other"}, "spec": SUSPEND}, Verdict.REPLACED),
-        ({"metadata": {"uid": "u", "deletionTimestamp": "now"}, "spec": SUSPEND}, Verdict.DELETING),
+        ({"metadata": LEAVING, "spec": SUSPEND}, Verdict.DRAINING),
+        ({"metadata": LEAVING}, Verdict.DRAINING),
+        ({"metadata": LEAVING, "spec": {"deletionPolicy": "Delete"}}, Verdict.DRAINING),
+        ({"metadata": LEAVING, "spec": {"deletionPolicy": "Orphan"}}, Verdict.DELETING),
+        ({"metadata": {**LEAVING, "finalizers": [OLD]}}, Verdict.DRAINING),
+        ({"metadata": {**LEAVING, "finalizers": ["of/another"]}}, Verdict.DELETING),
+        ({"metadata": LEAVING, "spec": {"selector": 7}}, Verdict.DRAINING),
         ({"metadata": {"uid": "u"}, "spec": {"selector": 7}}, Verdict.UNCLEAR),
-        (
-            {"metadata": {"uid": "u", "deletionTimestamp": "now"}, "spec": {"selector": 7}},
-            Verdict.DELETING,
-        ),
         ({"metadata": {"uid": "other"}}, Verdict.REPLACED),
         ({}, Verdict.REPLACED),
         ({"metadata": {"uid": "u", "deletionTimestamp": "now"}}, Verdict.DELETING),
@@ -42,6 +47,18 @@ def test_a_suspension_is_noticed_before_the_watch_tells_it(world: World) -> None
     found["spec"] = SUSPEND
     with pytest.raises(GateClosed, match=r"spec\.maintenance\.suspend"):
         world.gate.confirm()
+
+
+def test_a_gate_that_drains_passes_only_while_the_target_is_being_deleted(world: World) -> None:
+    gate = Gate(world.target, world.up_client.resource(SYNCTARGETS), serves=Verdict.DRAINING)
+    with pytest.raises(GateClosed, match="is served"):
+        gate.confirm()
+    found = world.up.objects[SYNCTARGETS.plural, "", "east"]
+    found["metadata"] |= {"deletionTimestamp": "now", "finalizers": [SYNCTARGET_FINALIZER]}
+    gate.confirm()
+    found["spec"] = {"deletionPolicy": "Orphan"}
+    with pytest.raises(GateClosed, match="left alone"):
+        gate.confirm()
 
 
 def test_a_closed_gate_says_why(world: World) -> None:

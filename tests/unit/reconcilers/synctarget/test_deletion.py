@@ -11,6 +11,7 @@ from kcpctl.apis.naming import (
     LOCATOR_ANNOTATION,
     NamespaceLocator,
     SyncTargetLocator,
+    deletion_annotation,
     state_label,
     sync_target_key,
     syncer_finalizer,
@@ -77,13 +78,20 @@ def test_row_81_everything_goes_in_order_and_the_finalizer_last(world: World) ->
     workloads = add_workload_namespace(world, "kcp-1", world.target().metadata.uid)
     assigned = {"labels": {state_label(KEY): "Sync"}, "finalizers": [syncer_finalizer(KEY), "x"]}
     world.add(DEPLOYMENTS, "web", "default", metadata=assigned)
+    web = world.path(DEPLOYMENTS, "web", "default")
     syncer = next(path for path in world.down.objects if "/deployments/" in path)
     begin_deletion(world)
     world.take()
 
-    messages = delete_until_gone(world)
+    assert world.reconcile() == pytest.approx(2.0)
+    assert world.down.writes() == []
+    assert deletion_annotation(KEY) in world.up.objects[web]["metadata"]["annotations"]
+    first = world.message("Deleting")
+    world.let_leave()
+    messages = [first, *delete_until_gone(world)]
 
     assert messages == [
+        "Still to be removed: deployments default/web, which the syncer removes",
         "Still to be removed: namespaces of workloads kcp-1",
         "Still to be removed: deployments {0}; secrets {0}; serviceaccounts {0}; "
         "clusterrolebindings {0}; clusterroles {0}; namespaces {0}".format(
@@ -97,9 +105,7 @@ def test_row_81_everything_goes_in_order_and_the_finalizer_last(world: World) ->
     assert world.up.names("serviceaccounts") == []
     assert world.up.names("clusterroles") == []
     assert world.up.names("clusterrolebindings") == []
-    web = world.up.objects[world.path(DEPLOYMENTS, "web", "default")]["metadata"]
-    assert web["finalizers"] == ["x"]
-    assert web["labels"] == {}
+    assert world.up.objects[web]["metadata"]["finalizers"] == ["x"]
     assert world.up.writes()[-1].endswith("/synctargets/east")
     assert world.recorder.take() == ["Normal Deleted"]
     assert "root|east" in world.pool.removed
@@ -155,6 +161,7 @@ def test_row_81_an_unreachable_cluster_holds_the_target_until_force_time(world: 
     assigned = {"labels": {state_label(KEY): "Sync"}, "finalizers": [syncer_finalizer(KEY)]}
     world.add(DEPLOYMENTS, "web", "default", metadata=assigned)
     world.disconnect(message="connection refused")
+    world.clock.step(60)
     begin_deletion(world)
     assert world.reconcile() == pytest.approx(600.0)
     assert "cannot be reached: connection refused" in world.message("Deleting")
@@ -378,6 +385,7 @@ def test_a_pass_that_is_cut_off_anywhere_is_simply_run_again(world: World, numbe
             break
         try:
             world.reconcile()
+            world.let_leave()
         except ServiceUnavailable:
             world.reconciler = world.new_reconciler()
     assert not world.exists()
