@@ -25,6 +25,7 @@ from kcpctl.apis.synctarget_status import (
     PENDING,
     PHASE_READY,
     TERMINATING,
+    Health,
     SyncTargetStatus,
 )
 from kcpctl.apis.workload import MANAGED, SyncTarget, deployment_mode
@@ -161,7 +162,7 @@ def decide(snapshot: Snapshot) -> Decision:
         virtual_workspaces=(
             target.status.virtual_workspaces if settled else virtual_workspaces(snapshot.link)
         ),
-        health=health_of(conditions),
+        health=_health(target.status, conditions),
         capacity=_capacity(target) if snapshot.invalid is None else target.status.capacity,
     )
     return Decision(status, None if settled else _requeue(snapshot, heartbeat, eviction))
@@ -253,9 +254,11 @@ def _certified(
 
 def _linked(snapshot: Snapshot, conditions: list[Condition]) -> list[Condition]:
     """Set VirtualWorkspaceLinked, which is no part of Ready."""
-    if snapshot.link is None:
-        return [one for one in conditions if one.type != VIRTUAL_WORKSPACE_LINKED]
-    return _set(snapshot, conditions, linked_condition(snapshot.link))
+    if snapshot.link is not None:
+        return _set(snapshot, conditions, linked_condition(snapshot.link))
+    if get_condition(conditions, VIRTUAL_WORKSPACE_LINKED) is None:
+        return conditions
+    return [one for one in conditions if one.type != VIRTUAL_WORKSPACE_LINKED]
 
 
 def _declared(snapshot: Snapshot, conditions: list[Condition]) -> list[Condition]:
@@ -273,6 +276,13 @@ def _waiting(conditions: list[Condition], heartbeat: Heartbeat, *, managed: bool
     if not is_true(conditions, SYNCER_DEPLOYED if managed else VALID):
         return Heartbeat(heartbeat.age_seconds, None, heartbeat.error)
     return Heartbeat(heartbeat.age_seconds, heartbeat.waited_seconds or 0.0, heartbeat.error)
+
+
+def _health(before: SyncTargetStatus, conditions: list[Condition]) -> Health | None:
+    """Return the health; what there is where no condition changed, as in nearly every pass."""
+    if before.health is not None and conditions == before.conditions:
+        return before.health
+    return health_of(conditions)
 
 
 def _capacity(target: SyncTarget) -> dict[str, str | int]:
