@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -19,8 +20,9 @@ from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.cli.export import install_export
 from kcpctl.cli.main import main
-from kcpctl.client import Client
+from kcpctl.client import AsyncClient, Client
 from kcpctl.errors import NotFound
+from kcpctl.logicalcluster import ClusterName
 from kcpctl.runtime import SYSTEM_CLOCK, format_micro_time
 from kcpctl.testing import ControlPlane, eventually
 from kcpctl.testing.real_kcp import RealKcp, missing_kcp
@@ -132,6 +134,16 @@ def test_two_tenants_are_served_each_in_its_own_workspace(export: Export) -> Non
     heartbeat = {"status": {"lastSyncerHeartbeatTime": now}}
     first.upstream.resource(SYNCTARGETS).patch("east", heartbeat, subresource="status")
     first.await_condition("Ready", "True")
+    assert first.condition("VirtualWorkspaceLinked")["reason"] == "Linked"
+    [served] = first.get()["status"]["virtualWorkspaces"]
+    endpoint, _, cluster = served["syncerURL"].rpartition("/clusters/")
+    assert cluster == first.cluster
+    config = replace(export.kcp.config, server=endpoint, cluster=ClusterName(cluster))
+    client = Client(AsyncClient.plain(config), export.kcp.client.loop)
+    try:
+        assert client.resource(SYNCTARGETS).get("east")["metadata"]["name"] == "east"
+    finally:
+        client.close()
 
 
 def test_no_tenant_reaches_another_that_has_not_said_yes(export: Export) -> None:

@@ -166,13 +166,22 @@ class Fleet:
         url = self._membership.find(cluster)
         return None if url is None else self._units.get(url)
 
+    def endpoint_of(self, cluster: str) -> tuple[str, str]:
+        """Return the URL that serves a logical cluster, "" for none, and what fails there now."""
+        found = self._membership.find(cluster)
+        unit = None if found is None else self._units.get(found[0])
+        return ("", "") if unit is None else (unit.url, unit.last_error(self.export))
+
     def tell(
         self,
         *,
         on_engaged: Callable[[str], object],
         on_gone: Callable[[Collection[str]], object],
     ) -> None:
-        """Call these on the I/O thread, for each cluster that is engaged, and those forgotten."""
+        """Call these on the I/O thread, for each cluster that is engaged, and those forgotten.
+
+        One that has moved to another endpoint is engaged once more.
+        """
         self._on_engaged, self._on_gone = on_engaged, on_gone
 
     def problem(self) -> str:

@@ -13,7 +13,7 @@ class Listener(Protocol):
     """Who hears what becomes of logical clusters."""
 
     def engaged(self, cluster: str) -> None:
-        """Hear that one may be worked on from now on."""
+        """Hear that one may be worked on from now on, or is served at another endpoint now."""
 
     def left(self, cluster: str, token: object) -> None:
         """Hear that no endpoint shows one any more; the token is for :meth:`Membership.forget`."""
@@ -130,9 +130,10 @@ class Membership:
         listed = [key for key in cluster.bindings if self._endpoints[key[0]].listed]
         engaging = [key for key in listed if self._engages(key, cluster.bindings[key])]
         best = _last(engaging) or _last(listed) or _last(cluster.bindings)
+        url = cluster.url
         if best is not None:
             cluster.url = best[0]
-        before = name in self._engaged
+        before = name in self._engaged and url == cluster.url
         if engaging:
             self._engaged.add(name)
         else:

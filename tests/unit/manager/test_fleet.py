@@ -323,8 +323,11 @@ def test_a_cluster_that_moved_is_reached_where_it_is_now(rig: Rig) -> None:
     old = rig.shard("a", "one")
     rig.start("a")
     new = rig.shard("b", "one")
-    rig.settle(lambda: rig.kcp.publish("a", "b"))
+    assert rig.fleet.endpoint_of("one") == (rig.kcp.url("a"), "")
+    assert rig.settle(lambda: rig.kcp.publish("a", "b")) == ["one|x"]
     assert rig.fleet.client.cluster("one").server == rig.kcp.url("b")
+    assert rig.fleet.endpoint_of("one") == (rig.kcp.url("b"), "")
+    assert rig.fleet.endpoint_of("nobody") == ("", "")
     rig.settle(lambda: old.unbind("one"))
     rig.settle(lambda: old.delete("configmaps", "one", "x"), seconds=31)
     assert rig.maps.lister.keys() == ["one|x"]
