@@ -105,18 +105,24 @@ def set_condition(
     """
     others = list(conditions)
     old = get_condition(others, condition.type)
+    message = _presentable(condition.message)
+    severity = condition.severity if condition.status == FALSE else ""
+    since = None
     if old is not None and old.status == condition.status and old.last_transition_time:
         since = old.last_transition_time
-    else:
-        since = format_time(now)
+        if (
+            old.message == message
+            and old.reason == condition.reason
+            and old.severity == severity
+            and old.observed_generation == condition.observed_generation
+        ):
+            return others
     new = msgspec.structs.replace(
         condition,
-        message=_presentable(condition.message),
-        severity=condition.severity if condition.status == FALSE else "",
-        last_transition_time=since,
+        message=message,
+        severity=severity,
+        last_transition_time=since or format_time(now),
     )
-    if new == old:
-        return others
     result = [one for one in others if one.type != condition.type]
     return sorted([*result, new], key=lambda one: (one.type != READY, one.type))
 

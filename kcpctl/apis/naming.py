@@ -7,7 +7,7 @@ clusters which it populated are recognised.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -71,6 +71,9 @@ SYNCTARGET_UID_LABEL: Final = "workload.kcp.io/synctarget-uid"
 
 _BASE36: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 _BASE62: Final = _BASE36 + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# Two digits at once: a key is made in each pass over a SyncTarget.
+_PAIRS36: Final = [first + second for first in _BASE36 for second in _BASE36]
+_PAIRS62: Final = [first + second for first in _BASE62 for second in _BASE62]
 _SYNCER_NAME_LENGTH: Final = 63 - len("kcp-syncer-") - len("-12345678")
 
 
@@ -78,24 +81,25 @@ def _sha224(text: str) -> bytes:
     return hashlib.sha224(text.encode()).digest()
 
 
-def _digits(digest: bytes, alphabet: str) -> str:
-    number, base = int.from_bytes(digest, "big"), len(alphabet)
+def _digits(digest: bytes, pairs: Sequence[str]) -> str:
+    number, base = int.from_bytes(digest, "big"), len(pairs)
     digits = []
     while number:
-        digits.append(alphabet[number % base])
+        digits.append(pairs[number % base])
         number //= base
-    return "".join(reversed(digits))
+    digits.reverse()
+    return "".join(digits).lstrip("0")
 
 
 def base36(digest: bytes) -> str:
     """Return ``digest`` in base 36, with one leading 0 for each leading zero *byte*."""
     zeros = len(digest) - len(digest.lstrip(b"\0"))
-    return "0" * zeros + _digits(digest, _BASE36)
+    return "0" * zeros + _digits(digest, _PAIRS36)
 
 
 def base62(digest: bytes) -> str:
     """Return ``digest`` in base 62, without padding."""
-    return _digits(digest, _BASE62)
+    return _digits(digest, _PAIRS62)
 
 
 def short_hash(text: str, length: int = 8) -> str:

@@ -26,6 +26,8 @@ _MULTIPLIERS: Final[dict[str, Decimal]] = {
     **{letter: Decimal(10) ** (3 * place + 3) for place, letter in enumerate("kMGTPE")},
     **{f"{letter}i": Decimal(1024) ** (place + 1) for place, letter in enumerate("KMGTPE")},
 }
+# Figures that are within every bound, as nearly all are.
+_PLAIN = re.compile(r"[0-9]{1,9}([KMGTPE]i|[numkMGTPE])?")
 # Exact for every quantity that somebody writes by hand; more digits are rounded.
 _CONTEXT = Context(prec=200)
 # Kubernetes ends at 2**63, that is 1e18. A number of a million digits takes minutes to print.
@@ -53,6 +55,8 @@ def parse(text: str | int) -> Decimal:
 
 def problem(text: str | int) -> str:
     """Return what is wrong with a figure that cannot be negative, to follow its name, or ""."""
+    if _PLAIN.fullmatch(str(text)):
+        return ""
     try:
         return f" must not be negative, but is {text}" if parse(text) < 0 else ""
     except ValueError as error:

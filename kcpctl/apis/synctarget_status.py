@@ -12,6 +12,7 @@ from kcpctl.apis.meta import ApiStruct
 from kcpctl.apis.schema import doc
 
 __all__ = [
+    "CLUSTER_CONNECTED",
     "DEPLOYING",
     "DRAINED",
     "FAILED",
@@ -20,6 +21,7 @@ __all__ = [
     "PHASES",
     "PHASE_READY",
     "SUSPENDED",
+    "SYNCER_DISCONNECTED",
     "SYNCER_READY",
     "TERMINATING",
     "Capabilities",
@@ -39,8 +41,12 @@ FAILED: Final = "Failed"
 TERMINATING: Final = "Terminating"
 PHASES: Final = (PENDING, DEPLOYING, PHASE_READY, NOT_READY, FAILED, TERMINATING)
 
+CLUSTER_CONNECTED: Final = "ClusterConnected"
+"""The condition of the connection: the controller's in Managed mode, the syncer's in External."""
 SYNCER_READY: Final = "SyncerReady"
 """The condition that the syncer sums itself up in."""
+SYNCER_DISCONNECTED: Final = "SyncerDisconnected"
+"""Its reason while the syncer cannot work with its cluster."""
 SUSPENDED: Final = "Suspended"
 """Its reason while the SyncTarget is suspended."""
 DRAINED: Final = "Drained"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol, Self
 
 import msgspec
@@ -27,8 +26,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
         return cls(key, cluster, namespace, name)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What a reconcile asks for. ``requeue_after_seconds`` plans another run of the key.
 
     That run keeps the priority that the key has now, unless ``priority`` gives it another (CL-12).

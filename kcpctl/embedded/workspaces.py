@@ -283,6 +283,9 @@ class Workspaces:
             self._release(parent, name)
         elif record.phase != "Deleting":
             self._set_phase(cluster, "Deleting")
+            # kcp says it there too, and Terminating while terminators hold, which nobody has here.
+            if info := self._info(parent, WORKSPACES_KEY):
+                self._write_phase(info, parent, name, "Deleting")
             self._purge(cluster)
             self._finish(self._records[cluster])
 

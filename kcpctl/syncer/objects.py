@@ -41,6 +41,7 @@ _log = get_logger(__name__)
 # it up at once, those of strangers' objects are not watched.
 _REFUSED_RETRY_SECONDS: Final = 60.0
 _TERMINATING_RETRY_SECONDS: Final = 2.0
+_NOT_OURS: Final = "NotOurs"
 _PERMANENT: Final = (Invalid, BadRequest, RequestEntityTooLarge, TerminalError)
 
 
@@ -160,10 +161,10 @@ class ObjectSyncer:
         except NamespaceTerminating:
             return Pass(settled=False, again_in_seconds=_TERMINATING_RETRY_SECONDS)
         except (NamespaceCollision, *_PERMANENT) as error:
-            return self._refused(str(error))
+            return self._refused(str(error), type(error).__name__)
 
-    def _refused(self, problem: str) -> Pass:
-        return Pass(problem=problem, again_in_seconds=_REFUSED_RETRY_SECONDS)
+    def _refused(self, problem: str, reason: str) -> Pass:
+        return Pass(problem=problem, reason=reason, again_in_seconds=_REFUSED_RETRY_SECONDS)
 
     def _is_excluded(self, up: CachedObject, namespace: CachedObject | None) -> bool:
         """4.10 and 3.5. An object's own label overrides the exclusion of reserved names."""
@@ -194,7 +195,7 @@ class ObjectSyncer:
         desired = transform(source, self._target, namespace)
         live = self._live(namespace, request.name)
         if live is not None and (problem := self._refuses(live, up)):
-            return self._refused(problem)
+            return self._refused(problem, _NOT_OURS)
         if live is not None and live["metadata"].get("deletionTimestamp"):
             return Pass(settled=False)  # its deletion event brings the next pass
         settled = True

@@ -11,6 +11,8 @@ import msgspec
 
 from kcpctl.apis.conditions import READY, Condition, set_condition
 from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.synctarget_status import CLUSTER_CONNECTED
+from kcpctl.apis.workload import EXTERNAL, SyncTargetSpec, deployment_mode
 from kcpctl.client import PatchType
 from kcpctl.errors import Conflict, Invalid, NotFound
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Backoff, Clock, get_logger
@@ -42,7 +44,8 @@ class OwnConditions:
     A write reads the SyncTarget live and patches the single conditions that differ, under a test
     of the uid and of the version that was read; one that lost a race reads again. Where nothing
     differs nothing is written, and while nothing changes nothing is read either: what others do to
-    these conditions comes by :meth:`look`. A SyncTarget that is being deleted is written to like
+    these conditions comes by :meth:`look`. ClusterConnected is the controller's, and left alone,
+    unless the SyncTarget is in External mode. A SyncTarget that is being deleted is written to like
     any other. One that is gone closes the gate, as a heartbeat would.
     """
 
@@ -77,7 +80,9 @@ class OwnConditions:
         with self._lock:
             for type_, condition in self._wanted.items():
                 at = _index(stored, type_)
-                if at is None or _differs(stored[at], condition):
+                if at is not None and not _differs(stored[at], condition):
+                    continue
+                if _is_ours(sync_target, type_):
                     self._dirty.add(type_)
 
     async def run(self) -> None:
@@ -156,6 +161,8 @@ def _changes(
         at = _index(conditions, type_)
         if at is not None and not _differs(conditions[at], condition):
             continue
+        if not _is_ours(sync_target, type_):
+            continue
         before = () if at is None else (msgspec.convert(conditions[at], Condition),)
         value = msgspec.to_builtins(set_condition(before, condition, now)[0])
         if at is None:
@@ -171,6 +178,16 @@ def _changes(
     if status is None:
         return [{"op": "add", "path": "/status", "value": {"conditions": conditions}}]
     return [{"op": "add", "path": "/status/conditions", "value": conditions}]
+
+
+def _is_ours(sync_target: Unstructured, type_: str) -> bool:
+    if type_ != CLUSTER_CONNECTED:
+        return True
+    try:
+        spec = msgspec.convert(sync_target.get("spec") or {}, SyncTargetSpec)
+    except msgspec.ValidationError:
+        return False
+    return deployment_mode(spec) == EXTERNAL
 
 
 def _conditions(sync_target: Unstructured) -> list[Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from kcpctl.controller import Request, Result
-from kcpctl.runtime import get_logger
+from kcpctl.runtime import SYSTEM_CLOCK, Clock, get_logger
 from kcpctl.syncer.gate import GateClosed
 
 __all__ = ["SETTLED", "Pass", "Progress", "Step", "Tracked"]
@@ -25,11 +25,13 @@ class Pass:
 
     ``settled`` is False after a write whose event brings the next look, and while something is
     awaited. ``problem`` says what keeps the object from being synced although nothing failed:
-    only a person or a change can help, so it is looked at again slowly.
+    only a person or a change can help, so it is looked at again slowly. ``reason`` is one word for
+    that.
     """
 
     settled: bool = True
     problem: str = ""
+    reason: str = ""
     again_in_seconds: float | None = None
 
 
@@ -43,6 +45,13 @@ class Step(Protocol):
         """Bring one object closer to what it should be."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    text: str
+    reason: str
+    since: float
+
+
 class Progress:
     """The sum of all passes. Safe from any thread.
 
@@ -50,10 +59,11 @@ class Progress:
     when something was done since the last question, all of it has settled and nothing fails.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         # Guarded by _lock. The keys are "controller key".
-        self._problems: dict[str, str] = {}
+        self._problems: dict[str, _Problem] = {}
         self._unsettled: set[str] = set()
         self._worked = False
 
@@ -61,9 +71,11 @@ class Progress:
         """Take note of the end of a pass; returns whether its problem is a new one."""
         with self._lock:
             self._worked = True
-            news = bool(result.problem) and self._problems.get(what) != result.problem
+            before = self._problems.get(what)
+            news = bool(result.problem) and (before is None or before.text != result.problem)
             if result.problem:
-                self._problems[what] = result.problem
+                since = self._clock.monotonic() if before is None else before.since
+                self._problems[what] = _Problem(result.problem, result.reason, since)
             else:
                 self._problems.pop(what, None)
             if result.settled:
@@ -76,7 +88,17 @@ class Progress:
     def problems(self) -> dict[str, str]:
         """What is not synced, and why."""
         with self._lock:
-            return dict(self._problems)
+            return {what: problem.text for what, problem in self._problems.items()}
+
+    def lasting(self, seconds: float) -> dict[str, str]:
+        """Return what has not been synced for that long, and the reason in one word."""
+        with self._lock:
+            now = self._clock.monotonic()
+            return {
+                what: problem.reason
+                for what, problem in self._problems.items()
+                if now - problem.since >= seconds
+            }
 
     @property
     def unsettled(self) -> list[str]:
@@ -113,7 +135,8 @@ class Tracked:
             _log.debug("Nothing is done while the SyncTarget is not served", reason=str(error))
             result = Pass(again_in_seconds=_GATE_RETRY_SECONDS)
         except Exception as error:
-            self._progress.ended(what, Pass(problem=str(error) or type(error).__name__))
+            kind = type(error).__name__
+            self._progress.ended(what, Pass(problem=str(error) or kind, reason=kind))
             raise
         if self._progress.ended(what, result):
             _log.warning("Not synced", reason=result.problem)

@@ -24,7 +24,8 @@ from kcpctl.syncer.objects import ObjectSyncer
 from kcpctl.syncer.options import SyncerOptions
 from kcpctl.syncer.own_conditions import OwnConditions
 from kcpctl.syncer.progress import Progress, Tracked
-from kcpctl.syncer.readiness import SessionState, syncer_ready
+from kcpctl.syncer.reachability import Reachability
+from kcpctl.syncer.readiness import LASTING_SECONDS, SessionState, syncer_ready
 from kcpctl.syncer.side import SYNCED_RESOURCES, Side
 from kcpctl.syncer.status_reporter import StatusReporter
 from kcpctl.syncer.transform import same_apart_from_status
@@ -99,7 +100,7 @@ class Session:
         metrics: Metrics | None = None,
     ) -> None:
         self.gate = gate
-        self.progress = Progress()
+        self.progress = Progress(clock)
         self.served = served
         self.admission = admission
         self.suspended = gate.serves.is_paused
@@ -121,6 +122,7 @@ class Session:
         self._facts = ClusterFacts(
             downstream.aio, self._known_nodes, declared, clock=clock, counts=self._counts
         )
+        self._reachability = Reachability(downstream.aio, self._down_synced, clock=clock)
         sync_targets = upstream.aio.resource(SYNCTARGETS)
         self.conditions = OwnConditions(gate, sync_targets, clock=clock, rng=rng)
         self.reporter = StatusReporter(
@@ -138,7 +140,7 @@ class Session:
         ]
         self._tasks = TaskSet("syncer")
         # On the loop of the cluster's client, which may be another: connections belong to theirs.
-        self._fact_tasks = TaskSet("syncer")
+        self._down_tasks = TaskSet("syncer")
         self._working = False
         self._stopped = False
 
@@ -226,12 +228,13 @@ class Session:
         self._down.factory.start()
         if heartbeat:
             self._loop.run(self._spawn(self.conditions.run(), "conditions"))
+            self._down_loop.run(self._spawn_down(self._reachability.run(), "probe"))
         if not self.suspended and not self._start_work(wanted):
             return False
         self._working = True
         self.look()
         if heartbeat:
-            self._down_loop.run(self._spawn_facts())
+            self._down_loop.run(self._spawn_down(self._facts.run(), "facts"))
             self._loop.run(self._spawn(self.reporter.run(), "heartbeat"))
         _log.info(
             "Serving the SyncTarget",
@@ -248,38 +251,47 @@ class Session:
         while not all(controller.synced for controller in self._controllers):
             if not wanted() or not self.gate.is_open:
                 return False
+            self.look()
             self._clock.sleep(_SYNC_POLL_SECONDS)
         for controller in self._controllers:
             controller.start()
         return True
+
+    def _down_synced(self) -> bool:
+        objects = self._down.objects.values()
+        return self._down.namespaces.synced and all(informer.synced for informer in objects)
 
     def _known_nodes(self) -> list[Unstructured] | None:
         return self._nodes.lister.list() if self._nodes.synced else None
 
     def _counts(self) -> Unstructured:
         """Return how many copies there are."""
-        informers = self._down.objects
-        if not all(informer.synced for informer in informers.values()):
+        if not self._down_synced():
             return {}
+        informers = self._down.objects
         counts = {resource: len(one.lister.keys()) for resource, one in informers.items()}
         return {"resourceCount": sum(counts.values()), "workloadCount": counts[DEPLOYMENTS]}
 
     def look(self) -> None:
-        """Have the conditions say how things are now."""
+        """Have the conditions say how things are now. Called now and then by the supervisor."""
         state = SessionState(
             suspended=self.suspended,
             working=self._working,
             drains=self._drains,
             drained=self._drains and self._is_drained(),
+            unreachable=self._reachability.problem,
+            failing=self.progress.lasting(LASTING_SECONDS),
         )
+        if (connected := self._reachability.connected) is not None:
+            self.conditions.want(connected)
         if (ready := syncer_ready(state)) is not None:
             self.conditions.want(ready)
 
     async def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.spawn(coroutine, name=name)
 
-    async def _spawn_facts(self) -> None:
-        self._fact_tasks.spawn(self._facts.run(), name="facts")
+    async def _spawn_down(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        self._down_tasks.spawn(coroutine, name=name)
 
     def beat(self) -> None:
         """Write one heartbeat now."""
@@ -333,7 +345,7 @@ class Session:
             return
         self._stopped = True
         self._loop.run(self._tasks.close())
-        self._down_loop.run(self._fact_tasks.close())
+        self._down_loop.run(self._down_tasks.close())
         deadline = self._clock.monotonic() + _STOP_SECONDS
         for controller in self._controllers:
             controller.stop(max(deadline - self._clock.monotonic(), 0.1))

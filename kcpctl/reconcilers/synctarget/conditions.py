@@ -21,7 +21,12 @@ from kcpctl.apis.conditions import (
     true,
     unknown,
 )
-from kcpctl.apis.synctarget_status import SUSPENDED, SYNCER_READY, SyncTargetStatus
+from kcpctl.apis.synctarget_status import (
+    CLUSTER_CONNECTED,
+    SUSPENDED,
+    SYNCER_READY,
+    SyncTargetStatus,
+)
 from kcpctl.reconcilers.problem import Problem
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds
 
@@ -36,6 +41,7 @@ __all__ = [
     "VALID",
     "declared_condition",
     "heartbeat_condition",
+    "not_all_synced",
     "ready_condition",
     "tells_of_ignored",
     "unhealthy_stamps",
@@ -43,7 +49,6 @@ __all__ = [
 ]
 
 VALID: Final = "Valid"
-CLUSTER_CONNECTED: Final = "ClusterConnected"
 SYNCER_DEPLOYED: Final = "SyncerDeployed"
 HEARTBEAT_HEALTHY: Final = "HeartbeatHealthy"
 DECLARED: Final = "Declared"
@@ -132,12 +137,19 @@ def ready_condition(
         optional = get_condition(conditions, type_)
         if optional is not None and optional.status == FALSE and optional.severity == ERROR:
             return false(READY, ERROR, optional.reason, optional.message)
+    syncer = get_condition(conditions, SYNCER_READY)
+    if syncer is not None and syncer.status == FALSE and syncer.severity == WARNING:
+        return true(READY, "Ready", not_all_synced(syncer.reason))
     if is_false(conditions, HEARTBEAT_HEALTHY):
         return true(READY, "Ready", "Workloads can be placed, but the last heartbeat is overdue")
-    syncer = get_condition(conditions, SYNCER_READY)
     if syncer is not None and syncer.reason == SUSPENDED:
         return true(READY, "Ready", "Workloads can be placed, but syncing is suspended")
     return true(READY, "Ready", "Workloads can be placed")
+
+
+def not_all_synced(reason: str) -> str:
+    """Return the message of Ready while the syncer fails at some objects."""
+    return f"Workloads can be placed, but not everything is synced ({reason})"
 
 
 def unhealthy_stamps(status: SyncTargetStatus) -> tuple[str, ...]:

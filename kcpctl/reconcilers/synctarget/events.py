@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kcpctl.apis.conditions import FALSE, READY, TRUE, Condition, get_condition
-from kcpctl.apis.synctarget_status import SyncTargetStatus
+from kcpctl.apis.synctarget_status import SYNCER_DISCONNECTED, SYNCER_READY, SyncTargetStatus
 from kcpctl.apis.workload import SYNCTARGETS, SyncTarget
 from kcpctl.controller import ObjectReference
 from kcpctl.reconcilers.connected import NEW_CREDENTIALS_FAILED
@@ -16,6 +16,7 @@ from kcpctl.reconcilers.synctarget.conditions import (
     HEARTBEAT_HEALTHY,
     SYNCER_DEPLOYED,
     VALID,
+    not_all_synced,
     tells_of_ignored,
 )
 from kcpctl.reconcilers.synctarget.rollout import DEPLOYMENT_FAILED, IMAGE_PULL_ERROR
@@ -45,7 +46,7 @@ def reference_to(target: SyncTarget, cluster: str) -> ObjectReference:
 
 def transitions(old: SyncTargetStatus, new: SyncTargetStatus) -> list[Transition]:
     """Return the events between two statuses; equal statuses have none."""
-    return [
+    events = [
         event
         for type_, judge in (
             (VALID, _valid),
@@ -59,6 +60,7 @@ def transitions(old: SyncTargetStatus, new: SyncTargetStatus) -> list[Transition
         if (after := get_condition(new.conditions, type_)) is not None
         for event in judge(get_condition(old.conditions, type_), after)
     ]
+    return [*events, *_syncing(old, new)]
 
 
 def _became(before: Condition | None, after: Condition, status: str) -> bool:
@@ -124,3 +126,15 @@ def _schedulable(before: Condition | None, after: Condition) -> Iterator[Transit
 def _ready(before: Condition | None, after: Condition) -> Iterator[Transition]:
     if _became(before, after, TRUE):
         yield Transition("Normal", "Ready", after.message)
+    elif after.reason == SYNCER_DISCONNECTED and _became(before, after, FALSE):
+        yield Transition("Warning", after.reason, after.message)
+
+
+def _syncing(old: SyncTargetStatus, new: SyncTargetStatus) -> Iterator[Transition]:
+    """What the syncer fails at. Its condition is in both statuses: Ready tells which is news."""
+    syncer = get_condition(new.conditions, SYNCER_READY)
+    before, after = (get_condition(one.conditions, READY) for one in (old, new))
+    if syncer is None or after is None or after.message != not_all_synced(syncer.reason):
+        return
+    if before is None or before.message != after.message:
+        yield Transition("Warning", syncer.reason, syncer.message)

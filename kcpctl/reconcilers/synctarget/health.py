@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from kcpctl.apis.synctarget_status import SyncTargetStatus
 from kcpctl.reconcilers.by_key import ByKey
 from kcpctl.runtime import Clock, parse_time
@@ -19,8 +21,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
+class Thresholds(msgspec.Struct, frozen=True):
     """Ages at which a heartbeat is stale and a target unhealthy, and the time to the first."""
 
     heartbeat_seconds: float = 60.0
@@ -28,8 +29,7 @@ class Thresholds:
     grace_seconds: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(msgspec.Struct, frozen=True):
     """What is known of a target's heartbeat.
 
     ``age_seconds`` is None when there never was one; ``waited_seconds`` how long one is waited
@@ -47,8 +47,8 @@ def heartbeat_stamps(status: SyncTargetStatus) -> tuple[str, ...]:
     ``lastSyncTime`` counts only for writers that know neither of the other two (1.3).
     """
     stamps = (status.last_syncer_heartbeat_time, status.last_heartbeat_time)
-    found = tuple(stamp for stamp in stamps if stamp)
-    return found or tuple(stamp for stamp in (status.last_sync_time,) if stamp)
+    found = tuple([stamp for stamp in stamps if stamp])
+    return found or ((status.last_sync_time,) if status.last_sync_time else ())
 
 
 def next_look(heartbeat: Heartbeat, thresholds: Thresholds) -> float | None:

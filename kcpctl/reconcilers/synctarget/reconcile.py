@@ -274,8 +274,12 @@ class SyncTargetReconciler:
     def _connect(self, request: Request, target: SyncTarget) -> Access:
         """Give the pool the credentials that the spec names, or nothing."""
         find = partial(self._credentials.find, target, request.cluster)
-        is_ending = partial(is_being_deleted, self._client, request.cluster)
-        return connect(self._pool, request.key, find, is_ending=is_ending)
+        return connect(
+            self._pool,
+            request.key,
+            find,
+            is_ending=lambda: is_being_deleted(self._client.cluster(request.cluster)),
+        )
 
     def _deploy(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import msgspec
 
@@ -64,8 +64,7 @@ from kcpctl.reconcilers.synctarget.scheduling import (
 __all__ = ["Decision", "Snapshot", "decide"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a decision depends on.
 
     Attributes
@@ -94,16 +93,15 @@ class Snapshot:
     source: str = ""
     rollout: Rollout | None = None
     signing: Signing | None = None
-    heartbeat: Heartbeat = field(default_factory=Heartbeat)
-    thresholds: Thresholds = field(default_factory=Thresholds)
+    heartbeat: Heartbeat = Heartbeat()
+    thresholds: Thresholds = Thresholds()
     unhealthy_seconds: float | None = None
     assigned: bool = False
     refused: str = ""
     now: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """The status to write, and when the passing of time alone calls for another look."""
 
     status: SyncTargetStatus
@@ -162,11 +160,11 @@ def _plan_eviction(snapshot: Snapshot, heartbeat: Heartbeat) -> Eviction | None:
 
 
 def _requeue(snapshot: Snapshot, heartbeat: Heartbeat, eviction: Eviction | None) -> float | None:
-    looks = (
-        next_look(heartbeat, snapshot.thresholds),
-        next_eviction_look(eviction, assigned=snapshot.assigned),
-    )
-    return min((seconds for seconds in looks if seconds is not None), default=None)
+    by_heartbeat = next_look(heartbeat, snapshot.thresholds)
+    by_eviction = next_eviction_look(eviction, assigned=snapshot.assigned)
+    if by_heartbeat is None or by_eviction is None:
+        return by_eviction if by_heartbeat is None else by_heartbeat
+    return min(by_heartbeat, by_eviction)
 
 
 def _set(
@@ -174,6 +172,13 @@ def _set(
 ) -> list[Condition]:
     condition.observed_generation = snapshot.target.metadata.generation
     return set_condition(conditions, condition, snapshot.now)
+
+
+def _without(conditions: list[Condition], condition: Condition | None) -> list[Condition]:
+    """Return the conditions but for that one; None takes nothing away."""
+    if condition is None:
+        return conditions
+    return [one for one in conditions if one is not condition]
 
 
 def _deployed(snapshot: Snapshot, conditions: list[Condition], *, managed: bool) -> list[Condition]:
@@ -193,7 +198,7 @@ def _deployed(snapshot: Snapshot, conditions: list[Condition], *, managed: bool)
     before = get_condition(conditions, SYNCER_DEPLOYED)
     if before is not None and before.reason != "NotManaged":
         # The target was Managed: what the controller said of the cluster is no longer kept up.
-        conditions = [one for one in conditions if one.type != CLUSTER_CONNECTED]
+        conditions = _without(conditions, get_condition(conditions, CLUSTER_CONNECTED))
     not_managed = Condition(
         type=SYNCER_DEPLOYED,
         status=TRUE,
@@ -225,7 +230,7 @@ def _certified(
 ) -> list[Condition]:
     certificate = certificate_condition(snapshot.signing, conditions, managed=managed)
     if certificate is None:
-        return [one for one in conditions if one.type != SYNCER_CERTIFICATE]
+        return _without(conditions, get_condition(conditions, SYNCER_CERTIFICATE))
     return _set(snapshot, conditions, certificate)
 
 
@@ -236,7 +241,7 @@ def _declared(snapshot: Snapshot, conditions: list[Condition]) -> list[Condition
         return conditions
     if snapshot.target.spec.capacity:
         return _set(snapshot, conditions, declared_condition())
-    return [one for one in conditions if one is not found]
+    return _without(conditions, found)
 
 
 def _waiting(conditions: list[Condition], heartbeat: Heartbeat, *, managed: bool) -> Heartbeat:

@@ -123,8 +123,10 @@ def _cells(target: SyncTarget, _default_image: str) -> str:
 
 def _evict_after(target: SyncTarget, _default_image: str) -> str:
     """The schema's rule, for servers without it."""
+    if not target.spec.evict_after:
+        return ""
     try:
-        parse_time(target.spec.evict_after or "1970-01-01T00:00:00Z")
+        parse_time(target.spec.evict_after)
     except ValueError as error:
         return f"spec.evictAfter: {error}"
     return ""
@@ -132,8 +134,10 @@ def _evict_after(target: SyncTarget, _default_image: str) -> str:
 
 def _admission(target: SyncTarget, _default_image: str) -> str:
     """What the schema says of rules it cannot say of labels; the former is for servers without."""
+    if target.spec.selector is None:
+        return ""
     try:
-        Admission.of(msgspec.to_builtins(target.spec))
+        Admission.of({"selector": msgspec.to_builtins(target.spec.selector)})
     except ValueError as error:
         return str(error)
     return ""
@@ -141,8 +145,10 @@ def _admission(target: SyncTarget, _default_image: str) -> str:
 
 def _grace(target: SyncTarget, _default_image: str) -> str:
     """The schema's rule, for servers without it."""
+    if not target.spec.eviction_grace_period:
+        return ""
     try:
-        parse_duration(target.spec.eviction_grace_period or "0s")
+        parse_duration(target.spec.eviction_grace_period)
     except ValueError as error:
         return f"spec.evictionGracePeriod: {error}"
     return ""

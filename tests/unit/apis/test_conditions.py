@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ arbitrary = st.builds(
     severity=st.sampled_from(["", "Error", "Warning", "Info"]),
     reason=st.sampled_from(["A", "B"]),
     message=st.sampled_from(["", "m"]),
+    observed_generation=st.sampled_from([0, 1]),
 )
 
 
@@ -89,7 +91,10 @@ def test_what_was_set_last_is_found(updates: list[Condition]) -> None:
         result = set_condition(result, update, T0)
         found = get_condition(result, update.type)
         assert found is not None
-        assert found.status == update.status
+        severity = update.severity if update.status == "False" else ""
+        assert found == msgspec.structs.replace(
+            update, severity=severity, last_transition_time=format_time(T0)
+        )
 
 
 def test_a_message_is_cut_and_loses_control_characters() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import string
 
 import pytest
 from hypothesis import given
@@ -84,6 +85,16 @@ def test_a_leading_zero_byte_is_one_zero_in_base36_and_none_in_base62() -> None:
 @given(digests)
 def test_base36_gives_the_number_back(digest: bytes) -> None:
     assert int(base36(digest), 36) == int.from_bytes(digest, "big")
+
+
+@given(digests)
+def test_base62_gives_the_number_back_in_as_few_digits_as_it_has(digest: bytes) -> None:
+    letters = string.digits + string.ascii_lowercase + string.ascii_uppercase
+    text, number = base62(digest), 0
+    for letter in text:
+        number = number * 62 + letters.index(letter)
+    assert number == int.from_bytes(digest, "big")
+    assert not text.startswith("0")
 
 
 @given(digests, digests)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kcpctl.apis.quantity import QUANTITY_PATTERN, is_valid, parse, total
+from kcpctl.apis.quantity import QUANTITY_PATTERN, is_valid, parse, problem, total
 
 SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
 numbers = st.decimals(
@@ -71,6 +71,21 @@ def test_a_decimal_suffix_equals_its_exponent(number: Decimal, suffix: str) -> N
 @given(st.text(alphabet="+-.0123456789eEinumkKMGTP", max_size=8))
 def test_the_schema_pattern_and_the_parser_agree(text: str) -> None:
     assert bool(re.match(QUANTITY_PATTERN, text)) == is_valid(text)
+
+
+@given(
+    st.text(alphabet="+-.0123456789eEinumkKMGTP", max_size=8)
+    | st.builds("{}{}".format, st.integers(-10, 10**12), st.sampled_from(SUFFIXES))
+    | st.integers()
+)
+def test_a_figure_is_no_problem_exactly_if_it_can_be_parsed_and_is_not_negative(
+    text: str | int,
+) -> None:
+    try:
+        good = parse(text) >= 0
+    except ValueError:
+        good = False
+    assert (problem(text) == "") == good
 
 
 @pytest.mark.parametrize(

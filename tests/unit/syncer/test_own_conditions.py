@@ -211,6 +211,38 @@ async def test_what_others_do_to_a_condition_is_undone(
         assert stored(world) == [READY, kept(world)]
 
 
+CONNECTED = true("ClusterConnected", "Connected")
+
+
+async def test_the_connection_is_the_controllers_where_that_manages_the_syncer(
+    world: World, conditions: OwnConditions, sync_targets: SyncTargets
+) -> None:
+    theirs = {"type": "ClusterConnected", "status": "False"}
+    store(world, theirs)
+    world.up.expect(SYNCTARGETS, "", "east")["spec"] = {"cluster": "east"}
+    conditions.want(CONNECTED)
+    await conditions.write()
+    conditions.look(world.up.expect(SYNCTARGETS, "", "east"))
+    await conditions.write()
+    assert stored(world) == [theirs]
+    assert (sync_targets.reads, sync_targets.patches) == (1, [])
+    target = world.up.expect(SYNCTARGETS, "", "east")
+    target["spec"]["deployment"] = {"mode": "External"}
+    conditions.look(target)
+    await conditions.write()
+    assert [one["reason"] for one in stored(world)] == ["Connected"]
+
+
+async def test_a_spec_that_cannot_be_read_makes_the_connection_nobodys(
+    world: World, conditions: OwnConditions, sync_targets: SyncTargets
+) -> None:
+    world.up.expect(SYNCTARGETS, "", "east")["spec"] = {"cluster": ["east"]}
+    conditions.want(CONNECTED)
+    conditions.look(world.up.expect(SYNCTARGETS, "", "east"))
+    await conditions.write()
+    assert sync_targets.patches == []
+
+
 @given(st.sets(st.sampled_from(["Ready", "Alpha", "SyncerReady", "Tau", "Zeta"])))
 def test_the_order_is_kept_whatever_is_there(types: set[str]) -> None:
     world = AnyWorld()

@@ -4,8 +4,10 @@ import pytest
 
 from kcpctl.controller import Request, Result
 from kcpctl.errors import ServiceUnavailable
+from kcpctl.runtime import SYSTEM_CLOCK, Clock
 from kcpctl.syncer.gate import GateClosed
 from kcpctl.syncer.progress import SETTLED, Pass, Progress, Tracked
+from kcpctl.testing import FakeClock
 
 REQUEST = Request.from_key("root|shop/web")
 
@@ -23,8 +25,8 @@ class Scripted:
         return step
 
 
-def tracked(*script: Pass | Exception) -> tuple[Tracked, Progress]:
-    progress = Progress()
+def tracked(*script: Pass | Exception, clock: Clock = SYSTEM_CLOCK) -> tuple[Tracked, Progress]:
+    progress = Progress(clock)
     return Tracked("syncer-x", Scripted(*script), progress), progress
 
 
@@ -66,3 +68,18 @@ def test_a_closed_gate_is_no_failure() -> None:
 
 def test_nothing_done_is_no_complete_pass() -> None:
     assert not Progress().take_complete()
+
+
+def test_a_problem_lasts_from_its_first_failure_until_it_passes() -> None:
+    clock = FakeClock()
+    refused = Pass(problem="theirs", reason="NotOurs")
+    reconciler, progress = tracked(refused, ServiceUnavailable("later"), SETTLED, clock=clock)
+    reconciler.reconcile(REQUEST)
+    clock.step(29)
+    assert progress.lasting(30) == {}
+    with pytest.raises(ServiceUnavailable):
+        reconciler.reconcile(REQUEST)
+    clock.step(1)
+    assert progress.lasting(30) == {"syncer-x root|shop/web": "ServiceUnavailable"}
+    reconciler.reconcile(REQUEST)
+    assert progress.lasting(0) == {}

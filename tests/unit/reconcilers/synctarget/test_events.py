@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kcpctl.apis.conditions import Condition
+from kcpctl.apis.conditions import Condition, false, true
 from kcpctl.apis.synctarget_status import SyncTargetStatus
-from kcpctl.reconcilers.synctarget.conditions import valid_condition
+from kcpctl.reconcilers.synctarget.conditions import not_all_synced, valid_condition
 from kcpctl.reconcilers.synctarget.events import transitions
 
 
@@ -69,6 +69,8 @@ def status(*conditions: str) -> SyncTargetStatus:
         ),
         ("Ready=Unknown/WaitingForSyncer", "Ready=True/Ready", "Normal Ready"),
         ("Ready=True/Ready", "Ready=False/Unhealthy", ""),
+        ("Ready=True/Ready", "Ready=False/SyncerDisconnected", "Warning SyncerDisconnected"),
+        ("Ready=False/SyncerDisconnected", "Ready=False/SyncerDisconnected", ""),
     ],
 )
 def test_each_transition_has_its_event(before: str, after: str, event: str) -> None:
@@ -108,3 +110,27 @@ def test_fields_without_effect_are_told_when_they_are_set_and_when_others_are() 
 @given(texts)
 def test_a_status_that_stays_has_no_events(conditions: list[str]) -> None:
     assert transitions(status(*conditions), status(*conditions)) == []
+
+
+def test_what_the_syncer_fails_at_is_told_once() -> None:
+    """Its condition is in both statuses; what the controller made of it is not."""
+
+    def failing(reason: str, told: str) -> SyncTargetStatus:
+        message = not_all_synced(told) if told else ""
+        return SyncTargetStatus(
+            conditions=[
+                true("Ready", "Ready", message),
+                false("SyncerReady", "Warning", reason, "shop/web"),
+            ]
+        )
+
+    def events(old: SyncTargetStatus, new: SyncTargetStatus) -> list[tuple[str, str, str]]:
+        return [(one.type, one.reason, one.message) for one in transitions(old, new)]
+
+    once = [("Warning", "SyncFailed", "shop/web")]
+    assert events(failing("SyncFailed", ""), failing("SyncFailed", "SyncFailed")) == once
+    assert events(failing("SyncFailed", "SyncFailed"), failing("SyncFailed", "SyncFailed")) == []
+    assert events(
+        failing("NamespaceCollision", "SyncFailed"),
+        failing("NamespaceCollision", "NamespaceCollision"),
+    ) == [("Warning", "NamespaceCollision", "shop/web")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import msgspec
@@ -51,7 +50,7 @@ def target(*, managed: bool = True, deleting: bool = False, **status: Any) -> Sy
 
 def snapshot(**changes: Any) -> Snapshot:
     base = Snapshot(target=target(), connection=UP, rollout=RUNNING, heartbeat=FRESH, now=NOW)
-    return dataclasses.replace(base, **changes)
+    return msgspec.structs.replace(base, **changes)
 
 
 def ready(decision: Decision) -> str:
@@ -290,7 +289,7 @@ def test_deciding_again_on_what_was_written_changes_nothing(given_snapshot: Snap
     """A status that is written wakes the controller: that must not make it write again."""
     once = decide(given_snapshot)
     written = msgspec.structs.replace(given_snapshot.target, status=once.status)
-    later = dataclasses.replace(given_snapshot, target=written, now=NOW + 1000)
+    later = msgspec.structs.replace(given_snapshot, target=written, now=NOW + 1000)
     assert decide(later).status == once.status
 
 
@@ -405,3 +404,12 @@ def test_a_suspension_that_the_syncer_tells_of_leaves_ready() -> None:
     verdict = get_condition(decision.status.conditions, READY)
     assert verdict is not None
     assert "suspended" in verdict.message
+
+
+def test_what_the_syncer_fails_at_is_told_and_ready_stays() -> None:
+    theirs = Condition(type="SyncerReady", status="False", severity="Warning", reason="SyncFailed")
+    decision = decide(snapshot(target=target(conditions=[theirs])))
+    assert ready(decision) == "True Ready"
+    verdict = get_condition(decision.status.conditions, READY)
+    assert verdict is not None
+    assert verdict.message.endswith("not everything is synced (SyncFailed)")

@@ -1,0 +1,106 @@
+"""What the syncer says of itself while its cluster is broken, or refuses objects."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kcpctl.apis.meta import Unstructured
+from kcpctl.apis.naming import downstream_namespace
+from kcpctl.apis.resource import CONFIG_MAPS, NAMESPACES
+from kcpctl.client import AsyncClient, Client
+from kcpctl.runtime import IOLoop, start_thread
+from kcpctl.runtime.clock import SystemClock
+from kcpctl.syncer import Syncer, SyncerOptions
+from kcpctl.syncer.target import Target
+from kcpctl.testing import ControlPlane, eventually
+
+if TYPE_CHECKING:
+    from tests.integration.conftest import Site
+
+EXTERNAL: dict[str, Any] = {"kcpCluster": "root", "deployment": {"mode": "External"}}
+TIMES = 20
+
+
+class QuickClock(SystemClock):
+    """A clock on which everything takes a twentieth of its time."""
+
+    @staticmethod
+    def monotonic() -> float:
+        return time.monotonic() * TIMES
+
+    boottime = monotonic
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds / TIMES)
+
+    async def asleep(self, seconds: float) -> None:
+        await asyncio.sleep(max(seconds / TIMES, 0))
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Callable[[], None]:
+        return super().call_later(seconds / TIMES, callback)
+
+    def wait(self, condition: threading.Condition, timeout_seconds: float | None) -> bool:
+        return super().wait(condition, timeout_seconds and timeout_seconds / TIMES)
+
+
+class Agent:
+    """A syncer on a thread, with a proxy before its cluster."""
+
+    def __init__(self, site: Site, cluster: ControlPlane) -> None:
+        self._site = site
+        uid = site.target(**EXTERNAL)["metadata"]["uid"]
+        self.target = Target(site.cluster, "east", uid)
+        self.proxy = site.proxy(cluster)
+        loop = site.stack.enter_context(IOLoop("kcpctl-syncer-io"))
+        config = replace(cluster.config, server=f"https://{self.proxy.address}")
+        downstream = Client(AsyncClient.plain(config), loop)
+        site.stack.callback(downstream.close)
+        options = SyncerOptions(sync_target_name="east", sync_target_uid=uid)
+        syncer = Syncer(options, upstream=site.upstream, downstream=downstream, clock=QuickClock())
+        stop = threading.Event()
+        thread = start_thread(lambda: syncer.run(stop), name="syncer")
+        site.stack.callback(thread.join)
+        site.stack.callback(stop.set)
+
+    def condition(self, type_: str) -> tuple[str, str]:
+        found: list[Unstructured] = self._site.get().get("status", {}).get("conditions", [])
+        return next((one["status"], one["reason"]) for one in found if one["type"] == type_)
+
+    def await_condition(self, type_: str, status: str, reason: str) -> None:
+        eventually(lambda: self.condition(type_) == (status, reason))
+
+
+@pytest.fixture
+def agent(site: Site, plain_cluster: ControlPlane) -> Agent:
+    made = Agent(site, plain_cluster)
+    made.await_condition("SyncerReady", "True", "SyncerConnected")
+    return made
+
+
+def test_a_cluster_that_is_lost_is_told_until_it_is_back(agent: Agent) -> None:
+    agent.await_condition("ClusterConnected", "True", "Connected")
+    agent.proxy.refuse()
+    agent.await_condition("SyncerReady", "False", "SyncerDisconnected")
+    agent.await_condition("ClusterConnected", "False", "ConnectionFailed")
+    agent.proxy.accept()
+    agent.await_condition("SyncerReady", "True", "SyncerConnected")
+    agent.await_condition("ClusterConnected", "True", "Connected")
+
+
+def test_a_namespace_that_is_taken_is_told_until_it_is_free(
+    agent: Agent, site: Site, plain_cluster: ControlPlane
+) -> None:
+    namespaces = plain_cluster.client.resource(NAMESPACES)
+    name = downstream_namespace(agent.target.locator("default"))
+    namespaces.create({"metadata": {"name": name}})
+    site.assign(CONFIG_MAPS, "web", data={})
+    agent.await_condition("SyncerReady", "False", "NamespaceCollision")
+    namespaces.delete(name)
+    agent.await_condition("SyncerReady", "True", "SyncerConnected")
