@@ -110,7 +110,7 @@ class HealthCheck(ApiStruct):
 
     name: Annotated[str, doc("Name of the check.")]
     healthy: Annotated[bool, doc("Whether it passed.")]
-    message: Annotated[str, doc("Why it did not.")] = ""
+    message: Annotated[str, doc("The reason why it did not.")] = ""
 
 
 class Health(ApiStruct):
@@ -172,11 +172,19 @@ class SyncTargetStatus(ApiStruct):
     workload_count: Annotated[int, doc("Workloads among them.")] = 0
     virtual_workspaces: Annotated[
         list[VirtualWorkspace],
-        doc("Where the syncer finds the upstream objects.", {"x-kubernetes-list-type": "atomic"}),
+        doc(
+            "Where the syncer finds the upstream objects: on a kcp the endpoint of the APIExport "
+            "that serves this workspace; empty on other servers.",
+            {"x-kubernetes-list-type": "atomic"},
+        ),
     ] = []
     tunnel_workspaces: Annotated[
         list[TunnelWorkspace],
-        doc("Where the syncer opens its tunnel.", {"x-kubernetes-list-type": "atomic"}),
+        doc(
+            "Where the syncer opens its tunnel. For a controller that serves tunnels to write; "
+            "kcpctl has none and leaves it alone.",
+            {"x-kubernetes-list-type": "atomic"},
+        ),
     ] = []
     syncer_identity: Annotated[str, doc("Which syncer is at work: its Pod and instance.")] = ""
     syncer_version: Annotated[str, doc("Version of the syncer.")] = ""

@@ -293,6 +293,29 @@ def test_what_is_evicted_leaves_namespace_by_namespace_and_one_by_one(world: Wor
     assert world.target.deletion_annotation not in marks.get("annotations", {})
 
 
+def test_what_a_silent_syncer_has_is_asked_to_leave_and_goes_when_it_is_back(
+    world: World, control_plane: ControlPlane
+) -> None:
+    from tests.integration.conftest import Controllers
+
+    change = {"spec": {"evictionGracePeriod": "1s"}}
+    world.upstream.resource(SYNCTARGETS).patch("east", change)
+    world.create(CONFIG_MAPS, "settings")
+    config = replace(control_plane.config, cluster=world.upstream.cluster_name)
+    with Controllers(config, heartbeat_threshold_seconds=1.5, unhealthy_threshold_seconds=3.0):
+        with world.agent():
+            world.await_copy(CONFIG_MAPS, "settings")
+            eventually(lambda: world.condition("Schedulable") == ("True", "Schedulable"))
+        eventually(lambda: world.condition("Schedulable") == ("False", "Evicting"))
+        marks = world.up(CONFIG_MAPS, "settings")["metadata"]["annotations"]
+        assert world.target.deletion_annotation in marks
+        assert world.condition("Ready") == ("False", "Unhealthy")
+        assert world.copy(CONFIG_MAPS, "settings") is not None
+        with world.agent():
+            world.await_gone(CONFIG_MAPS, "settings")
+            eventually(lambda: world.condition("Schedulable") == ("True", "Schedulable"))
+
+
 def test_heartbeats_leave_the_rest_of_the_status_alone(world: World) -> None:
     condition = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
     body = {"status": {"conditions": [condition], "phase": "Ready"}}
