@@ -57,19 +57,20 @@ DRAINED: Final = "Drained"
 
 
 class SyncedResource(ApiStruct, kw_only=True):
-    """A resource type that the supported APIExports offer, and whether the cluster can run it."""
+    """A resource type that the syncer carries, and whether both sides serve it."""
 
     group: Annotated[str, doc("API group; empty for the core group.", {"default": ""})] = ""
     resource: Annotated[str, doc("Plural name of the resource.", {"minLength": 1})]
     versions: Annotated[
         list[str],
-        doc("Versions that are served.", {"minItems": 1, "x-kubernetes-list-type": "set"}),
+        doc("Versions that are synced.", {"minItems": 1, "x-kubernetes-list-type": "set"}),
     ]
     identity_hash: Annotated[str, doc("Identity of the APIExport that it comes from.")] = ""
     state: Annotated[
         str,
         doc(
-            "Whether the cluster's API is compatible: Pending until that is known.",
+            "Accepted: both sides serve it. Pending: the workspace does not, so far. "
+            "Incompatible: the cluster does not.",
             {"enum": ["Pending", "Accepted", "Incompatible"], "default": "Pending"},
         ),
     ] = "Pending"
@@ -164,7 +165,7 @@ class SyncTargetStatus(ApiStruct):
     synced_resources: Annotated[
         list[SyncedResource],
         doc(
-            "The resource types of the supported APIExports.",
+            "The resource types that the syncer carries.",
             {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["group", "resource"]},
         ),
     ] = []
@@ -190,9 +191,15 @@ class SyncTargetStatus(ApiStruct):
     syncer_version: Annotated[str, doc("Version of the syncer.")] = ""
     kubernetes_version: Annotated[str, doc("Version of the physical cluster.")] = ""
     node_count: Annotated[int, doc("Nodes of the physical cluster.", {"format": "int32"})] = 0
-    capabilities: Annotated[Capabilities | None, doc("What the physical cluster can do.")] = None
+    capabilities: Annotated[
+        Capabilities | None,
+        doc("What the physical cluster can do, for whoever finds out; kcpctl does not."),
+    ] = None
     supported_resource_versions: Annotated[
-        dict[str, str], doc("Versions that the physical cluster serves, by resource type.")
+        dict[str, str],
+        doc(
+            "Versions that the physical cluster serves, by resource type; the one it prefers first."
+        ),
     ] = {}
     health: Annotated[
         Health | None, doc("How well the target is, as one figure and the checks behind it.")
