@@ -15,6 +15,7 @@ __all__ = [
     "CLUSTER_CONNECTED",
     "DEPLOYING",
     "DRAINED",
+    "DRAINING",
     "FAILED",
     "NOT_READY",
     "PENDING",
@@ -49,8 +50,10 @@ SYNCER_DISCONNECTED: Final = "SyncerDisconnected"
 """Its reason while the syncer cannot work with its cluster."""
 SUSPENDED: Final = "Suspended"
 """Its reason while the SyncTarget is suspended."""
+DRAINING: Final = "Draining"
+"""Its reason while what is assigned leaves, since the SyncTarget is being deleted."""
 DRAINED: Final = "Drained"
-"""Its reason once nothing is left on the cluster, while the SyncTarget is being deleted."""
+"""Its reason once nothing is left on the cluster of a SyncTarget that is being deleted."""
 
 
 class SyncedResource(ApiStruct, kw_only=True):

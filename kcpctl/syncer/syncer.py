@@ -16,6 +16,7 @@ from kcpctl.client import Client
 from kcpctl.errors import Forbidden, KcpctlError, NotFound
 from kcpctl.informers import InformerFactory
 from kcpctl.logicalcluster import cluster_of
+from kcpctl.manager.election import Election
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
     SYSTEM_RANDOM,
@@ -64,6 +65,7 @@ class Syncer:
     ----------
     upstream: a client bound to the SyncTarget's logical cluster.
     downstream: a client of the cluster; the syncer owns neither and closes neither.
+    election: stands by until it is won; ``run_once`` needs none.
 
     ``run`` blocks until ``stop`` is set. While the SyncTarget is gone or has another uid than the
     options say, it stays alive and touches nothing downstream (decision 10). While it is being
@@ -83,8 +85,10 @@ class Syncer:
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
         metrics: Metrics | None = None,
+        election: Election | None = None,
     ) -> None:
         self._options = options
+        self._election = election
         self._upstream = upstream
         self._downstream = downstream
         self._clock = clock
@@ -103,7 +107,10 @@ class Syncer:
         self.health_address = ""
 
     def run(self, stop: threading.Event) -> None:
-        """Serve until ``stop`` is set. Raises ConfigError if the health port cannot be had."""
+        """Serve until ``stop`` is set, which a lost Lease does too.
+
+        Raises ConfigError if the health port cannot be had, and LeadershipLost.
+        """
         loop = self._upstream.loop
         health = None
         if self._options.health_bind_address:
@@ -121,12 +128,25 @@ class Syncer:
             if health is not None:
                 loop.run(health.start())
                 self.health_address = health.address
-            self._supervise(factory, stop)
+            if self._leads(stop):
+                self._supervise(factory, stop)
         finally:
             self._end_session()
+            if self._election is not None:
+                self._election.close()
             factory.close()
             if health is not None:
                 loop.run(health.close())
+
+        if self._election is not None:
+            self._election.check()
+
+    def _leads(self, stop: threading.Event) -> bool:
+        """Whether this syncer is the one that works: wait until it is, or until ``stop``."""
+        if self._election is None:
+            return True
+        self._election.campaign(on_lost=stop.set)
+        return self._election.wait(stop)
 
     def _supervise(self, factory: InformerFactory, stop: threading.Event) -> None:
         """Begin and end sessions as the SyncTarget comes and goes."""
@@ -350,6 +370,8 @@ class Syncer:
 
     def _live(self) -> str:
         """Whether the supervisor and the heartbeat go round. Called on the I/O thread."""
+        if self._election is not None and (not self._election.leading or self._election.problem()):
+            return self._election.problem()
         now = self._clock.monotonic()
         if now - self._ticked_at > _ALIVE_SLACK_SECONDS:
             return "the supervisor hangs"
@@ -360,6 +382,8 @@ class Syncer:
         return ""
 
     def _ready(self) -> str:
+        if self._election is not None and not self._election.leading:
+            return ""  # ready to take over
         session = self._session
         if session is None or not session.gate.is_open:
             return f"SyncTarget {self._options.sync_target_name!r} is not served"

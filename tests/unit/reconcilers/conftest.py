@@ -233,7 +233,7 @@ class Server:
 
 
 PLURALS = {
-    "nodes",
+    "leases", "nodes",
     "configmaps", "clusterrolebindings", "clusterroles", "deployments", "namespaces", "pods",
     "secrets", "serviceaccounts", "services", "synctargets", "clusterregistrations",
 }  # fmt: skip
