@@ -14,9 +14,9 @@ from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.synctarget_status import CLUSTER_CONNECTED
 from kcpctl.apis.workload import EXTERNAL, SyncTargetSpec, deployment_mode
 from kcpctl.client import PatchType
-from kcpctl.errors import Conflict, Invalid, NotFound
+from kcpctl.errors import Conflict, Invalid
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Backoff, Clock, get_logger
-from kcpctl.syncer.gate import Gate, GateClosed, Verdict
+from kcpctl.syncer.gate import Gate, GateClosed, Verdict, is_gone
 from kcpctl.syncer.status_reporter import SyncTargetClient
 from kcpctl.syncer.target import FIELD_MANAGER
 
@@ -94,10 +94,10 @@ class OwnConditions:
     async def _try_write(self) -> bool:
         try:
             await self.write()
-        except NotFound:
-            self._gate.close(Verdict.GONE.value)
-            return False
         except Exception as error:  # noqa: BLE001 - a bug must not end the loop either
+            if is_gone(error):
+                self._gate.close(Verdict.GONE.value)
+                return False
             if str(error) != self._last_error:
                 _log.warning("The syncer's conditions are not written, will retry", exc_info=error)
                 self._last_error = str(error)

@@ -8,7 +8,7 @@ from kcpctl.apis.meta import Unstructured
 from kcpctl.client import PatchType
 from kcpctl.errors import Conflict, Invalid, NotFound
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, format_time, get_logger
-from kcpctl.syncer.gate import Gate, GateClosed, Verdict, judge
+from kcpctl.syncer.gate import Gate, GateClosed, Verdict, is_gone, judge
 from kcpctl.syncer.progress import Progress
 from kcpctl.syncer.target import FIELD_MANAGER
 
@@ -102,12 +102,12 @@ class StatusReporter:
     async def _try_beat(self) -> bool:
         try:
             await self.beat()
-        except NotFound:
-            # The watch may never say so: with its whole logical cluster gone it cannot even list.
-            self._gate.close(Verdict.GONE.value)
-            _log.warning("No SyncTarget to beat for; nothing is touched downstream")
-            return False
         except Exception as error:  # noqa: BLE001 - a bug must not end the heartbeat either
+            if is_gone(error):
+                # The watch may never say so: with its logical cluster gone it cannot even list.
+                self._gate.close(Verdict.GONE.value)
+                _log.warning("No SyncTarget to beat for; nothing is touched downstream")
+                return False
             if str(error) != self._last_error:
                 _log.warning("Heartbeat failed, will retry", exc_info=error)
                 self._last_error = str(error)

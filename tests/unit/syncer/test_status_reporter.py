@@ -251,7 +251,7 @@ async def test_a_beat_that_finds_no_sync_target_closes_the_gate(
     world: World, running: StatusReporter, sync_targets: Target
 ) -> None:
     await asleep(world)
-    sync_targets.fail = NotFound("no such workspace")
+    sync_targets.fail = NotFound("no such SyncTarget", reason="NotFound")
     await step(world, 20)
     assert not world.gate.is_open
     sync_targets.fail = None
@@ -260,6 +260,19 @@ async def test_a_beat_that_finds_no_sync_target_closes_the_gate(
         await asyncio.sleep(0)
     assert running.beats == 1
     assert not world.clock.sleepers
+
+
+async def test_a_server_that_answers_404_to_everything_is_beaten_for_again(
+    world: World, running: StatusReporter, sync_targets: Target
+) -> None:
+    """As a kcp that starts does, and gives no reason."""
+    await asleep(world)
+    sync_targets.fail = NotFound("404 page not found")
+    await step(world, 20)
+    assert world.gate.is_open
+    sync_targets.fail = None
+    await step(world, 20)
+    assert running.beats == 2
 
 
 async def test_news_of_the_cluster_goes_with_a_beat_and_is_told_again_when_that_failed(
