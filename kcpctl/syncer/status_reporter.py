@@ -155,11 +155,12 @@ class StatusReporter:
             verdict = judge(found, uid)
             if found is None or not verdict.has_syncer:
                 raise GateClosed(f"SyncTarget {name!r} {verdict.value}") from error
-            if found.get("status") is not None:
-                raise
-        version = found["metadata"]["resourceVersion"]
-        unchanged = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
-        await self._patch(name, [test, unchanged, *_add("", {"status": fields})])
+        if found.get("status") is None:
+            version = found["metadata"]["resourceVersion"]
+            unchanged = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
+            ops = [test, unchanged, *_add("", {"status": fields})]
+        # Else somebody has made one meanwhile: our own conditions come at the same time.
+        await self._patch(name, ops)
 
     async def _patch(self, name: str, ops: list[Unstructured]) -> None:
         await self._client.patch(

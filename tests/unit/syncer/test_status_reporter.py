@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,9 +26,10 @@ class Target:
         self._client = world.up_client.resource(SYNCTARGETS)
         self.patches: list[list[Unstructured]] = []
         self.fail: Exception | None = None
+        self.on_get: Callable[[str], Unstructured] = self._client.get
 
     async def get(self, name: str, *, namespace: str | None = None) -> Unstructured:
-        return self._client.get(name)
+        return self.on_get(name)
 
     async def patch(self, name: str, body: Any, **options: Any) -> Unstructured:
         assert options["type"] is PatchType.JSON
@@ -123,6 +124,19 @@ async def test_a_beat_makes_a_status_that_is_absent(
         ("test", "/metadata/resourceVersion"),
         ("add", "/status"),
     ]
+
+
+async def test_a_beat_goes_into_a_status_that_somebody_makes_meanwhile(
+    world: World, reporter: StatusReporter, sync_targets: Target
+) -> None:
+    def get(name: str) -> Unstructured:
+        world.up.expect(SYNCTARGETS, "", "east")["status"] = {"conditions": CONDITIONS}
+        return world.up.expect(SYNCTARGETS, "", "east")
+
+    sync_targets.on_get = get
+    await reporter.beat()
+    assert status(world)["conditions"] == CONDITIONS
+    assert "lastHeartbeatTime" in status(world)
 
 
 async def test_a_successor_gets_no_beat(world: World, reporter: StatusReporter) -> None:
