@@ -154,8 +154,8 @@ class HttpTransport:
         """Close every connection; calls under way and afterwards raise TransportError."""
         self._closed = True
         self._in_flight.end()
-        self._pulse.close()
         await self._tasks.close()
+        self._pulse.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -163,7 +163,7 @@ class HttpTransport:
     async def _ask_by_pulse(self, call: Call) -> Response | None:
         """Send ``call`` the cheap way to where the last connection led; None: that is not enough.
 
-        Proxies and limits are for the other way, and so is every failure.
+        Proxies and limits are for the other way, and so is every failure but a late answer.
         """
         address = None if self._connector is None else self._connector.address
         limited = self._limiter is not None and self._limiter.limits
@@ -174,13 +174,14 @@ class HttpTransport:
         head = request_head(call.path, self._base, self._headers_of(call, credential))
         if head is None or not isinstance(context, ssl.SSLContext):
             return None
-        started, pulse = self._clock.monotonic(), self._pulse
-        stop = self._clock.call_later(self._total_seconds(call), pulse.close)
+        name = self._config.server_name or (self._base.raw_host or "").rstrip(".")
+        started, seconds = self._clock.monotonic(), self._opening_seconds(call)
         try:
-            name = self._config.server_name or (self._base.raw_host or "").rstrip(".")
-            body = await pulse.ask(address, context, name, head)
-        finally:
-            stop()
+            async with self._in_flight.waiting(seconds):
+                body = await self._pulse.ask(address, context, name, head)
+        except TimeoutError as error:
+            self._metrics.answered(call.method, None, self._clock.monotonic() - started)
+            raise self._failure(error, call, seconds) from error
         if body is None:
             return None
         self._metrics.answered(call.method, 200, self._clock.monotonic() - started)

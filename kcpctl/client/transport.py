@@ -16,7 +16,7 @@ class Call:
     ``path`` begins at the server's base URL. ``timeout_seconds`` covers one try, from connecting
     to the last byte; None is the transport's default. Without ``retry`` every failure is
     reported at once. A ``pulse`` is a small GET that is sent again and again, for which a transport
-    may have a cheaper way.
+    may have a cheaper way; nobody needs its answer's headers.
     """
 
     method: str
