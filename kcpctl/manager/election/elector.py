@@ -114,8 +114,8 @@ class LeaderElector:
         """Give the Lease back if it is ours, so that others need not wait (LE-15, LE-16).
 
         Tries for two seconds: whoever waits for the Lease waits longer then, but the process that
-        ends does not wait for a server that hangs. Call it when the work has ended (mends LE-17): from then on
-        no write passes the gate. May be called twice.
+        ends does not wait for a server that hangs. Call it when the work has ended (mends LE-17):
+        from then on no write passes the gate. May be called twice.
         """
         self._gate.close()
         self.leading = False
