@@ -9,13 +9,20 @@ from typing import Any, Final
 
 from kcpctl.apis.admission import EVERYTHING, Admission
 from kcpctl.apis.meta import Unstructured
-from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, NODES, Resource
+from kcpctl.apis.resource import (
+    DEPLOYMENTS,
+    NAMESPACES,
+    NODES,
+    SELF_SUBJECT_ACCESS_REVIEWS,
+    Resource,
+)
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import Client
 from kcpctl.controller import Controller
 from kcpctl.informers import CachedObject, InformerFactory, SharedInformer
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, TaskSet, get_logger
 from kcpctl.syncer.assignment import is_marked, namespace_is_assigned
+from kcpctl.syncer.authorization import Authorization
 from kcpctl.syncer.cleaner import NamespaceCleaner
 from kcpctl.syncer.compatibility import ALL_TYPES, ClusterTypes, ServedTypes
 from kcpctl.syncer.facts import ClusterFacts, without_most_of_a_node
@@ -132,6 +139,11 @@ class Session:
             downstream.aio, self._known_nodes, declared, clock=clock, more=self._more_facts
         )
         self._reachability = Reachability(downstream.aio, self._down_synced, clock=clock)
+        self._authorization = Authorization(
+            downstream.aio.resource(SELF_SUBJECT_ACCESS_REVIEWS),
+            [resource for resource in types.both if admission.has_type(resource)],
+            clock=clock,
+        )
         sync_targets = upstream.aio.resource(SYNCTARGETS)
         self.conditions = OwnConditions(gate, sync_targets, clock=clock, rng=rng)
         self.reporter = StatusReporter(
@@ -245,6 +257,7 @@ class Session:
         if heartbeat:
             self._down_loop.run(self._spawn_down(self._facts.run(), "facts"))
             self._down_loop.run(self._spawn_down(self._cluster_types.run(), "types"))
+            self._down_loop.run(self._spawn_down(self._authorization.run(), "authorization"))
             self._loop.run(self._spawn(self.reporter.run(), "heartbeat"))
         _log.info(
             "Serving the SyncTarget",
@@ -294,10 +307,10 @@ class Session:
             unreachable=self._reachability.problem,
             failing=self.progress.lasting(LASTING_SECONDS),
         )
-        if (connected := self._reachability.connected) is not None:
-            self.conditions.want(connected)
-        if (ready := syncer_ready(state)) is not None:
-            self.conditions.want(ready)
+        found = (self._reachability.connected, self._authorization.condition, syncer_ready(state))
+        for condition in found:
+            if condition is not None:
+                self.conditions.want(condition)
 
     async def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.spawn(coroutine, name=name)

@@ -601,6 +601,14 @@ def test_these_rights_are_enough(control_plane: ControlPlane, workspace: Client)
             world.upstream.resource(DEPLOYMENTS).delete("web", namespace="default")
             world.upstream.resource(CONFIG_MAPS).delete("web", namespace="default")
             eventually(lambda: not world.namespace)
+            eventually(lambda: world.condition("SyncerAuthorized") == ("True", "Authorized"))
+        less = {"rules": [rule for rule in DOWNSTREAM_RULES if rule["apiGroups"] != ["apps"]]}
+        less["rules"] += rules(("apps", "deployments", "get list watch"))
+        plane.client.resource(CLUSTER_ROLES).patch("syncer", less)
+        with Agent(clients[0], clients[1], world.target):
+            eventually(
+                lambda: world.condition("SyncerAuthorized") == ("False", "SyncerUnauthorized")
+            )
         for client in clients:
             client.close()
 

@@ -168,8 +168,7 @@ class Fleet:
 
     def endpoint_of(self, cluster: str) -> tuple[str, str]:
         """Return the URL that serves a logical cluster, "" for none, and what fails there now."""
-        found = self._membership.find(cluster)
-        unit = None if found is None else self._units.get(found[0])
+        unit = self._unit_of(cluster)
         return ("", "") if unit is None else (unit.url, unit.last_error(self.export))
 
     def tell(

@@ -77,7 +77,9 @@ class Unit(EventHandler):
     def last_error(self, export: ExportReference) -> str:
         """Return why its bindings cannot be read right now, "" while they can."""
         error = self.bindings.last_error
-        return "" if error is None else explain(error, export)
+        if error is not None:
+            return explain(error, export)
+        return "" if self.bindings.synced else "no answer yet"
 
     def start(self, join: Callable[[Unit], Awaitable[None]]) -> None:
         """Read the bindings from now on, and call ``join`` when one of them is ready."""
