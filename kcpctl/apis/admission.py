@@ -49,11 +49,15 @@ class Admission:
         ``namespace_labels`` is None for a namespace that is not known: where namespaces are
         chosen, that is none of them.
         """
-        if self.types and not self.types & _names(resource):
+        if not self.has_type(resource):
             return "spec.supportedResourceTypes"
         if not label_selector.selects(self.selector, labels):
             return "spec.selector"
         return self.namespace_refusal(namespace_labels)
+
+    def has_type(self, resource: Resource) -> bool:
+        """Whether objects of that type are let in at all."""
+        return not self.types or bool(self.types & _names(resource))
 
     def namespace_refusal(self, labels: Mapping[str, str] | None) -> str:
         """Return the field that keeps everything in a namespace out, or ""."""

@@ -77,7 +77,11 @@ class Deployment(ApiStruct):
     ] = ""
     replicas: Annotated[
         int | None,
-        doc("Number of syncer Pods; 0 stops it. Defaults to 1.", {"format": "int32", "minimum": 0}),
+        doc(
+            "Number of syncer Pods; 0 stops it. Defaults to 1. Of several one works, the others "
+            "stand by.",
+            {"format": "int32", "minimum": 0},
+        ),
     ] = None
     namespace: Annotated[
         str,

@@ -15,6 +15,7 @@ __all__ = [
     "CLUSTER_CONNECTED",
     "DEPLOYING",
     "DRAINED",
+    "DRAINING",
     "FAILED",
     "NOT_READY",
     "PENDING",
@@ -49,24 +50,27 @@ SYNCER_DISCONNECTED: Final = "SyncerDisconnected"
 """Its reason while the syncer cannot work with its cluster."""
 SUSPENDED: Final = "Suspended"
 """Its reason while the SyncTarget is suspended."""
+DRAINING: Final = "Draining"
+"""Its reason while what is assigned leaves, since the SyncTarget is being deleted."""
 DRAINED: Final = "Drained"
-"""Its reason once nothing is left on the cluster, while the SyncTarget is being deleted."""
+"""Its reason once nothing is left on the cluster of a SyncTarget that is being deleted."""
 
 
 class SyncedResource(ApiStruct, kw_only=True):
-    """A resource type that the supported APIExports offer, and whether the cluster can run it."""
+    """A resource type that the syncer carries, and whether both sides serve it."""
 
     group: Annotated[str, doc("API group; empty for the core group.", {"default": ""})] = ""
     resource: Annotated[str, doc("Plural name of the resource.", {"minLength": 1})]
     versions: Annotated[
         list[str],
-        doc("Versions that are served.", {"minItems": 1, "x-kubernetes-list-type": "set"}),
+        doc("Versions that are synced.", {"minItems": 1, "x-kubernetes-list-type": "set"}),
     ]
     identity_hash: Annotated[str, doc("Identity of the APIExport that it comes from.")] = ""
     state: Annotated[
         str,
         doc(
-            "Whether the cluster's API is compatible: Pending until that is known.",
+            "Accepted: both sides serve it. Pending: the workspace does not, so far. "
+            "Incompatible: the cluster does not.",
             {"enum": ["Pending", "Accepted", "Incompatible"], "default": "Pending"},
         ),
     ] = "Pending"
@@ -107,7 +111,7 @@ class HealthCheck(ApiStruct):
 
     name: Annotated[str, doc("Name of the check.")]
     healthy: Annotated[bool, doc("Whether it passed.")]
-    message: Annotated[str, doc("Why it did not.")] = ""
+    message: Annotated[str, doc("The reason why it did not.")] = ""
 
 
 class Health(ApiStruct):
@@ -161,7 +165,7 @@ class SyncTargetStatus(ApiStruct):
     synced_resources: Annotated[
         list[SyncedResource],
         doc(
-            "The resource types of the supported APIExports.",
+            "The resource types that the syncer carries.",
             {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["group", "resource"]},
         ),
     ] = []
@@ -169,19 +173,33 @@ class SyncTargetStatus(ApiStruct):
     workload_count: Annotated[int, doc("Workloads among them.")] = 0
     virtual_workspaces: Annotated[
         list[VirtualWorkspace],
-        doc("Where the syncer finds the upstream objects.", {"x-kubernetes-list-type": "atomic"}),
+        doc(
+            "Where the syncer finds the upstream objects: on a kcp the endpoint of the APIExport "
+            "that serves this workspace; empty on other servers.",
+            {"x-kubernetes-list-type": "atomic"},
+        ),
     ] = []
     tunnel_workspaces: Annotated[
         list[TunnelWorkspace],
-        doc("Where the syncer opens its tunnel.", {"x-kubernetes-list-type": "atomic"}),
+        doc(
+            "Where the syncer opens its tunnel. For a controller that serves tunnels to write; "
+            "kcpctl has none and leaves it alone.",
+            {"x-kubernetes-list-type": "atomic"},
+        ),
     ] = []
     syncer_identity: Annotated[str, doc("Which syncer is at work: its Pod and instance.")] = ""
     syncer_version: Annotated[str, doc("Version of the syncer.")] = ""
     kubernetes_version: Annotated[str, doc("Version of the physical cluster.")] = ""
     node_count: Annotated[int, doc("Nodes of the physical cluster.", {"format": "int32"})] = 0
-    capabilities: Annotated[Capabilities | None, doc("What the physical cluster can do.")] = None
+    capabilities: Annotated[
+        Capabilities | None,
+        doc("What the physical cluster can do, for whoever finds out; kcpctl does not."),
+    ] = None
     supported_resource_versions: Annotated[
-        dict[str, str], doc("Versions that the physical cluster serves, by resource type.")
+        dict[str, str],
+        doc(
+            "Versions that the physical cluster serves, by resource type; the one it prefers first."
+        ),
     ] = {}
     health: Annotated[
         Health | None, doc("How well the target is, as one figure and the checks behind it.")

@@ -152,7 +152,9 @@ class Assembly:
                 "hint": no_hint if fleet is None else hint_from(fleet),
             }
             if name == "synctarget":
-                targets = synctarget.new_controller(options=_options(flags, config), **parts)
+                targets = synctarget.new_controller(
+                    options=_options(flags, config), links=fleet, **parts
+                )
                 manager.add(targets)
                 takes |= dict.fromkeys(_LIVE_OPTIONS, partial(_go_on, targets, config))
             else:

@@ -145,6 +145,13 @@ __all__ = ["command"]
     metavar="[HOST]:PORT",
     help="Where /healthz and /readyz are served [default: nowhere].",
 )
+@flag(
+    "--leader-elect",
+    group="Syncer",
+    is_flag=True,
+    help="Work only while holding the Lease of the SyncTarget's syncers in --namespace downstream, "
+    "so that several may run.",
+)
 @tracing_flag("Syncer")
 @logging_flags
 def command(
@@ -167,6 +174,7 @@ def command(
     downstream_namespace_clean_delay: float,
     namespace: str,
     health_probe_bind_address: str,
+    leader_elect: bool,
     tracing: bool,
 ) -> int:
     """Run the syncer of one SyncTarget until it is stopped.
@@ -190,6 +198,7 @@ def command(
         namespace_clean_delay_seconds=downstream_namespace_clean_delay,
         health_bind_address=health_probe_bind_address,
         syncer_namespace=namespace,
+        leader_elect=leader_elect,
         certificate_seconds=certificate_duration if from_auth == "certificate" else None,
     )
     with traced(tracing, "kcpctl-syncer"):

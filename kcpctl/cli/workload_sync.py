@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 import msgspec
 
+from kcpctl.apis.convert import decode
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.workload import (
     EXTERNAL,
@@ -239,7 +240,7 @@ def _target(client: Client, name: str, flags: Mapping[str, Any]) -> SyncTarget:
                     f"spec.{part}.{field} of SyncTarget {name!r} is {has!r}, not {value!r}: leave "
                     f"out --{field}, or change the SyncTarget"
                 )
-    return msgspec.convert(found, SyncTarget)
+    return decode(found, SyncTarget)
 
 
 def _new_target(

@@ -10,7 +10,12 @@ from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.resource import LOGICAL_CLUSTERS, Resource
 from kcpctl.client.config import ClientConfig
 from kcpctl.client.confinement import check_reach
-from kcpctl.client.discovery import parse_version, serves
+from kcpctl.client.discovery import (
+    parse_group_versions,
+    parse_plurals,
+    parse_version,
+    serves,
+)
 from kcpctl.client.gate import WriteGate
 from kcpctl.client.http import HttpTransport
 from kcpctl.client.limiter import TokenBucket
@@ -288,6 +293,26 @@ class AsyncClient:
         except NotFound:
             return False
         return serves(response.body, resource.plural)
+
+    async def served_versions(self, group: str) -> dict[str, list[str]]:
+        """Return the versions in which each plural of a group is served, the preferred first.
+
+        ``""`` is the core group. A group that is not served has nothing.
+        """
+        path = f"/apis/{group}" if group else "/api"
+        try:
+            versions = parse_group_versions((await self.request("GET", path)).body)
+        except NotFound:
+            return {}
+        found: dict[str, list[str]] = {}
+        for version in versions:
+            try:
+                listed = await self.request("GET", f"{path}/{version}")
+            except NotFound:
+                continue
+            for plural in parse_plurals(listed.body):
+                found.setdefault(plural, []).append(version)
+        return found
 
     async def logical_cluster_name(self) -> ClusterName | None:
         """Return the name (id) of the logical cluster that the client is bound to.

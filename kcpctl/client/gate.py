@@ -45,6 +45,4 @@ class WriteGate:
     def check(self, method: str, what: str) -> None:
         """Raise NotLeading if ``method`` writes and the gate is closed."""
         if method not in _READS and not self.remaining_seconds:
-            raise NotLeading(
-                f"{what} was not sent: this process does not hold the lease of its controllers"
-            )
+            raise NotLeading(f"{what} was not sent: this process does not hold its Lease")

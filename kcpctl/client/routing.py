@@ -29,7 +29,7 @@ class Routes(Protocol):
     """Who knows where logical clusters are served. Any thread; does no I/O."""
 
     def find(self, workspace: str) -> Route:
-        """Return the route to the logical cluster of that name or path.
+        """Return the route to the logical cluster of that name.
 
         Raises NotFound, or what is retryable if that cannot be told yet.
         """
@@ -39,10 +39,10 @@ class RoutingClient(AsyncClient):
     """A client of many logical clusters without a server of its own.
 
     ``cluster(name)`` gives a client of the endpoint that serves that logical cluster at this
-    moment, by its name or its path, and raises NotFound where none does: ask again for each piece
-    of work. It is confined as every client is. There is nothing that would serve all clusters at
-    once, so a request through this client itself raises UsageError. The endpoints' connections are
-    their owner's: :meth:`close` closes none.
+    moment, and raises NotFound where none does: ask again for each piece of work. It is confined as
+    every client is. There is nothing that would serve all clusters at once, so a request through
+    this client itself raises UsageError. The endpoints' connections are their owner's:
+    :meth:`close` closes none.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class RoutingClient(AsyncClient):
         self._routes = routes
 
     def cluster(self, name: str) -> AsyncClient:
-        """Return a client bound to the logical cluster of that name or path."""
+        """Return a client bound to the logical cluster of that name."""
         if name == WILDCARD:
             return self
         if not is_valid_path(name):
@@ -71,10 +71,7 @@ class RoutingClient(AsyncClient):
 
 
 class _Routed(AsyncClient):
-    """A client of one logical cluster at its endpoint; it goes by the word it was asked for.
-
-    That word is what a confined piece of work may reach, be it the name or the path.
-    """
+    """A client of one logical cluster at its endpoint."""
 
     __slots__ = ("_route", "_router")
 

@@ -170,13 +170,15 @@ class Workspaces:
         self._records[record.name] = record
         self._names[record.path] = record.name
 
-    def _set_phase(self, name: str, phase: str) -> None:
+    def _set_phase(self, name: str, phase: str, *, deleted_at: str = "") -> None:
         record = self._records[name] = replace(self._records[name], phase=phase)
         info = self._info(name, LOGICAL_CLUSTERS_KEY)
         found = self._backend.find(info, name, "", "cluster") if info else None
         if info is not None and found is not None:
             changed = {**found, "metadata": dict(found["metadata"])}
             changed["status"] = {"phase": phase, "URL": self._url(record)}
+            if deleted_at:
+                changed["metadata"]["deletionTimestamp"] = deleted_at
             if changed["status"] != found.get("status"):
                 self._backend.put(info, name, changed)
 
@@ -282,7 +284,11 @@ class Workspaces:
         if record is None or self._parents.get(cluster) != (parent, name):
             self._release(parent, name)
         elif record.phase != "Deleting":
-            self._set_phase(cluster, "Deleting")
+            deleted_at = workspace["metadata"]["deletionTimestamp"]
+            self._set_phase(cluster, "Deleting", deleted_at=deleted_at)
+            # kcp says it there too, and Terminating while terminators hold, which nobody has here.
+            if info := self._info(parent, WORKSPACES_KEY):
+                self._write_phase(info, parent, name, "Deleting")
             self._purge(cluster)
             self._finish(self._records[cluster])
 

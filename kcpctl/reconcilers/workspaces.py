@@ -211,12 +211,12 @@ class Workspaces:
         )
 
 
-def is_being_deleted(client: Client, cluster: str) -> bool:
+def is_being_deleted(workspace: Client) -> bool:
     """Whether a whole workspace is being deleted, as far as it lets anybody look; blocks."""
-    if not client.is_multi_cluster:
+    if not workspace.is_multi_cluster:
         return False
     try:
-        found = client.cluster(cluster).resource(LOGICAL_CLUSTERS).get("cluster")
+        found = workspace.resource(LOGICAL_CLUSTERS).get("cluster")
     except (Forbidden, NotFound):
         return False
     return bool(found["metadata"].get("deletionTimestamp"))

@@ -161,6 +161,9 @@ class NamespaceCleaner:
         return self._keeps(_LiveMetadata.of(found))
 
     def _has_objects(self, copies: Sequence[CachedObject]) -> bool:
+        """Whether copies are left, or may be: of a type that the cluster does not serve now."""
+        if not all(resource in self._downstream.objects for resource in self._resources):
+            return True
         return any(
             True
             for copy in copies

@@ -41,7 +41,7 @@ class ClusterFacts:
     ----------
     nodes: returns the Nodes, None while they are not known.
     declared: whether the SyncTarget's spec declares its capacity.
-    counts: returns ``resourceCount`` and ``workloadCount``, nothing while they are not known.
+    more: returns further fields, as far as they are known: any change of these is news.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class ClusterFacts:
         declared: Callable[[], bool],
         *,
         clock: Clock,
-        counts: Callable[[], Unstructured] = dict,
+        more: Callable[[], Unstructured] = dict,
     ) -> None:
         self._client = client
         self._nodes = nodes
         self._declared = declared
-        self._counts = counts
+        self._more = more
         self._clock = clock
         self._version = ""
         self._totals: NodeTotals | None = None
@@ -83,7 +83,7 @@ class ClusterFacts:
     def news(self) -> Unstructured:
         """Return the status fields that are worth writing now; call :meth:`told` when they are."""
         self._look()
-        known: Unstructured = {"syncerVersion": __version__, **self._counts()}
+        known: Unstructured = {"syncerVersion": __version__, **self._more()}
         if self._version:
             known["kubernetesVersion"] = self._version
         if (totals := self._totals) is not None:

@@ -14,7 +14,7 @@ from kcpctl.errors import KcpctlError, NotFound
 from kcpctl.runtime import SYSTEM_CLOCK, Clock
 from kcpctl.syncer.target import Target
 
-__all__ = ["Gate", "GateClosed", "Getter", "Verdict", "judge", "judge_parts"]
+__all__ = ["Gate", "GateClosed", "Getter", "Verdict", "is_gone", "judge", "judge_parts"]
 
 
 _HELD_BY: Final = frozenset({SYNCTARGET_FINALIZER, LEGACY_SYNCTARGET_FINALIZER})
@@ -91,6 +91,14 @@ class Getter(Protocol):
 
     def get(self, name: str, *, namespace: str | None = None) -> Unstructured:
         """Read one object; raises NotFound."""
+
+
+def is_gone(error: Exception) -> bool:
+    """Whether a server says that an object is not there.
+
+    One that starts, and any proxy, answers 404 to everything for a while, and gives no reason.
+    """
+    return isinstance(error, NotFound) and bool(error.reason)
 
 
 class Gate:

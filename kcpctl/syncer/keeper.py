@@ -14,7 +14,7 @@ from kcpctl.apis.naming import syncer_id
 from kcpctl.apis.signing import RequestState, state_of, syncer_user
 from kcpctl.client.credentials import Credential
 from kcpctl.client.failures import ClientCertificateRefused
-from kcpctl.errors import Conflict, KcpctlError, NotFound, Unauthorized
+from kcpctl.errors import Conflict, KcpctlError, NotFound, NotLeading, Unauthorized
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Backoff, Clock, TaskSet, get_logger
 from kcpctl.syncer.certificate import CertificateUnusable, Issued, PrivateKey, request_object
 
@@ -25,6 +25,7 @@ _log = get_logger(__name__)
 _RENEW_AT: Final = 0.8
 _FIRST_RETRY_SECONDS: Final = 1.0
 _LAST_RETRY_SECONDS: Final = 60.0
+_STANDBY_SECONDS: Final = 1.0
 # How long a call whose certificate was refused waits for the next one: an approval that nobody
 # has to give by hand takes less than a second.
 _PATIENCE_SECONDS: Final = 10.0
@@ -168,6 +169,8 @@ class CertificateKeeper:
             self._wake.clear()
             try:
                 rest = await self._next()
+            except NotLeading:
+                rest = _STANDBY_SECONDS  # another one works; this one has to be quick after it
             except Exception as error:  # noqa: BLE001 - without it the syncer would end with its certificate
                 self._report(error)
                 rest = self._backoff.next()

@@ -27,6 +27,8 @@ class SyncerOptions:
     health_bind_address: ``host:port`` of /healthz and /readyz; "" serves none.
     syncer_namespace: the namespace that the syncer runs in; nothing in it is ever synced.
     once_timeout_seconds: how long a single pass may take to settle.
+    leader_elect: of several syncers of one SyncTarget one works, the one that holds the Lease in
+        ``syncer_namespace`` downstream that has the syncer's name; it has to exist.
     certificate_seconds: life of the client certificate that it asks the upstream server for, with
         the kubeconfig's credentials for that alone; None: they are used for everything.
     """
@@ -44,6 +46,7 @@ class SyncerOptions:
     health_bind_address: str = ""
     syncer_namespace: str = ""
     once_timeout_seconds: float = 60.0
+    leader_elect: bool = False
     certificate_seconds: float | None = None
 
     def __post_init__(self) -> None:
@@ -54,6 +57,8 @@ class SyncerOptions:
                 "a syncer needs --sync-target-uid: kubectl get synctarget "
                 f"{self.sync_target_name} -o jsonpath={{.metadata.uid}}"
             )
+        if self.leader_elect and not self.syncer_namespace:
+            raise UsageError("--leader-elect needs --namespace: the Lease is in that namespace")
         if self.heartbeat_interval_seconds <= 0:
             raise UsageError("--heartbeat-interval must be above zero")
         if self.retry_initial_seconds <= 0:

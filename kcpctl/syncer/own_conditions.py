@@ -10,13 +10,14 @@ from typing import Any, Final
 import msgspec
 
 from kcpctl.apis.conditions import READY, Condition, set_condition
+from kcpctl.apis.convert import decode
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.synctarget_status import CLUSTER_CONNECTED
 from kcpctl.apis.workload import EXTERNAL, SyncTargetSpec, deployment_mode
 from kcpctl.client import PatchType
-from kcpctl.errors import Conflict, Invalid, NotFound
+from kcpctl.errors import Conflict, Invalid
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Backoff, Clock, get_logger
-from kcpctl.syncer.gate import Gate, GateClosed, Verdict
+from kcpctl.syncer.gate import Gate, GateClosed, Verdict, is_gone
 from kcpctl.syncer.status_reporter import SyncTargetClient
 from kcpctl.syncer.target import FIELD_MANAGER
 
@@ -94,10 +95,10 @@ class OwnConditions:
     async def _try_write(self) -> bool:
         try:
             await self.write()
-        except NotFound:
-            self._gate.close(Verdict.GONE.value)
-            return False
         except Exception as error:  # noqa: BLE001 - a bug must not end the loop either
+            if is_gone(error):
+                self._gate.close(Verdict.GONE.value)
+                return False
             if str(error) != self._last_error:
                 _log.warning("The syncer's conditions are not written, will retry", exc_info=error)
                 self._last_error = str(error)
@@ -163,7 +164,7 @@ def _changes(
             continue
         if not _is_ours(sync_target, type_):
             continue
-        before = () if at is None else (msgspec.convert(conditions[at], Condition),)
+        before = () if at is None else (decode(conditions[at], Condition),)
         value = msgspec.to_builtins(set_condition(before, condition, now)[0])
         if at is None:
             at = _place(conditions, type_)
@@ -184,7 +185,7 @@ def _is_ours(sync_target: Unstructured, type_: str) -> bool:
     if type_ != CLUSTER_CONNECTED:
         return True
     try:
-        spec = msgspec.convert(sync_target.get("spec") or {}, SyncTargetSpec)
+        spec = decode(sync_target.get("spec") or {}, SyncTargetSpec)
     except msgspec.ValidationError:
         return False
     return deployment_mode(spec) == EXTERNAL
@@ -206,5 +207,5 @@ def _place(conditions: Sequence[Any], type_: str) -> int:
 
 
 def _differs(stored: Unstructured, wanted: Condition) -> bool:
-    before = msgspec.convert(stored, Condition)
+    before = decode(stored, Condition)
     return set_condition((before,), wanted, 0.0)[0] is not before

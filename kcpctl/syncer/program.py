@@ -6,14 +6,17 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from kcpctl.client import AsyncClient, Client, ClientConfig, Transport, load_config
+from kcpctl.apis.naming import syncer_id
+from kcpctl.client import AsyncClient, Client, ClientConfig, Transport, WriteGate, load_config
 from kcpctl.client.credentials import Credentials
 from kcpctl.client.http import HttpTransport
 from kcpctl.errors import InternalError, ServiceUnavailable, TransportError, UsageError
 from kcpctl.logicalcluster import ROOT, WILDCARD, is_valid_path
+from kcpctl.manager.election import Election, ElectionOptions, new_identity
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
     SYSTEM_RANDOM,
@@ -59,15 +62,22 @@ def run_syncer(
     Both files are read again while it runs, so credentials may be renewed in place. With
     ``certificate_seconds`` those upstream are used for nothing but to ask for a certificate.
     Without ``to_kubeconfig`` the cluster is the one that kubectl would use, or that the Pod runs
-    in.
+    in. With ``leader_elect`` it stands by until it holds the Lease; one that has lost it ends.
     Raises the tree of :mod:`kcpctl.errors`; with ``once`` also for whatever was not synced.
     """
 
     def make(config: ClientConfig, credentials: Credentials | None = None) -> HttpTransport:
         return HttpTransport(
-            config, qps=qps, burst=burst, clock=clock, metrics=metrics, credentials=credentials
+            config,
+            qps=qps,
+            burst=burst,
+            clock=clock,
+            metrics=metrics,
+            credentials=credentials,
+            write_gate=gate,
         )
 
+    gate = WriteGate(clock) if options.leader_elect and not once else None
     upstream_config = _load(from_kubeconfig)
     downstream_config = _load(to_kubeconfig)
     prefix, name = _upstream_cluster(upstream_config, options.from_cluster)
@@ -91,6 +101,7 @@ def run_syncer(
                 clock=clock,
                 rng=rng,
                 metrics=metrics,
+                election=None if gate is None else _election(options, downstream_config, gate),
             )
             if once and keeper is not None:
                 loop.run(keeper.first(options.once_timeout_seconds))
@@ -105,6 +116,19 @@ def run_syncer(
 def _load(path: Path | None) -> ClientConfig:
     # API servers take the field manager of a patch from the user agent (decision 13).
     return replace(load_config(path), user_agent=FIELD_MANAGER)
+
+
+def _election(options: SyncerOptions, config: ClientConfig, gate: WriteGate) -> Election:
+    """Return the election among the syncers of one SyncTarget, on a connection of its own."""
+    settings = ElectionOptions(
+        name=syncer_id(options.sync_target_name, options.sync_target_uid),
+        namespace=options.syncer_namespace,
+        identity=new_identity(),
+    )
+    # LE-21: so that a renewal that hangs leaves time for another one.
+    patience = settings.renew_deadline_seconds / 2
+    connect = partial(AsyncClient.plain, config, request_timeout_seconds=patience)
+    return Election(connect, settings, gate)
 
 
 async def _transport(

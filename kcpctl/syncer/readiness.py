@@ -9,6 +9,7 @@ from typing import Final
 from kcpctl.apis.conditions import ERROR, INFO, WARNING, Condition, false, true
 from kcpctl.apis.synctarget_status import (
     DRAINED,
+    DRAINING,
     SUSPENDED,
     SYNCER_DISCONNECTED,
     SYNCER_READY,
@@ -57,7 +58,9 @@ def syncer_ready(state: SessionState) -> Condition | None:
         return false(SYNCER_READY, INFO, DRAINED, message)
     if state.drains:
         message = "What is assigned leaves the cluster (the SyncTarget is being deleted)"
-        return false(SYNCER_READY, INFO, "Draining", message)
+        if state.unreachable:
+            message += f"; not yet: {state.unreachable}"
+        return false(SYNCER_READY, INFO, DRAINING, message)
     if state.unreachable:
         return false(SYNCER_READY, ERROR, SYNCER_DISCONNECTED, state.unreachable)
     if not state.working:

@@ -9,14 +9,22 @@ from typing import Any, Final
 
 from kcpctl.apis.admission import EVERYTHING, Admission
 from kcpctl.apis.meta import Unstructured
-from kcpctl.apis.resource import DEPLOYMENTS, NAMESPACES, NODES, Resource
+from kcpctl.apis.resource import (
+    DEPLOYMENTS,
+    NAMESPACES,
+    NODES,
+    SELF_SUBJECT_ACCESS_REVIEWS,
+    Resource,
+)
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import Client
 from kcpctl.controller import Controller
 from kcpctl.informers import CachedObject, InformerFactory, SharedInformer
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, TaskSet, get_logger
 from kcpctl.syncer.assignment import is_marked, namespace_is_assigned
+from kcpctl.syncer.authorization import Authorization
 from kcpctl.syncer.cleaner import NamespaceCleaner
+from kcpctl.syncer.compatibility import ALL_TYPES, ClusterTypes, ServedTypes
 from kcpctl.syncer.facts import ClusterFacts, without_most_of_a_node
 from kcpctl.syncer.gate import Gate, Verdict
 from kcpctl.syncer.namespaces import LOCATOR_INDEX, NamespaceMapper, by_locator
@@ -81,7 +89,7 @@ class Session:
     What ``admission`` does not let in counts as not assigned, for as long as the session lasts.
     One that is ``suspended`` has the heartbeat alone: nothing is compared, written or removed; one
     that drains does not wait before it removes a namespace. Of the
-    synced types those are left alone that are not ``served`` upstream: their copies stay, too.
+    synced types those are left alone that one of the sides does not serve: their copies stay, too.
     """
 
     def __init__(
@@ -92,7 +100,7 @@ class Session:
         upstream: Client,
         downstream: Client,
         identity: str,
-        served: Sequence[Resource] = SYNCED_RESOURCES,
+        types: ServedTypes = ALL_TYPES,
         admission: Admission = EVERYTHING,
         declared: Callable[[], bool] = lambda: False,
         clock: Clock = SYSTEM_CLOCK,
@@ -101,7 +109,7 @@ class Session:
     ) -> None:
         self.gate = gate
         self.progress = Progress(clock)
-        self.served = served
+        self.types = types
         self.admission = admission
         self.suspended = gate.serves.is_paused
         self._drains = gate.serves is Verdict.DRAINING
@@ -112,17 +120,30 @@ class Session:
         self._rng = rng
         self._metrics = metrics or Metrics()
         informers = partial(_Informers, clock=clock, rng=rng, metrics=metrics)
+        served = types.both
         self._up = informers("upstream", upstream, "", served)
         selector = gate.target.downstream_selector
-        self._down = informers("downstream", downstream, selector, SYNCED_RESOURCES)
+        there = [one for one in SYNCED_RESOURCES if one in types.downstream]
+        self._down = informers("downstream", downstream, selector, there)
         self._down.namespaces.add_index(LOCATOR_INDEX, by_locator)
         self._namespaces = NamespaceMapper(gate.target, gate, self._down.side)
         # Not waited for: an identity that may not list Nodes serves all the same.
         self._nodes = self._down.factory.informer(NODES, transform=without_most_of_a_node)
+        self._cluster_types = ClusterTypes(
+            downstream.aio,
+            [resource for resource in SYNCED_RESOURCES if admission.has_type(resource)],
+            types.upstream,
+            clock=clock,
+        )
         self._facts = ClusterFacts(
-            downstream.aio, self._known_nodes, declared, clock=clock, counts=self._counts
+            downstream.aio, self._known_nodes, declared, clock=clock, more=self._more_facts
         )
         self._reachability = Reachability(downstream.aio, self._down_synced, clock=clock)
+        self._authorization = Authorization(
+            downstream.aio.resource(SELF_SUBJECT_ACCESS_REVIEWS),
+            [resource for resource in types.both if admission.has_type(resource)],
+            clock=clock,
+        )
         sync_targets = upstream.aio.resource(SYNCTARGETS)
         self.conditions = OwnConditions(gate, sync_targets, clock=clock, rng=rng)
         self.reporter = StatusReporter(
@@ -183,15 +204,15 @@ class Session:
         controller = self._controller("syncer-namespaces", cleaner)
         controller.watches(self._up.namespaces, predicates=(_apart_from_status,))
         controller.watches(self._down.namespaces, map_to=cleaner.keys_of_copy)
-        for resource in SYNCED_RESOURCES:
+        for informer in self._down.objects.values():
             controller.watches(
-                self._down.objects[resource],
+                informer,
                 map_to=cleaner.keys_around_copy,
                 predicates=(_went,),
             )
-        for resource in self.served:
+        for informer in self._up.objects.values():
             controller.watches(
-                self._up.objects[resource],
+                informer,
                 map_to=cleaner.keys_around,
                 predicates=(self._lost_finalizer,),
             )
@@ -235,13 +256,15 @@ class Session:
         self.look()
         if heartbeat:
             self._down_loop.run(self._spawn_down(self._facts.run(), "facts"))
+            self._down_loop.run(self._spawn_down(self._cluster_types.run(), "types"))
+            self._down_loop.run(self._spawn_down(self._authorization.run(), "authorization"))
             self._loop.run(self._spawn(self.reporter.run(), "heartbeat"))
         _log.info(
             "Serving the SyncTarget",
             cluster=self.gate.target.cluster,
             name=self.gate.target.name,
             key=self.gate.target.key,
-            types=",".join(resource.group_resource for resource in self.served),
+            types=",".join(resource.group_resource for resource in self.types.both),
             suspended=self.suspended,
         )
         return True
@@ -264,13 +287,15 @@ class Session:
     def _known_nodes(self) -> list[Unstructured] | None:
         return self._nodes.lister.list() if self._nodes.synced else None
 
-    def _counts(self) -> Unstructured:
-        """Return how many copies there are."""
-        if not self._down_synced():
-            return {}
-        informers = self._down.objects
-        counts = {resource: len(one.lister.keys()) for resource, one in informers.items()}
-        return {"resourceCount": sum(counts.values()), "workloadCount": counts[DEPLOYMENTS]}
+    def _more_facts(self) -> Unstructured:
+        """Return how many copies there are, and which types the cluster serves."""
+        known = self._cluster_types.fields()
+        if self._down_synced():
+            informers = self._down.objects
+            counts = {resource: len(one.lister.keys()) for resource, one in informers.items()}
+            known["resourceCount"] = sum(counts.values())
+            known["workloadCount"] = counts.get(DEPLOYMENTS, 0)
+        return known
 
     def look(self) -> None:
         """Have the conditions say how things are now. Called now and then by the supervisor."""
@@ -282,10 +307,10 @@ class Session:
             unreachable=self._reachability.problem,
             failing=self.progress.lasting(LASTING_SECONDS),
         )
-        if (connected := self._reachability.connected) is not None:
-            self.conditions.want(connected)
-        if (ready := syncer_ready(state)) is not None:
-            self.conditions.want(ready)
+        found = (self._reachability.connected, self._authorization.condition, syncer_ready(state))
+        for condition in found:
+            if condition is not None:
+                self.conditions.want(condition)
 
     async def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.spawn(coroutine, name=name)

@@ -8,7 +8,7 @@ from kcpctl.apis.meta import Unstructured
 from kcpctl.client import PatchType
 from kcpctl.errors import Conflict, Invalid, NotFound
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, format_time, get_logger
-from kcpctl.syncer.gate import Gate, GateClosed, Verdict, judge
+from kcpctl.syncer.gate import Gate, GateClosed, Verdict, is_gone, judge
 from kcpctl.syncer.progress import Progress
 from kcpctl.syncer.target import FIELD_MANAGER
 
@@ -102,12 +102,12 @@ class StatusReporter:
     async def _try_beat(self) -> bool:
         try:
             await self.beat()
-        except NotFound:
-            # The watch may never say so: with its whole logical cluster gone it cannot even list.
-            self._gate.close(Verdict.GONE.value)
-            _log.warning("No SyncTarget to beat for; nothing is touched downstream")
-            return False
         except Exception as error:  # noqa: BLE001 - a bug must not end the heartbeat either
+            if is_gone(error):
+                # The watch may never say so: with its logical cluster gone it cannot even list.
+                self._gate.close(Verdict.GONE.value)
+                _log.warning("No SyncTarget to beat for; nothing is touched downstream")
+                return False
             if str(error) != self._last_error:
                 _log.warning("Heartbeat failed, will retry", exc_info=error)
                 self._last_error = str(error)
@@ -155,11 +155,12 @@ class StatusReporter:
             verdict = judge(found, uid)
             if found is None or not verdict.has_syncer:
                 raise GateClosed(f"SyncTarget {name!r} {verdict.value}") from error
-            if found.get("status") is not None:
-                raise
-        version = found["metadata"]["resourceVersion"]
-        unchanged = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
-        await self._patch(name, [test, unchanged, *_add("", {"status": fields})])
+        if found.get("status") is None:
+            version = found["metadata"]["resourceVersion"]
+            unchanged = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
+            ops = [test, unchanged, *_add("", {"status": fields})]
+        # Else somebody has made one meanwhile: our own conditions come at the same time.
+        await self._patch(name, ops)
 
     async def _patch(self, name: str, ops: list[Unstructured]) -> None:
         await self._client.patch(

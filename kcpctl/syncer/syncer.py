@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from kcpctl.apis.admission import Admission
@@ -16,14 +16,17 @@ from kcpctl.client import Client
 from kcpctl.errors import Forbidden, KcpctlError, NotFound
 from kcpctl.informers import InformerFactory
 from kcpctl.logicalcluster import cluster_of
+from kcpctl.manager.election import Election
 from kcpctl.runtime import (
     SYSTEM_CLOCK,
     SYSTEM_RANDOM,
     Clock,
+    Deadline,
     Metrics,
     get_logger,
     random_suffix,
 )
+from kcpctl.syncer.compatibility import ALL_TYPES, ServedTypes
 from kcpctl.syncer.gate import Gate, GateClosed, Verdict, judge
 from kcpctl.syncer.health import health_server
 from kcpctl.syncer.options import SyncerOptions
@@ -45,6 +48,8 @@ _PROBLEMS_SHOWN: Final = 5
 _ABSENT_SECONDS: Final = 5.0
 # A workspace of a kcp gets further types when somebody binds an export there: no hurry.
 _DISCOVER_SECONDS: Final = 30.0
+# How long a cluster is asked: one that does not answer is served as if it had all of them.
+_CLUSTER_SECONDS: Final = 5.0
 # Unless the session waits for a type: the next heartbeat waits with it.
 _AWAITED_SECONDS: Final = 5.0
 
@@ -60,6 +65,7 @@ class Syncer:
     ----------
     upstream: a client bound to the SyncTarget's logical cluster.
     downstream: a client of the cluster; the syncer owns neither and closes neither.
+    election: stands by until it is won; ``run_once`` needs none.
 
     ``run`` blocks until ``stop`` is set. While the SyncTarget is gone or has another uid than the
     options say, it stays alive and touches nothing downstream (decision 10). While it is being
@@ -79,8 +85,10 @@ class Syncer:
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random = SYSTEM_RANDOM,
         metrics: Metrics | None = None,
+        election: Election | None = None,
     ) -> None:
         self._options = options
+        self._election = election
         self._upstream = upstream
         self._downstream = downstream
         self._clock = clock
@@ -99,7 +107,10 @@ class Syncer:
         self.health_address = ""
 
     def run(self, stop: threading.Event) -> None:
-        """Serve until ``stop`` is set. Raises ConfigError if the health port cannot be had."""
+        """Serve until ``stop`` is set, which a lost Lease does too.
+
+        Raises ConfigError if the health port cannot be had, and LeadershipLost.
+        """
         loop = self._upstream.loop
         health = None
         if self._options.health_bind_address:
@@ -117,12 +128,25 @@ class Syncer:
             if health is not None:
                 loop.run(health.start())
                 self.health_address = health.address
-            self._supervise(factory, stop)
+            if self._leads(stop):
+                self._supervise(factory, stop)
         finally:
             self._end_session()
+            if self._election is not None:
+                self._election.close()
             factory.close()
             if health is not None:
                 loop.run(health.close())
+
+        if self._election is not None:
+            self._election.check()
+
+    def _leads(self, stop: threading.Event) -> bool:
+        """Whether this syncer is the one that works: wait until it is, or until ``stop``."""
+        if self._election is None:
+            return True
+        self._election.campaign(on_lost=stop.set)
+        return self._election.wait(stop)
 
     def _supervise(self, factory: InformerFactory, stop: threading.Event) -> None:
         """Begin and end sessions as the SyncTarget comes and goes."""
@@ -155,39 +179,47 @@ class Syncer:
         return session.suspended or session.admission == self._watch.admission
 
     def _has_more_types(self, session: Session) -> bool:
-        """Whether the workspace serves a type by now that it did not when the session began."""
-        if session.suspended or len(session.served) == len(SYNCED_RESOURCES):
+        """Whether a side serves a type by now that it did not when the session began."""
+        if session.suspended or session.types == ALL_TYPES:
             return False
-        return not self._served_now(session, _DISCOVER_SECONDS) <= set(session.served)
+        return self._types_now(session, _DISCOVER_SECONDS).exceeds(session.types)
 
-    def _served_now(self, session: Session, every_seconds: float) -> set[Resource]:
-        """Return the types that the workspace serves; those of the session if nobody tells now."""
-        known = session.served
+    def _types_now(self, session: Session, every_seconds: float) -> ServedTypes:
+        """Return the types that are served; those of the session if nobody tells now."""
+        known = session.types
         now = self._clock.monotonic()
         if now < self._discover_at:
-            return set(known)
+            return known
         self._discover_at = now + every_seconds
         try:
-            return set(self._served(unless_told=known))
+            return self._types(unless_told=known)
         except KcpctlError as error:
             _log.debug("The types of the workspace cannot be read", error=error)
-            return set(known)
+            return known
 
-    def _served(self, *, unless_told: Sequence[Resource] = SYNCED_RESOURCES) -> list[Resource]:
-        """Return the types that the workspace serves; raises what the client raises.
+    def _types(self, *, unless_told: ServedTypes = ALL_TYPES) -> ServedTypes:
+        """Return the types that are served; raises what the upstream client raises.
 
         Discovery is not for everybody. Then it is those of ``unless_told``, and their informers
-        will find out.
+        will find out. So it is with a cluster that does not answer.
         """
-        found = []
+        found = set()
         for resource in SYNCED_RESOURCES:
             try:
                 serves = self._upstream.has_resource(resource)
             except Forbidden:
-                serves = resource in unless_told
+                serves = resource in unless_told.upstream
             if serves:
-                found.append(resource)
-        return found
+                found.add(resource)
+        return ServedTypes(frozenset(found), self._types_of_cluster(unless_told.downstream))
+
+    def _types_of_cluster(self, unless_told: frozenset[Resource]) -> frozenset[Resource]:
+        try:
+            with Deadline.within(_CLUSTER_SECONDS, clock=self._clock):
+                return frozenset(filter(self._downstream.has_resource, SYNCED_RESOURCES))
+        except KcpctlError as error:
+            _log.debug("The types of the cluster cannot be read", error=error)
+            return unless_told
 
     def _is_there(self) -> bool:
         """Whether the watch may be believed that the SyncTarget is served.
@@ -233,7 +265,7 @@ class Syncer:
     def _new_session(
         self,
         target: Target,
-        served: Sequence[Resource],
+        types: ServedTypes,
         admission: Admission,
         declared: Callable[[], bool] = lambda: True,
         *,
@@ -245,7 +277,7 @@ class Syncer:
             upstream=self._upstream,
             downstream=self._downstream,
             identity=self._identity,
-            served=served,
+            types=types,
             admission=admission,
             declared=declared,
             clock=self._clock,
@@ -256,7 +288,7 @@ class Syncer:
     def _begin_session(self, verdict: Verdict, stop: threading.Event) -> None:
         options, watch = self._options, self._watch
         try:
-            served = self._served()
+            types = self._types()
         except KcpctlError as error:
             _log.debug("The types of the workspace cannot be read", error=error)
             with self._changed:
@@ -266,7 +298,7 @@ class Syncer:
         target = Target(watch.cluster, options.sync_target_name, options.sync_target_uid)
         session = self._session = self._new_session(
             target,
-            served,
+            types,
             watch.admission,
             lambda: watch.declares_capacity,
             serves=verdict,
@@ -279,8 +311,8 @@ class Syncer:
             self._ticked_at = self._clock.monotonic()
             # A kcp that starts refuses everything for a while, discovery too; an informer of what
             # it does not serve would be waited for without end.
-            served = self._served_now(session, _AWAITED_SECONDS)
-            return not stop.is_set() and served == set(session.served)
+            types = self._types_now(session, _AWAITED_SECONDS)
+            return not stop.is_set() and types == session.types
 
         if not session.start(wanted):
             self._end_session()
@@ -300,7 +332,7 @@ class Syncer:
         stop = stop or threading.Event()
         target, admission = self._read_target()
         deadline = self._clock.monotonic() + self._options.once_timeout_seconds
-        session = self._session = self._new_session(target, self._served(), admission)
+        session = self._session = self._new_session(target, self._types(), admission)
 
         def wanted() -> bool:
             return not stop.is_set() and self._clock.monotonic() < deadline
@@ -338,6 +370,8 @@ class Syncer:
 
     def _live(self) -> str:
         """Whether the supervisor and the heartbeat go round. Called on the I/O thread."""
+        if self._election is not None and (not self._election.leading or self._election.problem()):
+            return self._election.problem()
         now = self._clock.monotonic()
         if now - self._ticked_at > _ALIVE_SLACK_SECONDS:
             return "the supervisor hangs"
@@ -348,6 +382,8 @@ class Syncer:
         return ""
 
     def _ready(self) -> str:
+        if self._election is not None and not self._election.leading:
+            return ""  # ready to take over
         session = self._session
         if session is None or not session.gate.is_open:
             return f"SyncTarget {self._options.sync_target_name!r} is not served"

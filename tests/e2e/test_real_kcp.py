@@ -23,6 +23,7 @@ from kcpctl.apis.resource import (
     NAMESPACES,
     SECRETS,
     SERVICE_ACCOUNTS,
+    WORKSPACES,
 )
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.cli.export import install_export
@@ -140,6 +141,19 @@ def is_gone(get: Callable[[], object]) -> Callable[[], bool]:
     return gone
 
 
+def add_kubeconfig(tenant: Client, cluster: ControlPlane) -> None:
+    tenant.resource(NAMESPACES).create({"metadata": {"name": "kcpctl-system"}})
+    kubeconfig = base64.b64encode(cluster.kubeconfig.read_bytes()).decode()
+    metadata = {"name": "east-kubeconfig", "namespace": "kcpctl-system"}
+    tenant.resource(SECRETS).create({"metadata": metadata, "data": {"kubeconfig": kubeconfig}})
+
+
+def syncers(cluster: ControlPlane) -> list[str]:
+    """Return the namespaces of syncers that are on the cluster."""
+    namespaces = [one["metadata"]["name"] for one in cluster.client.resource(NAMESPACES).list()]
+    return [name for name in namespaces if name.startswith("kcp-syncer-east")]
+
+
 @pytest.mark.usefixtures("controllers")
 def test_a_syncer_by_hand_works_for_a_tenant_and_unbinding_takes_all_away(
     kcp: Kcp, cluster: ControlPlane, tmp_path: Path
@@ -177,10 +191,7 @@ def test_a_cluster_in_a_secret_gets_its_syncer_once_the_claim_is_accepted(
 ) -> None:
     tenant = kcp.workspace("managed")
     bind(tenant, without=["secrets"])
-    tenant.resource(NAMESPACES).create({"metadata": {"name": "kcpctl-system"}})
-    kubeconfig = base64.b64encode(cluster.kubeconfig.read_bytes()).decode()
-    metadata = {"name": "east-kubeconfig", "namespace": "kcpctl-system"}
-    tenant.resource(SECRETS).create({"metadata": metadata, "data": {"kubeconfig": kubeconfig}})
+    add_kubeconfig(tenant, cluster)
     target(tenant, "east", cluster="east", cells={"location": "east"})
 
     def told() -> bool:
@@ -196,5 +207,20 @@ def test_a_cluster_in_a_secret_gets_its_syncer_once_the_claim_is_accepted(
     tenant.resource(SYNCTARGETS).delete("east")
     eventually(is_gone(lambda: tenant.resource(SYNCTARGETS).get("east")))
     assert is_gone(lambda: roles.get(role["metadata"]["name"]))()
-    namespaces = [one["metadata"]["name"] for one in cluster.client.resource(NAMESPACES).list()]
-    assert not [name for name in namespaces if name.startswith("kcp-syncer-east")]
+    assert not syncers(cluster)
+
+
+@pytest.mark.usefixtures("controllers")
+def test_a_workspace_that_is_deleted_with_all_it_has_leaves_nothing_on_the_cluster(
+    kcp: Kcp, cluster: ControlPlane
+) -> None:
+    tenant = kcp.workspace("leaving")
+    bind(tenant)
+    add_kubeconfig(tenant, cluster)
+    target(tenant, "east", cluster="east", cells={"location": "east"})
+    eventually(is_ready(tenant, "east"))
+
+    workspaces = kcp.client.cluster("root").resource(WORKSPACES)
+    workspaces.delete("leaving")
+    eventually(is_gone(lambda: workspaces.get("leaving")))
+    assert not syncers(cluster)

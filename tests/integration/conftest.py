@@ -132,6 +132,7 @@ class Controllers:
                 options=SyncTargetOptions(**settings),
                 metrics=self.metrics,
                 hint=no_hint if self.fleet is None else hint_from(self.fleet),
+                links=self.fleet,
             )
         )
 

@@ -15,7 +15,7 @@ from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.naming import downstream_namespace
 from kcpctl.apis.resource import CONFIG_MAPS, NAMESPACES
 from kcpctl.client import AsyncClient, Client
-from kcpctl.runtime import IOLoop, start_thread
+from kcpctl.runtime import IOLoop, Metrics, start_thread
 from kcpctl.runtime.clock import SystemClock
 from kcpctl.syncer import Syncer, SyncerOptions
 from kcpctl.syncer.target import Target
@@ -62,12 +62,33 @@ class Agent:
         config = replace(cluster.config, server=f"https://{self.proxy.address}")
         downstream = Client(AsyncClient.plain(config), loop)
         site.stack.callback(downstream.close)
+        self.metrics = Metrics()
+        config = replace(site.plane.config, cluster=site.upstream.cluster_name)
+        upstream = Client(AsyncClient.plain(config, metrics=self.metrics), loop)
+        site.stack.callback(upstream.close)
         options = SyncerOptions(sync_target_name="east", sync_target_uid=uid)
-        syncer = Syncer(options, upstream=site.upstream, downstream=downstream, clock=QuickClock())
+        self.syncer = Syncer(options, upstream=upstream, downstream=downstream, clock=QuickClock())
         stop = threading.Event()
-        thread = start_thread(lambda: syncer.run(stop), name="syncer")
+        thread = start_thread(lambda: self.syncer.run(stop), name="syncer")
         site.stack.callback(thread.join)
         site.stack.callback(stop.set)
+
+    @property
+    def beats(self) -> int:
+        session = self.syncer._session
+        return 0 if session is None else session.reporter.beats
+
+    @property
+    def writes(self) -> int:
+        """Every write to the upstream server that was answered."""
+        families = self.metrics.registry.collect()
+        samples = [one for family in families for one in family.samples]
+        writes = [
+            one.value
+            for one in samples
+            if one.name == "rest_client_requests_total" and one.labels["method"] != "GET"
+        ]
+        return int(sum(writes))
 
     def condition(self, type_: str) -> tuple[str, str]:
         found: list[Unstructured] = self._site.get().get("status", {}).get("conditions", [])
@@ -104,3 +125,15 @@ def test_a_namespace_that_is_taken_is_told_until_it_is_free(
     agent.await_condition("SyncerReady", "False", "NamespaceCollision")
     namespaces.delete(name)
     agent.await_condition("SyncerReady", "True", "SyncerConnected")
+
+
+def test_at_rest_there_are_heartbeats_and_nothing_else(agent: Agent, site: Site) -> None:
+    site.assign(CONFIG_MAPS, "web", data={})
+    eventually(lambda: site.get()["status"]["resourceCount"] == 1)
+    eventually(lambda: site.get()["status"]["syncedResources"])
+    agent.await_condition("SyncerAuthorized", "True", "Authorized")
+    first = agent.beats + 1
+    eventually(lambda: agent.beats == first, poll_seconds=0.01)
+    before = agent.writes
+    eventually(lambda: agent.beats == first + 3, poll_seconds=0.01)
+    assert agent.writes - before == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -19,8 +20,9 @@ from kcpctl.apis.tmc import CLUSTER_REGISTRATIONS
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.cli.export import install_export
 from kcpctl.cli.main import main
-from kcpctl.client import Client
+from kcpctl.client import AsyncClient, Client
 from kcpctl.errors import NotFound
+from kcpctl.logicalcluster import ClusterName
 from kcpctl.runtime import SYSTEM_CLOCK, format_micro_time
 from kcpctl.testing import ControlPlane, eventually
 from kcpctl.testing.real_kcp import RealKcp, missing_kcp
@@ -132,6 +134,16 @@ def test_two_tenants_are_served_each_in_its_own_workspace(export: Export) -> Non
     heartbeat = {"status": {"lastSyncerHeartbeatTime": now}}
     first.upstream.resource(SYNCTARGETS).patch("east", heartbeat, subresource="status")
     first.await_condition("Ready", "True")
+    assert first.condition("VirtualWorkspaceLinked")["reason"] == "Linked"
+    [served] = first.get()["status"]["virtualWorkspaces"]
+    endpoint, _, cluster = served["syncerURL"].rpartition("/clusters/")
+    assert cluster == first.cluster
+    config = replace(export.kcp.config, server=endpoint, cluster=ClusterName(cluster))
+    client = Client(AsyncClient.plain(config), export.kcp.client.loop)
+    try:
+        assert client.resource(SYNCTARGETS).get("east")["metadata"]["name"] == "east"
+    finally:
+        client.close()
 
 
 def test_no_tenant_reaches_another_that_has_not_said_yes(export: Export) -> None:
@@ -145,10 +157,10 @@ def test_no_tenant_reaches_another_that_has_not_said_yes(export: Export) -> None
             "spec": {"location": "eu", "kubeconfigSecret": {"name": "east-kubeconfig"}},
         }
     )
-    path = f"root:owner-{export.number}"
-    guest.target(clusterRef={"name": "shared", "workspace": path}, cells={"a": "b"})
+    shared = {"name": "shared", "workspace": owner.cluster}
+    guest.target(clusterRef=shared, cells={"a": "b"})
     found = guest.await_condition("ClusterConnected", "False", "PermissionDenied")
-    assert path in found["message"]
+    assert owner.cluster in found["message"]
 
     grant(owner, f"system:cluster:{guest.cluster}")
     guest.await_condition("ClusterConnected", "True", "Connected")
@@ -156,6 +168,11 @@ def test_no_tenant_reaches_another_that_has_not_said_yes(export: Export) -> None
     guest.target("lost", clusterRef={"name": "x", "workspace": "root"}, cells={"a": "b"})
     found = guest.await_condition("Valid", "False", "ClusterRefNotFound", name="lost")
     assert "bind the export there with an APIBinding" in found["message"]
+
+    by_path = {**shared, "workspace": f"root:owner-{export.number}"}
+    guest.target("astray", clusterRef=by_path, cells={"a": "b"})
+    found = guest.await_condition("Valid", "False", "ClusterRefNotFound", name="astray")
+    assert "use the name of the logical cluster" in found["message"]
 
 
 def grant(site: Site, group: str) -> None:

@@ -109,6 +109,11 @@ class World:
             (((one["status"], one["reason"]) for one in found if one["type"] == type_)), None
         )
 
+    def state_of(self, resource: Resource) -> str:
+        """Return what syncedResources says of a type."""
+        found = self.sync_target["status"]["syncedResources"]
+        return next(str(one["state"]) for one in found if one["resource"] == resource.plural)
+
     def agent(self, **options: Any) -> Agent:
         return Agent(self.upstream, self.downstream, self.target, **options)
 
@@ -291,6 +296,29 @@ def test_what_is_evicted_leaves_namespace_by_namespace_and_one_by_one(world: Wor
         marks = namespaces.get("default")["metadata"]
     assert world.target.state_label not in marks.get("labels", {})
     assert world.target.deletion_annotation not in marks.get("annotations", {})
+
+
+def test_what_a_silent_syncer_has_is_asked_to_leave_and_goes_when_it_is_back(
+    world: World, control_plane: ControlPlane
+) -> None:
+    from tests.integration.conftest import Controllers
+
+    change = {"spec": {"evictionGracePeriod": "1s"}}
+    world.upstream.resource(SYNCTARGETS).patch("east", change)
+    world.create(CONFIG_MAPS, "settings")
+    config = replace(control_plane.config, cluster=world.upstream.cluster_name)
+    with Controllers(config, heartbeat_threshold_seconds=1.5, unhealthy_threshold_seconds=3.0):
+        with world.agent():
+            world.await_copy(CONFIG_MAPS, "settings")
+            eventually(lambda: world.condition("Schedulable") == ("True", "Schedulable"))
+        eventually(lambda: world.condition("Schedulable") == ("False", "Evicting"))
+        marks = world.up(CONFIG_MAPS, "settings")["metadata"]["annotations"]
+        assert world.target.deletion_annotation in marks
+        assert world.condition("Ready") == ("False", "Unhealthy")
+        assert world.copy(CONFIG_MAPS, "settings") is not None
+        with world.agent():
+            world.await_gone(CONFIG_MAPS, "settings")
+            eventually(lambda: world.condition("Schedulable") == ("True", "Schedulable"))
 
 
 def test_heartbeats_leave_the_rest_of_the_status_alone(world: World) -> None:
@@ -573,6 +601,14 @@ def test_these_rights_are_enough(control_plane: ControlPlane, workspace: Client)
             world.upstream.resource(DEPLOYMENTS).delete("web", namespace="default")
             world.upstream.resource(CONFIG_MAPS).delete("web", namespace="default")
             eventually(lambda: not world.namespace)
+            eventually(lambda: world.condition("SyncerAuthorized") == ("True", "Authorized"))
+        less = {"rules": [rule for rule in DOWNSTREAM_RULES if rule["apiGroups"] != ["apps"]]}
+        less["rules"] += rules(("apps", "deployments", "get list watch"))
+        plane.client.resource(CLUSTER_ROLES).patch("syncer", less)
+        with Agent(clients[0], clients[1], world.target):
+            eventually(
+                lambda: world.condition("SyncerAuthorized") == ("False", "SyncerUnauthorized")
+            )
         for client in clients:
             client.close()
 
@@ -655,10 +691,30 @@ def test_a_type_is_left_alone_until_the_workspace_serves_it(
     world.deploy()
     with world.agent():
         world.await_copy(CONFIG_MAPS)
-        eventually(lambda: world.sync_target["status"]["lastHeartbeatTime"])
+        eventually(lambda: world.state_of(DEPLOYMENTS) == "Pending")
         assert world.copy(DEPLOYMENTS) is None
         served.add(DEPLOYMENTS)
         world.await_copy(DEPLOYMENTS)
+        eventually(lambda: world.state_of(DEPLOYMENTS) == "Accepted")
+
+
+def test_a_type_that_the_cluster_does_not_serve_keeps_no_other_from_being_synced(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has_resource(client: Client, resource: Resource) -> bool:
+        return client is world.upstream or resource != DEPLOYMENTS
+
+    async def served_versions(_: AsyncClient, group: str) -> dict[str, list[str]]:
+        return {} if group else {"configmaps": ["v1"]}
+
+    monkeypatch.setattr(Client, "has_resource", has_resource)
+    monkeypatch.setattr(AsyncClient, "served_versions", served_versions)
+    world.create(CONFIG_MAPS)
+    with world.agent():
+        world.await_copy(CONFIG_MAPS)
+        eventually(lambda: world.state_of(DEPLOYMENTS) == "Incompatible")
+        assert world.state_of(CONFIG_MAPS) == "Accepted"
+        assert world.sync_target["status"]["supportedResourceVersions"] == {"configmaps": "v1"}
 
 
 def test_copies_of_a_type_that_is_not_served_any_more_stay(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from kcpctl.embedded.controllers.rollout import bounds, desired
 from kcpctl.runtime import format_time, parse_time
 
-__all__ = ["counts", "deadline_left", "rollout_status", "set_condition"]
+__all__ = ["REPLICA_FAILURE", "counts", "deadline_left", "rollout_status", "set_condition"]
 
 Json = dict[str, Any]
+REPLICA_FAILURE: Final = "ReplicaFailure"
 
 
 def counts(deployment: Json, new: Json | None, everything: Sequence[Json]) -> Json:
@@ -61,7 +62,7 @@ def rollout_status(
     """Return the whole status as the real controller would write it now."""
     old = deployment.get("status") or {}
     status = counts(deployment, new, everything)
-    conditions = list(old.get("conditions") or ())
+    conditions = _failures(old.get("conditions") or (), new, everything, now)
     _, unavailable = bounds(deployment)
     if status.get("availableReplicas", 0) >= desired(deployment) - unavailable:
         conditions = set_condition(
@@ -91,6 +92,23 @@ def rollout_status(
         conditions = _progress(deployment, status, conditions, progress, new, now)
     status["conditions"] = conditions
     return status
+
+
+def _failures(
+    conditions: Sequence[Json], new: Json | None, everything: Sequence[Json], now: float
+) -> list[Json]:
+    """Return the conditions with ReplicaFailure as the ReplicaSets have it, the new one first."""
+    sets = [*([new] if new else ()), *everything]
+    found = [
+        condition
+        for entry in sets
+        for condition in (entry.get("status") or {}).get("conditions") or ()
+        if condition["type"] == REPLICA_FAILURE
+    ]
+    if not found:
+        return [entry for entry in conditions if entry["type"] != REPLICA_FAILURE]
+    reason, message = found[0]["reason"], found[0]["message"]
+    return set_condition(conditions, REPLICA_FAILURE, "True", reason, message, now)
 
 
 def _progress(

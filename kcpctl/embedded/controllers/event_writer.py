@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, Final
 
 from kcpctl.embedded.registry import Registry
 from kcpctl.embedded.status import StatusError
@@ -13,12 +13,16 @@ __all__ = ["EventWriter"]
 
 Json = dict[str, Any]
 _log = get_logger(__name__)
+# As many as client-go's event correlator.
+_REMEMBERED: Final = 4096
 
 
 class EventWriter:
     """Writes core/v1 Events about objects of any cluster; a repeated one counts up.
 
-    A failure is logged and never reaches the caller. Event loop's thread only.
+    It counts up those of the last few thousand that it wrote itself: so the time that an event
+    takes does not depend on how many there are. A failure is logged and never reaches the caller.
+    Event loop's thread only.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class EventWriter:
         self._component = component
         self._clock = clock
         self._rng = rng
+        self._names: dict[tuple[str, str, str, str], str] = {}  # the oldest first
 
     def event(
         self, cluster: str, obj: Json, reason: str, message: str, *, warning: bool = False
@@ -48,12 +53,15 @@ class EventWriter:
         namespace = metadata.get("namespace") or "default"
         info = self._registry.info(cluster, "", "v1", "events")
         now = format_time(self._clock.time())
-        for known in self._registry.list(info, cluster, namespace):
-            same_object = (known.get("involvedObject") or {}).get("uid") == metadata["uid"]
-            if same_object and known.get("reason") == reason and known.get("message") == message:
-                count = {"count": int(known.get("count") or 1) + 1, "lastTimestamp": now}
-                self._registry.patch(info, cluster, namespace, known["metadata"]["name"], count)
-                return
+        what = (cluster, metadata["uid"], reason, message)
+        name = self._names.pop(what, "")
+        known = self._registry.find(info, cluster, namespace, name) if name else None
+        if known is not None:
+            self._names[what] = name
+            count = {"count": int(known.get("count") or 1) + 1, "lastTimestamp": now}
+            self._registry.patch(info, cluster, namespace, name, count)
+            return
+        name = f"{metadata['name']}.{self._rng.getrandbits(64):016x}"
         involved = {
             "kind": obj["kind"],
             "apiVersion": obj["apiVersion"],
@@ -67,7 +75,7 @@ class EventWriter:
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": {
-                "name": f"{metadata['name']}.{self._rng.getrandbits(64):016x}",
+                "name": name,
                 "namespace": namespace,
             },
             "involvedObject": involved,
@@ -82,3 +90,6 @@ class EventWriter:
             "reportingInstance": "",
         }
         self._registry.create(info, cluster, namespace, event)
+        self._names[what] = name
+        while len(self._names) > _REMEMBERED:
+            del self._names[next(iter(self._names))]

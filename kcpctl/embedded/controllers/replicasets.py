@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from kcpctl.embedded.controllers.deployment_status import REPLICA_FAILURE, set_condition
 from kcpctl.embedded.controllers.event_writer import EventWriter
 from kcpctl.embedded.controllers.keyed import MANAGER, KeyedController
 from kcpctl.embedded.controllers.rollout import desired
@@ -16,11 +17,18 @@ __all__ = ["ReplicaSetController", "controlled_by"]
 Json = dict[str, Any]
 _Key = tuple[str, str, str]  # cluster, namespace, name
 _FINISHED: Final = ("Succeeded", "Failed")
+# A Pod takes a millisecond or two, and clients wait meanwhile.
+_AT_ONCE: Final = 10
+# Four times what the one Node of such a cluster takes.
+_MOST_PODS: Final = 1000
+_FULL_RETRY_SECONDS: Final = 5.0
 
 
 class ReplicaSetController(KeyedController[_Key]):
     """Creates and deletes the Pods that a ReplicaSet controls. It adopts no others.
 
+    A few at a time, so that the server answers meanwhile, and no more than so many in a cluster,
+    whatever is asked for: beyond that the condition ReplicaFailure says so, as with a quota.
     Event loop's thread only.
     """
 
@@ -54,38 +62,47 @@ class ReplicaSetController(KeyedController[_Key]):
             for pod in self._registry.list(pods, cluster, namespace)
             if controlled_by(pod, replica_set)
         ]
+        failure = ""
         if not replica_set["metadata"].get("deletionTimestamp"):
-            self._scale(cluster, replica_set, owned)
+            failure = self._scale(cluster, replica_set, owned)
             owned = [
                 pod
                 for pod in self._registry.list(pods, cluster, namespace)
                 if controlled_by(pod, replica_set)
             ]
-        status, again = self._status(replica_set, owned)
+        status, again = self._status(replica_set, owned, failure)
         if status != replica_set.get("status"):
             changed = {**replica_set, "status": status}
             self._registry.update(
                 info, cluster, changed, subresource="status", field_manager=MANAGER
             )
-        return again
+        return _FULL_RETRY_SECONDS if failure else again
 
-    def _scale(self, cluster: str, replica_set: Json, owned: list[Json]) -> None:
+    def _scale(self, cluster: str, replica_set: Json, owned: list[Json]) -> str:
+        """Take the number of Pods a step further; return why no more of them can be made."""
         active = [pod for pod in owned if _active(pod)]
         missing = desired(replica_set) - len(active)
+        room = _MOST_PODS - self._registry.store.count("pods", cluster)
         info = self._registry.info(cluster, "", "v1", "pods")
         namespace = replica_set["metadata"]["namespace"]
-        for _ in range(missing):
+        for _ in range(min(missing, room, _AT_ONCE)):
             pod = self._registry.create(
                 info, cluster, namespace, _new_pod(replica_set), field_manager=MANAGER
             )
             name = pod["metadata"]["name"]
             self._events.event(cluster, replica_set, "SuccessfulCreate", f"Created pod: {name}")
-        for pod in sorted(active, key=_deletion_rank)[: max(-missing, 0)]:
+        for pod in sorted(active, key=_deletion_rank)[: min(max(-missing, 0), _AT_ONCE)]:
             name = pod["metadata"]["name"]
             self._registry.delete(info, cluster, namespace, name)
             self._events.event(cluster, replica_set, "SuccessfulDelete", f"Deleted pod: {name}")
+        if missing <= 0 or room > 0:
+            return ""  # the events of what was done bring the next step
+        name = replica_set["metadata"]["name"]
+        return f'pods "{name}-" is forbidden: this server takes {_MOST_PODS} pods in a cluster'
 
-    def _status(self, replica_set: Json, owned: list[Json]) -> tuple[Json, float | None]:
+    def _status(
+        self, replica_set: Json, owned: list[Json], failure: str
+    ) -> tuple[Json, float | None]:
         """Return the status, and when it may change without any event (minReadySeconds)."""
         active = [pod for pod in owned if _active(pod)]
         ready = [pod for pod in active if _ready_since(pod) is not None]
@@ -108,6 +125,11 @@ class ReplicaSetController(KeyedController[_Key]):
         status["terminatingReplicas"] = sum(
             1 for pod in owned if pod["metadata"].get("deletionTimestamp")
         )
+        conditions = (replica_set.get("status") or {}).get("conditions") or []
+        if failure:
+            status["conditions"] = set_condition(
+                conditions, REPLICA_FAILURE, "True", "FailedCreate", failure, now
+            )
         waiting = [minimum - age for age in ages if age < minimum]
         return status, min(waiting) if waiting else None
 

@@ -12,7 +12,7 @@ from kcpctl.embedded.controllers.event_writer import EventWriter
 from kcpctl.embedded.controllers.keyed import KeyedLoop
 from kcpctl.embedded.kubelet.addresses import AddressPool
 from kcpctl.embedded.kubelet.command import is_real, kcpctl_command
-from kcpctl.embedded.kubelet.node import NODE_NAME, NodeReporter
+from kcpctl.embedded.kubelet.node import NODE_NAME, PODS, NodeReporter
 from kcpctl.embedded.kubelet.pod_status import (
     fake_container_status,
     pod_status,
@@ -37,6 +37,7 @@ _FINISHED: Final = ("Succeeded", "Failed")
 class Kubelet:
     """Scheduler and kubelet of one cluster with the Node ``local`` (decision 21).
 
+    The Node takes as many Pods as it says; more stay Pending until one of those goes.
     Ordinary images are Running and Ready at once. A container that runs ``kcpctl syncer`` (or has
     the image ``kcpctl-syncer:local``) is a child process, which ends with this process at the
     latest. ``close`` returns when every child has ended. Event loop's thread only.
@@ -73,6 +74,8 @@ class Kubelet:
         self._scheduler_events = EventWriter(registry, "default-scheduler", clock=clock, rng=rng)
         self._workers: dict[_Key, PodWorker] = {}
         self._stopping: dict[str, PodWorker] = {}  # by uid
+        self._placed: dict[_Key, str] = {}  # the uids of those that the Node has
+        self._waiting: dict[_Key, None] = {}  # for a place; a set that keeps the order
         self._loop: KeyedLoop[_Key] = KeyedLoop("kubelet", self.reconcile, clock=clock)
         self._tasks = TaskSet("kubelet")
         self._pool = BlockingPool("kubelet", threads=4)
@@ -152,29 +155,53 @@ class Kubelet:
         if worker is not None and (pod is None or pod["metadata"]["uid"] != worker.uid):
             self._stop(key, worker, None)
             worker = None
+        self._account(key, pod)
         if pod is None:
-            return None
-        if pod["metadata"].get("deletionTimestamp"):
+            pass
+        elif pod["metadata"].get("deletionTimestamp"):
             self._delete(key, pod, worker)
         elif not pod["spec"].get("nodeName"):
-            self._schedule(pod)
+            self._schedule(key, pod)
         elif pod["spec"]["nodeName"] == NODE_NAME:
             self._run(key, pod, worker)
+        self._let_in()
         return None
 
-    def _schedule(self, pod: Json) -> None:
+    def _account(self, key: _Key, pod: Json | None) -> None:
+        """Keep the books of who has a place, and take back the address of who had one."""
+        self._waiting.pop(key, None)
+        before, now = self._placed.pop(key, ""), ""
+        if pod is not None and pod["spec"].get("nodeName") == NODE_NAME:
+            now = pod["metadata"]["uid"]
+            if (pod.get("status") or {}).get("phase") not in _FINISHED:
+                self._placed[key] = now
+        if before and before != now and before not in self._stopping:
+            self._addresses.release(before)
+
+    def _let_in(self) -> None:
+        """Look again at the first that waits, which brings the next, while there is room."""
+        if self._waiting and len(self._placed) < PODS:
+            key = next(iter(self._waiting))
+            del self._waiting[key]
+            self._loop.add(key)
+
+    def _schedule(self, key: _Key, pod: Json) -> None:
         metadata = pod["metadata"]
         old = pod.get("status") or {}
         now = self._clock.time()
-        scheduled = self._node.schedulable
-        condition = scheduled_condition(old, scheduled=scheduled, now=now)
+        why_not = "" if self._node.schedulable else "node(s) were unschedulable"
+        if not why_not and len(self._placed) >= PODS:
+            why_not = "Too many pods"
+            self._waiting[key] = None
+        condition = scheduled_condition(old, why_not=why_not, now=now)
         if condition in (old.get("conditions") or ()):
             return
         others = [entry for entry in old.get("conditions") or () if entry["type"] != "PodScheduled"]
         status = {**old, "phase": "Pending", "conditions": [*others, condition]}
-        if not scheduled:
+        if why_not:
             self._write_status(pod, status)
             return
+        self._placed[key] = metadata["uid"]
         spec = {**pod["spec"], "nodeName": NODE_NAME}
         # A Pod's node is not a field that an update may change; the Binding endpoint puts it
         # there in the same way.

@@ -8,15 +8,17 @@ from typing import Any, Final
 from kcpctl.embedded.registry import Registry
 from kcpctl.runtime import SYSTEM_CLOCK, Clock, format_time
 
-__all__ = ["NODE_NAME", "NodeReporter"]
+__all__ = ["NODE_NAME", "PODS", "NodeReporter"]
 
 Json = dict[str, Any]
 NODE_NAME: Final = "local"
+PODS: Final = 250
+"""How many Pods the Node takes."""
 _CAPACITY: Final = {
     "cpu": "8",
     "ephemeral-storage": "100Gi",
     "memory": "32Gi",
-    "pods": "250",
+    "pods": str(PODS),
 }
 _HEARTBEAT_SECONDS: Final = 60.0
 

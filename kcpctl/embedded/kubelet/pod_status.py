@@ -12,12 +12,12 @@ __all__ = ["fake_container_status", "pod_status", "scheduled_condition"]
 Json = dict[str, Any]
 
 
-def scheduled_condition(old: Json, *, scheduled: bool, now: float) -> Json:
-    """Return the PodScheduled condition."""
-    condition: Json = {"type": "PodScheduled", "status": "True" if scheduled else "False"}
-    if not scheduled:
+def scheduled_condition(old: Json, *, why_not: str, now: float) -> Json:
+    """Return the PodScheduled condition; ``why_not`` is "" for a Pod that is scheduled."""
+    condition: Json = {"type": "PodScheduled", "status": "False" if why_not else "True"}
+    if why_not:
         condition["reason"] = "Unschedulable"
-        condition["message"] = "0/1 nodes are available: 1 node(s) were unschedulable."
+        condition["message"] = f"0/1 nodes are available: 1 {why_not}."
     return _with_time(old, condition, now)
 
 

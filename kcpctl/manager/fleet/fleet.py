@@ -17,7 +17,7 @@ from kcpctl.apis.kcp import (
 from kcpctl.client import AsyncClient, Client, ClientConfig, Route, RoutingClient
 from kcpctl.errors import ConfigError, NotFound, ServiceUnavailable
 from kcpctl.informers import AggregateFactory, SharedInformer
-from kcpctl.logicalcluster import ClusterName
+from kcpctl.logicalcluster import CLUSTER_ANNOTATION, ClusterName
 from kcpctl.manager.fleet.endpoint import EndpointStatus, config_for
 from kcpctl.manager.fleet.membership import Membership
 from kcpctl.manager.fleet.slices import EndpointSlice
@@ -129,14 +129,21 @@ class Fleet:
         return self._membership.is_engaged(cluster)
 
     def find(self, workspace: str) -> Route:
-        """Return where a logical cluster is served.
+        """Return where a logical cluster is served, by its name.
 
+        Never by a path: on a kcp whoever administers a workspace writes its path, any path.
         Raises NotFound, or ServiceUnavailable while an endpoint that may serve it has not answered.
         """
-        found = self._membership.find(workspace)
-        unit = None if found is None else self._units.get(found[0])
-        if found is not None and unit is not None:
-            name = ClusterName(found[1])
+        if ":" in workspace:
+            raise NotFound(
+                f"{workspace!r} is a path, and who administers a workspace may give it any path; "
+                "use the name of the logical cluster, which is the annotation "
+                f"{CLUSTER_ANNOTATION} of all that is there",
+                reason="NotFound",
+            )
+        unit = self._unit_of(workspace)
+        if unit is not None:
+            name = ClusterName(workspace)
             return Route(unit.client, name, engaged=self._membership.is_engaged(name))
         silent = [one.url for one in list(self._units.values()) if one.state == "Connecting"]
         if silent:
@@ -152,9 +159,17 @@ class Fleet:
 
     def binding(self, cluster: str) -> APIBinding | None:
         """Return the APIBinding by which a logical cluster is served, as it was last shown."""
-        found = self._membership.find(cluster)
-        unit = None if found is None else self._units.get(found[0])
-        return None if unit is None or found is None else unit.binding(found[1])
+        unit = self._unit_of(cluster)
+        return None if unit is None else unit.binding(cluster)
+
+    def _unit_of(self, cluster: str) -> Unit | None:
+        url = self._membership.find(cluster)
+        return None if url is None else self._units.get(url)
+
+    def endpoint_of(self, cluster: str) -> tuple[str, str]:
+        """Return the URL that serves a logical cluster, "" for none, and what fails there now."""
+        unit = self._unit_of(cluster)
+        return ("", "") if unit is None else (unit.url, unit.last_error(self.export))
 
     def tell(
         self,
@@ -162,7 +177,10 @@ class Fleet:
         on_engaged: Callable[[str], object],
         on_gone: Callable[[Collection[str]], object],
     ) -> None:
-        """Call these on the I/O thread, for each cluster that is engaged, and those forgotten."""
+        """Call these on the I/O thread, for each cluster that is engaged, and those forgotten.
+
+        One that has moved to another endpoint is engaged once more.
+        """
         self._on_engaged, self._on_gone = on_engaged, on_gone
 
     def problem(self) -> str:

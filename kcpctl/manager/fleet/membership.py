@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-__all__ = ["Binding", "Listener", "Membership"]
-
-
-class Binding(NamedTuple):
-    """What an endpoint shows of an APIBinding: whether it is ready, and its workspace's path."""
-
-    ready: bool
-    path: str
+__all__ = ["Listener", "Membership"]
 
 
 class Listener(Protocol):
     """Who hears what becomes of logical clusters."""
 
     def engaged(self, cluster: str) -> None:
-        """Hear that one may be worked on from now on."""
+        """Hear that one may be worked on from now on, or is served at another endpoint now."""
 
     def left(self, cluster: str, token: object) -> None:
         """Hear that no endpoint shows one any more; the token is for :meth:`Membership.forget`."""
@@ -34,10 +27,9 @@ class _Endpoint:
 
 @dataclass(eq=False, slots=True)
 class _Cluster:
-    # By endpoint and name of the binding, in the order they were first shown.
-    bindings: dict[tuple[str, str], Binding] = field(default_factory=dict)
+    # By endpoint and name of the binding, in the order they were first shown: whether it is ready.
+    bindings: dict[tuple[str, str], bool] = field(default_factory=dict)
     url: str = ""
-    path: str = ""
     left: object | None = None
 
 
@@ -58,7 +50,6 @@ class Membership:
         self._clusters: dict[str, _Cluster] = {}
         # Only single items are changed, so that any thread can look.
         self._engaged: set[str] = set()
-        self._paths: dict[str, str] = {}
 
     # Any thread.
 
@@ -66,12 +57,10 @@ class Membership:
         """Whether a logical cluster may be worked on."""
         return cluster in self._engaged
 
-    def find(self, workspace: str) -> tuple[str, str] | None:
-        """Return the endpoint and the name of a logical cluster, by its name or path."""
-        for name in (workspace, self._paths.get(workspace, "")):
-            if (cluster := self._clusters.get(name)) is not None:
-                return cluster.url, name
-        return None
+    def find(self, cluster: str) -> str | None:
+        """Return the endpoint of a logical cluster; None for one that is not known."""
+        found = self._clusters.get(cluster)
+        return None if found is None else found.url
 
     def count(self) -> tuple[int, int]:
         """Return how many are engaged, and how many are not."""
@@ -109,16 +98,12 @@ class Membership:
             if gone:
                 self._settle(name, cluster)
 
-    def show(self, url: str, cluster: str, binding: str, state: Binding) -> None:
+    def show(self, url: str, cluster: str, binding: str, *, ready: bool) -> None:
         """Take what an endpoint shows of a binding."""
         member = self._clusters.get(cluster)
         if member is None:
             member = self._clusters[cluster] = _Cluster()
-        member.bindings[url, binding] = state
-        if state.path and state.path != member.path:
-            self._drop_path(cluster, member)
-            member.path = state.path
-            self._paths[state.path] = cluster
+        member.bindings[url, binding] = ready
         self._settle(cluster, member)
 
     def hide(self, url: str, cluster: str, binding: str) -> None:
@@ -133,13 +118,7 @@ class Membership:
         if member is None or member.left is not token:
             return False
         del self._clusters[cluster]
-        self._drop_path(cluster, member)
         return True
-
-    def _drop_path(self, name: str, cluster: _Cluster) -> None:
-        # It may be the path of a successor already.
-        if self._paths.get(cluster.path) == name:
-            del self._paths[cluster.path]
 
     def _settle_all(self, url: str) -> None:
         for name, cluster in list(self._clusters.items()):
@@ -151,9 +130,10 @@ class Membership:
         listed = [key for key in cluster.bindings if self._endpoints[key[0]].listed]
         engaging = [key for key in listed if self._engages(key, cluster.bindings[key])]
         best = _last(engaging) or _last(listed) or _last(cluster.bindings)
+        url = cluster.url
         if best is not None:
             cluster.url = best[0]
-        before = name in self._engaged
+        before = name in self._engaged and url == cluster.url
         if engaging:
             self._engaged.add(name)
         else:
@@ -166,8 +146,8 @@ class Membership:
         if engaging and not before:
             self._listener.engaged(name)
 
-    def _engages(self, key: tuple[str, str], state: Binding) -> bool:
-        return state.ready and self._endpoints[key[0]].synced
+    def _engages(self, key: tuple[str, str], ready: bool) -> bool:
+        return ready and self._endpoints[key[0]].synced
 
 
 def _last(keys: Iterable[tuple[str, str]]) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from kcpctl.client import AsyncClient
 from kcpctl.informers import CachedObject, EventHandler, SharedInformer
 from kcpctl.logicalcluster import split_key
 from kcpctl.manager.fleet.endpoint import explain
-from kcpctl.manager.fleet.membership import Binding, Membership
+from kcpctl.manager.fleet.membership import Membership
 from kcpctl.runtime import TaskSet
 
 __all__ = ["Unit", "UnitState"]
@@ -77,7 +77,9 @@ class Unit(EventHandler):
     def last_error(self, export: ExportReference) -> str:
         """Return why its bindings cannot be read right now, "" while they can."""
         error = self.bindings.last_error
-        return "" if error is None else explain(error, export)
+        if error is not None:
+            return explain(error, export)
+        return "" if self.bindings.synced else "no answer yet"
 
     def start(self, join: Callable[[Unit], Awaitable[None]]) -> None:
         """Read the bindings from now on, and call ``join`` when one of them is ready."""
@@ -121,16 +123,15 @@ class Unit(EventHandler):
         self._membership.hide(self.url, obj.cluster, split_key(obj.key).name)
 
     def _show(self, obj: CachedObject) -> None:
-        binding = obj.decode(APIBinding)
-        state = Binding(binding.is_ready, binding.path)
-        if not binding.is_ready:
+        ready = obj.decode(APIBinding).is_ready
+        if not ready:
             self._ready.discard(obj.key)
         elif obj.key not in self._ready:
             self._ready.add(obj.key)
             self._wanted.set()
             if self.joined and len(self._ready) == 1:
                 self._on_return(self.url)
-        self._membership.show(self.url, obj.cluster, split_key(obj.key).name, state)
+        self._membership.show(self.url, obj.cluster, split_key(obj.key).name, ready=ready)
 
 
 def _consent(obj: CachedObject) -> object:

@@ -23,6 +23,7 @@ from kcpctl.reconcilers.pool import disconnects
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.approval import Approver
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
+from kcpctl.reconcilers.synctarget.linking import Links
 from kcpctl.reconcilers.synctarget.options import AUTH_CERTIFICATE, SyncTargetOptions
 from kcpctl.reconcilers.synctarget.reconcile import SyncTargetReconciler
 from kcpctl.reconcilers.synctarget.rollout_watch import RolloutWatch
@@ -67,6 +68,7 @@ def new_controller(
     recorder: Recorder,
     options: SyncTargetOptions,
     hint: Hint = no_hint,
+    links: Links | None = None,
     clock: Clock = SYSTEM_CLOCK,
     metrics: Metrics | None = None,
 ) -> SyncTargetController:
@@ -75,7 +77,8 @@ def new_controller(
     ``client`` and ``factory`` are of the same server: one logical cluster or all of them. Events of
     SyncTargets, of the Secrets and ClusterRegistrations that they name, of the pool's
     connections and of the syncers' Deployments bring a SyncTarget up. ``hint`` tells what a
-    workspace has to accept where something is missing.
+    workspace has to accept where something is missing, ``links`` through an APIExport where the
+    logical clusters are served.
     """
     targets = factory.informer(SYNCTARGETS, SyncTarget)
     secrets = factory.informer(SECRETS)
@@ -108,6 +111,7 @@ def new_controller(
         options=options,
         clock=clock,
         hint=hint,
+        links=links,
     )
     controller = SyncTargetController(reconciler, targets.lister, clock=clock, metrics=metrics)
     _watch(controller, targets)

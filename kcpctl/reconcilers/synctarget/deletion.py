@@ -25,6 +25,7 @@ from kcpctl.apis.resource import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
     DEPLOYMENTS,
+    LEASES,
     NAMESPACES,
     PODS,
     SECRETS,
@@ -50,6 +51,7 @@ __all__ = ["Cleaner", "Progress"]
 # The Deployment goes first, so that no syncer is left that could make anything again.
 _SYNCER_RESOURCES: Final = (
     DEPLOYMENTS,
+    LEASES,
     SECRETS,
     SERVICE_ACCOUNTS,
     CLUSTER_ROLE_BINDINGS,

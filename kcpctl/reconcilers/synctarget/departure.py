@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from kcpctl.apis.conditions import get_condition
 from kcpctl.apis.naming import has_soft_finalizers, sync_target_key, syncer_finalizer
 from kcpctl.apis.resource import NAMESPACES
-from kcpctl.apis.synctarget_status import DRAINED, SYNCER_READY
+from kcpctl.apis.synctarget_status import DRAINED, DRAINING, SYNCER_READY
 from kcpctl.apis.workload import SyncTarget, names_a_cluster
 from kcpctl.client import Client
 from kcpctl.reconcilers.synctarget.eviction import Assigned, evict, list_if_served
 from kcpctl.reconcilers.synctarget.manifests import SYNCED_RESOURCES
 from kcpctl.reconcilers.synctarget.removal import some_of
 
-__all__ = ["depart", "is_drained"]
+__all__ = ["depart", "drains", "is_drained"]
 
 
 def depart(
@@ -22,7 +22,7 @@ def depart(
 ) -> tuple[str, ...]:
     """Ask what is assigned to leave; returns what has to be waited for, for the condition.
 
-    ``alive`` tells whether the syncer sends heartbeats: then it removes the copies, and says when
+    ``alive`` tells whether there is a syncer at work: then it removes the copies, and says when
     nothing is left. Without one the controller cleans a cluster that the spec names; on any other
     the copies are nobody's to remove. Soft finalizers are waited for in any case. Raises what the
     client raises.
@@ -42,6 +42,12 @@ def depart(
             "unless spec.deletionPolicy is set to Orphan"
         )
     return tuple(waits)
+
+
+def drains(target: SyncTarget) -> bool:
+    """Whether the syncer has seen that the target is being deleted, and says so."""
+    syncer = get_condition(target.status.conditions, SYNCER_READY)
+    return syncer is not None and syncer.reason in {DRAINING, DRAINED}
 
 
 def is_drained(target: SyncTarget) -> bool:

@@ -39,6 +39,7 @@ from kcpctl.reconcilers.synctarget.options import (
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.token_secret import has_ended
 from kcpctl.reconcilers.synctarget.validation import image_of
+from kcpctl.reconcilers.workspaces import is_being_deleted
 from kcpctl.runtime import Clock, get_logger, parse_time
 
 __all__ = ["Deployed", "Rollouts", "SyncerDeployer", "syncer_inputs", "syncer_namespace"]
@@ -313,9 +314,15 @@ class SyncerDeployer:
         return self._tokens.keep(work.key, token)
 
     def _has_ended(self, work: _Pass, token: _Token) -> bool:
-        """Whether somebody has deleted what a token without an end depends on."""
-        return bool(token.secret_uid) and has_ended(
-            work.upstream, self._secrets, work.inputs, work.namespace, token.secret_uid
+        """Whether somebody has deleted what a token without an end depends on.
+
+        In a workspace that goes as a whole everything does, and nothing is to be made there anew.
+        """
+        uid, upstream = token.secret_uid, work.upstream
+        return (
+            bool(uid)
+            and has_ended(upstream, self._secrets, work.inputs, work.namespace, uid)
+            and not is_being_deleted(upstream)
         )
 
     def _install(self, work: _Pass) -> Rollout:

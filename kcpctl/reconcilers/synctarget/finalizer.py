@@ -23,7 +23,7 @@ from kcpctl.reconcilers.pool import Pool, connect
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.conditions import DELETING
 from kcpctl.reconcilers.synctarget.deletion import Cleaner, Progress
-from kcpctl.reconcilers.synctarget.departure import depart
+from kcpctl.reconcilers.synctarget.departure import depart, drains
 from kcpctl.reconcilers.synctarget.events import reference_to
 from kcpctl.reconcilers.synctarget.health import Observer, heartbeat_stamps
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
@@ -36,6 +36,9 @@ __all__ = ["Finalizer", "with_finalizers"]
 
 # While something remains; the servers do the work meanwhile.
 _RETRY_SECONDS: Final = 2.0
+# A syncer that is there says long before that it has seen the deletion: not every one that sent
+# heartbeats until now still is.
+_ANSWER_SECONDS: Final = 15.0
 # While it takes a person: a heartbeat comes with an event.
 _HELD_RETRY_SECONDS: Final = 30.0
 
@@ -131,7 +134,8 @@ class Finalizer:
         force_after = options.force_delete_after_seconds
         downstream, why_not = self._reach(request, target)
         if waited < force_after and target.spec.deletion_policy != ORPHAN:
-            alive = self._is_alive(request.key, target, options)
+            seen = drains(target) or waited < _ANSWER_SECONDS
+            alive = seen and self._is_alive(request.key, target, options)
             upstream, now = self._client.cluster(request.cluster), self._clock.time()
             if waits := depart(upstream, request.cluster, target, alive=alive, now=now):
                 return Progress(waits), _RETRY_SECONDS if alive else _HELD_RETRY_SECONDS

@@ -12,6 +12,7 @@ from kcpctl.apis.resource import (
     CLUSTER_ROLE_BINDINGS,
     CLUSTER_ROLES,
     DEPLOYMENTS,
+    LEASES,
     NAMESPACES,
     SECRETS,
     SERVICE_ACCOUNTS,
@@ -43,6 +44,7 @@ _BY_KIND: Final[dict[str, Resource]] = {
         CLUSTER_ROLES,
         CLUSTER_ROLE_BINDINGS,
         SECRETS,
+        LEASES,
         DEPLOYMENTS,
     )
 }

@@ -25,6 +25,7 @@ from kcpctl.apis.resource import (
     CLUSTER_ROLES,
     CONFIG_MAPS,
     DEPLOYMENTS,
+    LEASES,
     NAMESPACES,
     SECRETS,
     SERVICE_ACCOUNTS,
@@ -137,9 +138,11 @@ def _without_hash(inputs: SyncerInputs) -> list[Unstructured]:
     return [
         _object(NAMESPACES, inputs.namespace, "", inputs),
         _object(SERVICE_ACCOUNTS, inputs.id, inputs.namespace, inputs),
-        _object(CLUSTER_ROLES, inputs.id, "", inputs, rules=_downstream_rules()),
+        _object(CLUSTER_ROLES, inputs.id, "", inputs, rules=_downstream_rules(inputs)),
         _bound(inputs, inputs.id, _account(inputs.id, inputs.namespace)),
         *([] if inputs.external_secret else [secret_object(inputs)]),
+        # Made here, so that its syncers need no right to create any, and it is found again.
+        *([_object(LEASES, inputs.id, inputs.namespace, inputs)] if _elects(inputs) else []),
         _object(DEPLOYMENTS, inputs.id, inputs.namespace, inputs, spec=_deployment_spec(inputs)),
     ]
 
@@ -186,11 +189,24 @@ def _by_group() -> dict[str, list[str]]:
     return {group: sorted(plurals) for group, plurals in sorted(groups.items())}
 
 
-def _downstream_rules() -> list[Unstructured]:
+def _replicas(inputs: SyncerInputs) -> int:
+    return 1 if inputs.deployment.replicas is None else inputs.deployment.replicas
+
+
+def _elects(inputs: SyncerInputs) -> bool:
+    """Whether there are several syncers, of which one works and the others stand by."""
+    return _replicas(inputs) > 1
+
+
+def _downstream_rules(inputs: SyncerInputs) -> list[Unstructured]:
     """Nodes, namespaces and the synced types; their status is read as part of the objects."""
     verbs = "get list watch create patch delete"
     rules = [_rule("", ["nodes"], "list watch"), _rule("", ["namespaces"], verbs)]
-    return rules + [_rule(group, plurals, verbs) for group, plurals in _by_group().items()]
+    rules += [_rule(group, plurals, verbs) for group, plurals in _by_group().items()]
+    if _elects(inputs):
+        lease = {"resourceNames": [inputs.id]}
+        rules.append(_rule(LEASES.group, [LEASES.plural], "get watch update", **lease))
+    return rules
 
 
 def _upstream_rules(name: str) -> list[Unstructured]:
@@ -293,15 +309,15 @@ def syncer_arguments(inputs: SyncerInputs) -> list[str]:
         f"--from-kubeconfig={_MOUNT}/{KUBECONFIG_KEY}",
         f"--health-probe-bind-address=$(POD_IP):{_HEALTH_PORT}",
         *(["--from-auth=certificate"] if inputs.certificate else []),
+        *(["--leader-elect"] if _elects(inputs) else []),
         *inputs.arguments,
     ]
 
 
 def _deployment_spec(inputs: SyncerInputs) -> Unstructured:
-    wanted = inputs.deployment
     labels = {"app": inputs.id}
     return {
-        "replicas": 1 if wanted.replicas is None else wanted.replicas,
+        "replicas": _replicas(inputs),
         "strategy": {"type": "Recreate"},
         "progressDeadlineSeconds": 600,
         "selector": {"matchLabels": labels},

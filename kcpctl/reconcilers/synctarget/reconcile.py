@@ -55,6 +55,7 @@ from kcpctl.reconcilers.synctarget.health import (
     overdue_seconds,
 )
 from kcpctl.reconcilers.synctarget.ignored import ignored_fields
+from kcpctl.reconcilers.synctarget.linking import Links, find_link
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.rollout import Rollout
 from kcpctl.reconcilers.synctarget.scheduling import (
@@ -125,6 +126,7 @@ class SyncTargetReconciler:
         options: SyncTargetOptions,
         clock: Clock,
         hint: Hint = no_hint,
+        links: Links | None = None,
     ) -> None:
         self._client = client
         self._targets = targets
@@ -136,6 +138,7 @@ class SyncTargetReconciler:
         self.options = options
         self._clock = clock
         self._hint = hint
+        self._links = links
         self._observer = Observer(clock)
         self._turns = ClusterTurns(
             clock=clock, silent=options.workers // 2, by_workspace=client.is_multi_cluster
@@ -221,7 +224,8 @@ class SyncTargetReconciler:
             Snapshot(
                 target=target,
                 invalid=findings.invalid,
-                ignored=ignored_fields(target, request.cluster),
+                ignored=ignored_fields(target, request.cluster, self._own_path(request, target)),
+                link=None if self._links is None else find_link(self._links, request.cluster),
                 credentials=findings.credentials,
                 connection=findings.connection,
                 source=findings.source,
@@ -274,8 +278,12 @@ class SyncTargetReconciler:
     def _connect(self, request: Request, target: SyncTarget) -> Access:
         """Give the pool the credentials that the spec names, or nothing."""
         find = partial(self._credentials.find, target, request.cluster)
-        is_ending = partial(is_being_deleted, self._client, request.cluster)
-        return connect(self._pool, request.key, find, is_ending=is_ending)
+        return connect(
+            self._pool,
+            request.key,
+            find,
+            is_ending=lambda: is_being_deleted(self._client.cluster(request.cluster)),
+        )
 
     def _deploy(
         self,
@@ -348,6 +356,13 @@ class SyncTargetReconciler:
             if isinstance(error, Forbidden):
                 findings.refused = explained(error, request.cluster, self._hint)
             findings.failure = findings.failure or error
+
+    def _own_path(self, request: Request, target: SyncTarget) -> str:
+        """Return the path of the request's workspace where it is known, and anybody asks."""
+        if self._links is None or not target.spec.kcp_cluster:
+            return ""
+        binding = self._links.binding(request.cluster)
+        return "" if binding is None else binding.path
 
     def _check_health(self, key: str, target: SyncTarget) -> Heartbeat:
         stamps = heartbeat_stamps(target.status)

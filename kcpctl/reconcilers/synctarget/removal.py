@@ -14,6 +14,7 @@ from kcpctl.apis.resource import (
     CLUSTER_ROLES,
     CONFIG_MAPS,
     DEPLOYMENTS,
+    LEASES,
     NAMESPACES,
     PODS,
     SECRETS,
@@ -36,7 +37,7 @@ __all__ = [
 
 # Those of the syncer's objects whose place the spec may change; the Deployment goes first, so
 # that no syncer is left that could make anything again. The others have names that never change.
-_PLACED: Final = (DEPLOYMENTS, SECRETS, SERVICE_ACCOUNTS)
+_PLACED: Final = (DEPLOYMENTS, LEASES, SECRETS, SERVICE_ACCOUNTS)
 _TELLTALE: Final = (DEPLOYMENTS, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES, CONFIG_MAPS)
 """What tells that a namespace is used by others too."""
 _NAMED_AT_MOST: Final = 5

@@ -25,6 +25,7 @@ from kcpctl.apis.synctarget_status import (
     PENDING,
     PHASE_READY,
     TERMINATING,
+    Health,
     SyncTargetStatus,
 )
 from kcpctl.apis.workload import MANAGED, SyncTarget, deployment_mode
@@ -36,6 +37,7 @@ from kcpctl.reconcilers.synctarget.certificate import (
     Signing,
     certificate_condition,
 )
+from kcpctl.reconcilers.synctarget.checks import health_of
 from kcpctl.reconcilers.synctarget.conditions import (
     CLUSTER_CONNECTED,
     DECLARED,
@@ -48,6 +50,13 @@ from kcpctl.reconcilers.synctarget.conditions import (
     valid_condition,
 )
 from kcpctl.reconcilers.synctarget.health import Heartbeat, Thresholds, next_look, overdue_seconds
+from kcpctl.reconcilers.synctarget.linking import (
+    LINK_LOOK_SECONDS,
+    VIRTUAL_WORKSPACE_LINKED,
+    Link,
+    linked_condition,
+    virtual_workspaces,
+)
 from kcpctl.reconcilers.synctarget.rollout import (
     WAITING_FOR_CERTIFICATE,
     Rollout,
@@ -80,6 +89,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat: the syncer's heartbeat.
     unhealthy_seconds: for how long the status has said that the target is unhealthy, None if it
         has not yet.
+    link: where its workspace is served, None where nobody serves workspaces through an export.
     assigned: whether anything is assigned to it; asked only when its eviction is due.
     refused: why the workspace did not let us ask, "" when it did.
     now: wall-clock seconds, for transition times and evictAfter only.
@@ -96,6 +106,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat: Heartbeat = Heartbeat()
     thresholds: Thresholds = Thresholds()
     unhealthy_seconds: float | None = None
+    link: Link | None = None
     assigned: bool = False
     refused: str = ""
     now: float = 0.0
@@ -133,6 +144,7 @@ def decide(snapshot: Snapshot) -> Decision:
             target.spec, eviction, assigned=snapshot.assigned, refused=snapshot.refused
         )
         conditions = _declared(snapshot, _set(snapshot, conditions, schedulable))
+        conditions = _linked(snapshot, conditions)
     ready = ready_condition(
         conditions,
         managed=managed,
@@ -141,14 +153,18 @@ def decide(snapshot: Snapshot) -> Decision:
         thresholds=snapshot.thresholds,
     )
     conditions = _set(snapshot, conditions, ready)
+    settled = deleting or snapshot.invalid is not None
     status = msgspec.structs.replace(
         target.status,
         observed_generation=target.metadata.generation,
         conditions=conditions,
         phase=_decide_phase(target, conditions, managed=managed),
+        virtual_workspaces=(
+            target.status.virtual_workspaces if settled else virtual_workspaces(snapshot.link)
+        ),
+        health=_health(target.status, conditions),
         capacity=_capacity(target) if snapshot.invalid is None else target.status.capacity,
     )
-    settled = deleting or snapshot.invalid is not None
     return Decision(status, None if settled else _requeue(snapshot, heartbeat, eviction))
 
 
@@ -161,10 +177,12 @@ def _plan_eviction(snapshot: Snapshot, heartbeat: Heartbeat) -> Eviction | None:
 
 def _requeue(snapshot: Snapshot, heartbeat: Heartbeat, eviction: Eviction | None) -> float | None:
     by_heartbeat = next_look(heartbeat, snapshot.thresholds)
-    by_eviction = next_eviction_look(eviction, assigned=snapshot.assigned)
-    if by_heartbeat is None or by_eviction is None:
-        return by_eviction if by_heartbeat is None else by_heartbeat
-    return min(by_heartbeat, by_eviction)
+    look = next_eviction_look(eviction, assigned=snapshot.assigned)
+    if snapshot.link is not None and snapshot.link.problem:
+        look = LINK_LOOK_SECONDS if look is None else min(look, LINK_LOOK_SECONDS)
+    if by_heartbeat is None or look is None:
+        return look if by_heartbeat is None else by_heartbeat
+    return min(by_heartbeat, look)
 
 
 def _set(
@@ -234,6 +252,15 @@ def _certified(
     return _set(snapshot, conditions, certificate)
 
 
+def _linked(snapshot: Snapshot, conditions: list[Condition]) -> list[Condition]:
+    """Set VirtualWorkspaceLinked, which is no part of Ready."""
+    if snapshot.link is not None:
+        return _set(snapshot, conditions, linked_condition(snapshot.link))
+    if get_condition(conditions, VIRTUAL_WORKSPACE_LINKED) is None:
+        return conditions
+    return [one for one in conditions if one.type != VIRTUAL_WORKSPACE_LINKED]
+
+
 def _declared(snapshot: Snapshot, conditions: list[Condition]) -> list[Condition]:
     """Say that spec.capacity overrides what is found, until a quota controller says more (2.9)."""
     found = get_condition(conditions, RESOURCES_AVAILABLE)
@@ -249,6 +276,13 @@ def _waiting(conditions: list[Condition], heartbeat: Heartbeat, *, managed: bool
     if not is_true(conditions, SYNCER_DEPLOYED if managed else VALID):
         return Heartbeat(heartbeat.age_seconds, None, heartbeat.error)
     return Heartbeat(heartbeat.age_seconds, heartbeat.waited_seconds or 0.0, heartbeat.error)
+
+
+def _health(before: SyncTargetStatus, conditions: list[Condition]) -> Health | None:
+    """Return the health; what there is where no condition changed, as in nearly every pass."""
+    if before.health is not None and conditions == before.conditions:
+        return before.health
+    return health_of(conditions)
 
 
 def _capacity(target: SyncTarget) -> dict[str, str | int]:

@@ -199,6 +199,32 @@ async def test_a_group_that_does_not_exist_serves_nothing() -> None:
     assert not await client.cluster("root").has_resource(LOGICAL_CLUSTERS)
 
 
+async def test_the_versions_of_a_group_are_told_by_plural_in_the_servers_order() -> None:
+    names = {"resources": [{"name": "deployments"}, {"name": "deployments/status"}]}
+    group = {"versions": [{"version": "v1"}, {"version": "v1beta1"}, {"version": "gone"}]}
+    client, transport = many(group, names, names, NotFound("no"))
+    found = await client.cluster("root").served_versions("apps")
+    assert found["deployments"] == ["v1", "v1beta1"]
+    assert transport.calls[-1].path == "/clusters/root/apis/apps/gone"
+
+
+async def test_the_core_group_has_a_place_and_a_shape_of_its_own() -> None:
+    client, transport = many({"versions": ["v1"]}, {"resources": [{"name": "pods"}]})
+    assert await client.cluster("root").served_versions("") == {"pods": ["v1"]}
+    assert transport.calls[-1].path == "/clusters/root/api/v1"
+
+
+async def test_a_group_that_is_not_served_has_no_versions() -> None:
+    client, _ = many(NotFound("no"))
+    assert await client.cluster("root").served_versions("apps") == {}
+
+
+async def test_an_answer_that_is_no_group() -> None:
+    client, _ = many(b"<html>")
+    with pytest.raises(TransportError, match="not an API group"):
+        await client.cluster("root").served_versions("apps")
+
+
 async def test_other_failures_of_discovery_are_errors() -> None:
     client, _ = many(b"<html>")
     with pytest.raises(TransportError, match="not a resource list"):

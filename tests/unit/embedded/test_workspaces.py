@@ -160,6 +160,10 @@ def test_finalizers_inside_hold_a_workspace(workspaces: Registry) -> None:
     add_map(workspaces, cluster, "held", finalizers=["a/b"])
     delete(workspaces, "demo")
     assert [r.phase for r in workspaces.clusters() if r.name == cluster] == ["Deleting"]
+    parent = workspaces.info("root", "tenancy.kcp.io", "v1alpha1", "workspaces")
+    kept = workspaces.find(parent, "root", "", "demo")
+    assert kept is not None
+    assert kept["status"] == {"phase": "Deleting"}
     info = workspaces.info(cluster, "", "v1", "configmaps")
     workspaces.patch(info, cluster, "default", "held", {"metadata": {"finalizers": None}})
     assert [record.name for record in workspaces.clusters()] == ["root"]

@@ -323,8 +323,11 @@ def test_a_cluster_that_moved_is_reached_where_it_is_now(rig: Rig) -> None:
     old = rig.shard("a", "one")
     rig.start("a")
     new = rig.shard("b", "one")
-    rig.settle(lambda: rig.kcp.publish("a", "b"))
+    assert rig.fleet.endpoint_of("one") == (rig.kcp.url("a"), "")
+    assert rig.settle(lambda: rig.kcp.publish("a", "b")) == ["one|x"]
     assert rig.fleet.client.cluster("one").server == rig.kcp.url("b")
+    assert rig.fleet.endpoint_of("one") == (rig.kcp.url("b"), "")
+    assert rig.fleet.endpoint_of("nobody") == ("", "")
     rig.settle(lambda: old.unbind("one"))
     rig.settle(lambda: old.delete("configmaps", "one", "x"), seconds=31)
     assert rig.maps.lister.keys() == ["one|x"]
@@ -428,24 +431,32 @@ def test_a_client_writes_at_the_endpoint_of_the_cluster_and_finds_its_cache(rig:
     assert cache is rig.maps.member_informers[rig.kcp.url("b")]  # type: ignore[attr-defined]
 
 
-def test_a_path_is_resolved_by_the_bindings_and_stays_confined(rig: Rig) -> None:
+def test_a_route_is_confined_as_every_client_is(rig: Rig) -> None:
     shard = rig.shard("a", "one", "two")
     rig.start("a")
     client: Client = rig.fleet.client
-    assert client.cluster("root:two").logical_cluster_name() == "two"
     confine("one")
     try:
         client.cluster("one").resource(SECRETS).list()
-        for other in ("two", "root:two", "*"):
+        for other in ("two", "*"):
             with pytest.raises(CrossWorkspaceAccess):
                 client.cluster(other).resource(SECRETS).list()
         with pytest.raises(CrossWorkspaceAccess):
             client.cluster("one").cluster("two").resource(SECRETS).list()
-        with reaching("root:two"):
-            client.cluster("root:two").resource(SECRETS).list()
+        with reaching("two"):
+            client.cluster("two").resource(SECRETS).list()
     finally:
         confine("")
     assert shard.requests[-1] == "GET /clusters/two/api/v1/secrets"
+
+
+def test_a_path_leads_nowhere_whoever_claims_it(rig: Rig) -> None:
+    """A kcp lets the administrators of a workspace write its path, and stamps it on bindings."""
+    rig.shard("a", "one", "two").bind("two", path="root:one")
+    rig.start("a")
+    for path in ("root:one", "root:two"):
+        with pytest.raises(NotFound, match="use the name of the logical cluster"):
+            rig.fleet.client.cluster(path)
 
 
 def test_the_binding_of_a_cluster_can_be_looked_at(rig: Rig) -> None:

@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kcpctl.controller import Controller, Request, Result
-from kcpctl.manager.fleet.membership import Binding, Membership
-
-READY, UNREADY = Binding(True, "root:one"), Binding(False, "root:one")
+from kcpctl.manager.fleet.membership import Membership
 
 
 class Story:
@@ -39,7 +37,7 @@ def serving(*urls: str) -> Story:
 def test_a_ready_binding_does_not_engage_before_its_endpoint_has_shown_everything() -> None:
     story = Story()
     story.membership.list_endpoint("a")
-    story.membership.show("a", "one", "b", READY)
+    story.membership.show("a", "one", "b", ready=True)
     assert not story.membership.is_engaged("one")
     story.membership.sync_endpoint("a")
     assert story.membership.is_engaged("one")
@@ -48,17 +46,17 @@ def test_a_ready_binding_does_not_engage_before_its_endpoint_has_shown_everythin
 
 def test_a_binding_that_is_not_ready_parks_and_does_not_leave() -> None:
     story = serving("a")
-    story.membership.show("a", "one", "b", READY)
-    story.membership.show("a", "one", "b", UNREADY)
+    story.membership.show("a", "one", "b", ready=True)
+    story.membership.show("a", "one", "b", ready=False)
     assert not story.membership.is_engaged("one")
-    assert story.membership.find("root:one") == ("a", "one")
+    assert story.membership.find("one") == "a"
     assert "left one" not in story.told
 
 
 def test_one_ready_binding_of_several_is_enough() -> None:
     story = serving("a")
-    story.membership.show("a", "one", "b", READY)
-    story.membership.show("a", "one", "c", UNREADY)
+    story.membership.show("a", "one", "b", ready=True)
+    story.membership.show("a", "one", "c", ready=False)
     assert story.membership.is_engaged("one")
     story.membership.hide("a", "one", "b")
     assert not story.membership.is_engaged("one")
@@ -67,23 +65,22 @@ def test_one_ready_binding_of_several_is_enough() -> None:
 
 def test_a_cluster_whose_last_binding_goes_leaves_once_and_keeps_its_route() -> None:
     story = serving("a")
-    story.membership.show("a", "one", "b", READY)
+    story.membership.show("a", "one", "b", ready=True)
     story.membership.hide("a", "one", "b")
     story.membership.hide("a", "one", "b")
     assert story.told == ["engaged one", "left one"]
     assert not story.membership.is_engaged("one")
-    assert story.membership.find("one") == ("a", "one")
+    assert story.membership.find("one") == "a"
     assert story.membership.forget("one", story.tokens["one"])
     assert story.membership.find("one") is None
-    assert story.membership.find("root:one") is None
 
 
 def test_a_cluster_that_is_back_is_not_forgotten_for_its_first_departure() -> None:
     story = serving("a")
-    story.membership.show("a", "one", "b", READY)
+    story.membership.show("a", "one", "b", ready=True)
     story.membership.hide("a", "one", "b")
     first = story.tokens["one"]
-    story.membership.show("a", "one", "b", READY)
+    story.membership.show("a", "one", "b", ready=True)
     story.membership.hide("a", "one", "b")
     assert not story.membership.forget("one", first)
     assert story.membership.forget("one", story.tokens["one"])
@@ -91,7 +88,7 @@ def test_a_cluster_that_is_back_is_not_forgotten_for_its_first_departure() -> No
 
 def test_an_endpoint_that_is_listed_no_more_parks_its_clusters_until_it_is_back() -> None:
     story = serving("a")
-    story.membership.show("a", "one", "b", READY)
+    story.membership.show("a", "one", "b", ready=True)
     story.membership.list_endpoint("a", listed=False)
     assert not story.membership.is_engaged("one")
     story.membership.list_endpoint("a")
@@ -101,33 +98,16 @@ def test_an_endpoint_that_is_listed_no_more_parks_its_clusters_until_it_is_back(
 
 def test_a_cluster_that_moves_is_served_by_the_new_endpoint_once_that_shows_everything() -> None:
     story = serving("a")
-    story.membership.show("a", "one", "b", READY)
+    story.membership.show("a", "one", "b", ready=True)
     story.membership.list_endpoint("b")
-    story.membership.show("b", "one", "b", READY)
-    assert story.membership.find("one") == ("a", "one")
+    story.membership.show("b", "one", "b", ready=True)
+    assert story.membership.find("one") == "a"
     story.membership.sync_endpoint("b")
-    assert story.membership.find("one") == ("b", "one")
+    assert story.membership.find("one") == "b"
     story.membership.hide("a", "one", "b")
     story.membership.drop_endpoint("a")
     assert story.membership.is_engaged("one")
-    assert story.told == ["engaged one"]
-
-
-def test_a_path_goes_over_to_the_workspace_that_has_it_now() -> None:
-    story = serving("a")
-    story.membership.show("a", "old", "b", READY)
-    story.membership.show("a", "new", "b", READY)
-    story.membership.hide("a", "old", "b")
-    story.membership.forget("old", story.tokens["old"])
-    assert story.membership.find("root:one") == ("a", "new")
-
-
-def test_a_workspace_that_is_renamed_is_not_found_by_its_old_path() -> None:
-    story = serving("a")
-    story.membership.show("a", "one", "b", READY)
-    story.membership.show("a", "one", "b", Binding(True, "root:two"))
-    assert story.membership.find("root:one") is None
-    assert story.membership.find("root:two") == ("a", "one")
+    assert story.told == ["engaged one"] * 2  # once at each endpoint
 
 
 URLS = st.sampled_from(["a", "b"])
@@ -203,7 +183,7 @@ class Machine(Story):
     def _show(self, url: str, cluster: str, ready: bool) -> None:
         if url in self.listed:
             self.shown[url, cluster] = ready
-            self.membership.show(url, cluster, "b", Binding(ready, f"root:{cluster}"))
+            self.membership.show(url, cluster, "b", ready=ready)
 
     def _hide(self, url: str, cluster: str) -> None:
         self.shown.pop((url, cluster), None)

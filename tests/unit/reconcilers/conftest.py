@@ -48,6 +48,7 @@ from kcpctl.logicalcluster import key_of
 from kcpctl.reconcilers.credentials import CredentialSource
 from kcpctl.reconcilers.synctarget.approval import Approver
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
+from kcpctl.reconcilers.synctarget.linking import Links
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.reconcile import SyncTargetReconciler
 from kcpctl.reconcilers.synctarget.rollout import Rollout
@@ -232,7 +233,7 @@ class Server:
 
 
 PLURALS = {
-    "nodes",
+    "leases", "nodes",
     "configmaps", "clusterrolebindings", "clusterroles", "deployments", "namespaces", "pods",
     "secrets", "serviceaccounts", "services", "synctargets", "clusterregistrations",
 }  # fmt: skip
@@ -382,6 +383,7 @@ class World:
         )
         self.options = SyncTargetOptions(syncer_image="kcpctl-syncer:local", upstream_ca_data=b"CA")
         self.hints: dict[tuple[str, str], str] = {}
+        self.links: Links | None = None
         self.reconciler = self.new_reconciler()
 
     def new_reconciler(self) -> SyncTargetReconciler:
@@ -405,6 +407,7 @@ class World:
             options=self.options,
             clock=self.clock,
             hint=self.hint,
+            links=self.links,
         )
 
     def _approver(self) -> Approver:

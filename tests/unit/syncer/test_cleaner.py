@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from kcpctl.apis.admission import Admission
-from kcpctl.apis.resource import CONFIG_MAPS, NAMESPACES, PODS
+from kcpctl.apis.resource import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, Resource
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.errors import ServiceUnavailable
 from kcpctl.syncer.gate import GateClosed
+from kcpctl.syncer.side import Cache
 from kcpctl.syncer.target import Target
 
 if TYPE_CHECKING:
@@ -90,6 +91,13 @@ def test_it_stays_while_a_synced_object_is_in_it(world: World) -> None:
     world.clock.step(60)
     world.clean()
     assert copied(world)
+
+
+def test_it_stays_while_the_cluster_does_not_serve_all_types(emptied: World) -> None:
+    """Discovery may be wrong for a while: a kcp that starts does not serve its CRDs yet."""
+    del cast("dict[Resource, Cache]", emptied.downstream.objects)[DEPLOYMENTS]
+    assert emptied.clean().again_in_seconds is None
+    assert copied(emptied)
 
 
 def test_what_others_put_there_does_not_keep_it(emptied: World) -> None:

@@ -202,7 +202,7 @@ def test_of_a_node_only_what_is_added_up_is_kept() -> None:
 def test_another_count_of_copies_is_news(cluster: Cluster) -> None:
     counts: Unstructured = {}
     facts = ClusterFacts(
-        cluster, lambda: None, lambda: False, clock=cluster.clock, counts=lambda: counts
+        cluster, lambda: None, lambda: False, clock=cluster.clock, more=lambda: counts
     )
     assert "resourceCount" not in facts.news()
     facts.told(facts.news())

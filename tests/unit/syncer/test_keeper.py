@@ -16,7 +16,7 @@ from kcpctl.apis.naming import syncer_id
 from kcpctl.client.credentials import Credential
 from kcpctl.embedded.schema.csr_validation import parse_request
 from kcpctl.embedded.security.ca import CertificateAuthority
-from kcpctl.errors import AlreadyExists, Forbidden, NotFound, Unauthorized
+from kcpctl.errors import AlreadyExists, Forbidden, NotFound, NotLeading, Unauthorized
 from kcpctl.syncer.certificate import CertificateUnusable, PrivateKey
 from kcpctl.syncer.keeper import CertificateKeeper, NotIssued
 from kcpctl.testing.clock import FakeClock
@@ -417,6 +417,22 @@ async def test_what_fails_is_tried_again_and_logged_once(
     assert caplog.text.count("No client certificate") == 1
     running.server.create = create  # type: ignore[method-assign]
     await running.pass_time(60)
+    await running.has()
+
+
+async def test_one_that_stands_by_asks_as_soon_as_it_leads_and_says_nothing_before(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(obj: Unstructured) -> Unstructured:
+        raise NotLeading("not sent")
+
+    create, running.server.create = running.server.create, refused  # type: ignore[method-assign]
+    await running.keeper.start()
+    for _ in range(100):
+        await running.pass_time(1)
+    assert caplog.text == ""
+    running.server.create = create  # type: ignore[method-assign]
+    await running.pass_time(1)
     await running.has()
 
 

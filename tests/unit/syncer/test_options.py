@@ -17,6 +17,7 @@ from kcpctl.syncer.session import retry_limiter
         ({"sync_target_uid": ""}, "kubectl get synctarget east"),
         ({"heartbeat_interval_seconds": 0}, "--heartbeat-interval"),
         ({"workers": 0}, "--workers"),
+        ({"leader_elect": True}, "--namespace"),
         ({"retry_initial_seconds": 0}, "--retry-initial-interval"),
         ({"retry_multiplier": 1}, "--retry-multiplier"),
     ],

@@ -301,10 +301,19 @@ async def test_the_loop_tries_again_more_and_more_rarely_and_says_so_once(
     assert stored(world)[0]["status"] == "True"
 
 
+async def test_the_loop_goes_on_where_a_server_answers_404_to_everything(
+    world: World, running: OwnConditions, sync_targets: SyncTargets
+) -> None:
+    sync_targets.fail = NotFound("404 page not found")
+    running.want(WORKS)
+    await step(world, 1)
+    assert world.gate.is_open
+
+
 async def test_the_loop_closes_the_gate_when_there_is_no_sync_target(
     world: World, running: OwnConditions, sync_targets: SyncTargets
 ) -> None:
-    sync_targets.fail = NotFound("no such workspace")
+    sync_targets.fail = NotFound("no such SyncTarget", reason="NotFound")
     running.want(WORKS)
     await step(world, 1)
     assert not world.gate.is_open

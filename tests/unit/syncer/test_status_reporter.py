@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,9 +26,10 @@ class Target:
         self._client = world.up_client.resource(SYNCTARGETS)
         self.patches: list[list[Unstructured]] = []
         self.fail: Exception | None = None
+        self.on_get: Callable[[str], Unstructured] = self._client.get
 
     async def get(self, name: str, *, namespace: str | None = None) -> Unstructured:
-        return self._client.get(name)
+        return self.on_get(name)
 
     async def patch(self, name: str, body: Any, **options: Any) -> Unstructured:
         assert options["type"] is PatchType.JSON
@@ -123,6 +124,19 @@ async def test_a_beat_makes_a_status_that_is_absent(
         ("test", "/metadata/resourceVersion"),
         ("add", "/status"),
     ]
+
+
+async def test_a_beat_goes_into_a_status_that_somebody_makes_meanwhile(
+    world: World, reporter: StatusReporter, sync_targets: Target
+) -> None:
+    def get(name: str) -> Unstructured:
+        world.up.expect(SYNCTARGETS, "", "east")["status"] = {"conditions": CONDITIONS}
+        return world.up.expect(SYNCTARGETS, "", "east")
+
+    sync_targets.on_get = get
+    await reporter.beat()
+    assert status(world)["conditions"] == CONDITIONS
+    assert "lastHeartbeatTime" in status(world)
 
 
 async def test_a_successor_gets_no_beat(world: World, reporter: StatusReporter) -> None:
@@ -251,7 +265,7 @@ async def test_a_beat_that_finds_no_sync_target_closes_the_gate(
     world: World, running: StatusReporter, sync_targets: Target
 ) -> None:
     await asleep(world)
-    sync_targets.fail = NotFound("no such workspace")
+    sync_targets.fail = NotFound("no such SyncTarget", reason="NotFound")
     await step(world, 20)
     assert not world.gate.is_open
     sync_targets.fail = None
@@ -260,6 +274,19 @@ async def test_a_beat_that_finds_no_sync_target_closes_the_gate(
         await asyncio.sleep(0)
     assert running.beats == 1
     assert not world.clock.sleepers
+
+
+async def test_a_server_that_answers_404_to_everything_is_beaten_for_again(
+    world: World, running: StatusReporter, sync_targets: Target
+) -> None:
+    """As a kcp that starts does, and gives no reason."""
+    await asleep(world)
+    sync_targets.fail = NotFound("404 page not found")
+    await step(world, 20)
+    assert world.gate.is_open
+    sync_targets.fail = None
+    await step(world, 20)
+    assert running.beats == 2
 
 
 async def test_news_of_the_cluster_goes_with_a_beat_and_is_told_again_when_that_failed(

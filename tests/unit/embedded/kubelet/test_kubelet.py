@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kcpctl.embedded.kubelet import Kubelet, ServerAccess
+from kcpctl.embedded.kubelet import kubelet as kubelet_module
 from kcpctl.embedded.registry import Registry
 from kcpctl.embedded.security.authn import Authenticator
 from kcpctl.embedded.security.rbac import Authorizer
@@ -182,6 +183,35 @@ async def test_a_cordoned_node_takes_no_pods(world: World) -> None:
     assert "nodeName" not in pod["spec"]
     world.patch("nodes", "local", {"spec": {"unschedulable": None}}, "")
     await world.until(lambda: world.find("pods", "p")["status"]["phase"] == "Running")
+
+
+async def test_a_full_node_takes_the_next_pod_when_one_goes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubelet_module, "PODS", 2)
+
+    def told(name: str) -> str:
+        pod = world.find("pods", name) or {}
+        first = ((pod.get("status") or {}).get("conditions") or [{}])[0]
+        return str(first.get("message") or (pod.get("status") or {}).get("phase"))
+
+    names = ["a", "b", "c", "d"]
+    for name in names:
+        world.create("pods", {**PLAIN, "metadata": {"name": name, "namespace": "default"}})
+    full = "0/1 nodes are available: 1 Too many pods."
+    await world.until(lambda: [told(name) for name in names] == ["Running"] * 2 + [full] * 2)
+    world.delete("pods", "c")  # one that waits
+    world.delete("pods", "a", gracePeriodSeconds=0)
+    await world.until(lambda: told("d") == "Running")
+    assert len(world.kubelet._addresses._used) == 2
+    world.create("pods", {**PLAIN, "metadata": {"name": "e", "namespace": "default"}})
+    await world.until(lambda: told("e") == full)
+    world.patch("pods", "b", {"metadata": {"finalizers": ["a/b"]}})
+    world.delete("pods", "b")
+    await world.until(lambda: world.find("pods", "b")["metadata"].get("deletionTimestamp"))
+    assert told("e") == full
+    world.patch("pods", "b", {"metadata": {"finalizers": None}})
+    await world.until(lambda: told("e") == "Running")
 
 
 async def test_a_pod_of_another_node_is_not_touched(world: World) -> None:

@@ -45,11 +45,11 @@ def make_external(world: World, *, beats: bool) -> None:
     world.reconcile()
 
 
-def say_drained(world: World) -> None:
-    """As a syncer does that has nothing left on its cluster."""
+def say(world: World, reason: str) -> None:
+    """As a syncer does that has seen the deletion, and then that nothing is left."""
     path = world.path(SYNCTARGETS, "east")
     obj = world.up.objects[path]
-    condition = false("SyncerReady", INFO, "Drained", "Everything has left the cluster")
+    condition = false("SyncerReady", INFO, reason, "")
     said = {
         "type": condition.type,
         "status": condition.status,
@@ -59,7 +59,8 @@ def say_drained(world: World) -> None:
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
     status = obj["status"]
-    world.up.put(path, {**obj, "status": {**status, "conditions": [*status["conditions"], said]}})
+    others = [one for one in status["conditions"] if one["type"] != "SyncerReady"]
+    world.up.put(path, {**obj, "status": {**status, "conditions": [*others, said]}})
 
 
 def test_a_syncer_that_beats_removes_the_copies_before_the_controller_touches_anything(
@@ -89,6 +90,7 @@ def test_what_a_syncer_that_beats_never_removes_is_cleaned_after_force_time(worl
     world.make_ready()
     world.add(DEPLOYMENTS, "web", "default", metadata=SYNCED)
     begin_deletion(world)
+    say(world, "Draining")
     for _ in range(60):
         world.beat()
         assert world.reconcile() == pytest.approx(2.0)
@@ -107,6 +109,16 @@ def test_a_silent_syncer_on_a_cluster_in_reach_is_not_waited_for(world: World) -
     begin_deletion(world)
     assert delete_until_gone(world)[0] == "Still to be removed: namespaces of workloads kcp-1"
     assert metadata_of_web(world)["finalizers"] == []
+
+
+def test_a_syncer_that_does_not_say_that_it_has_seen_the_deletion_is_none(world: World) -> None:
+    """Its last heartbeat may be fresh: it was stopped just before."""
+    make_external(world, beats=True)
+    begin_deletion(world)
+    assert world.reconcile() == pytest.approx(2.0)
+    world.clock.step(15)
+    world.reconcile()
+    assert not world.exists()
 
 
 def test_soft_finalizers_are_waited_for_until_force_time(world: World) -> None:
@@ -151,7 +163,7 @@ def test_what_a_syncer_of_somebody_else_has_on_its_cluster_is_waited_for(world: 
     world.let_leave()
     assert world.reconcile() == pytest.approx(2.0)
     assert world.message("Deleting").endswith("what the syncer has on its cluster")
-    say_drained(world)
+    say(world, "Drained")
     world.reconcile()
     assert not world.exists()
     assert world.up.names("serviceaccounts") == []

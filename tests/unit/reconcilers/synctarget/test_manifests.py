@@ -48,7 +48,7 @@ EVERYTHING = replace(
     server_name="kube",
     arguments=("--heartbeat-interval=10s",),
     deployment=Deployment(
-        replicas=0,
+        replicas=2,
         resources=ResourceRequirements(requests={"cpu": "1"}, limits={"memory": "1Gi"}),
         priority_class_name="high",
         node_selector={"disk": "ssd"},
@@ -88,6 +88,20 @@ def test_the_deployment_is_last_and_carries_the_hash_twice() -> None:
     assert deployment["kind"] == "Deployment"
     assert deployment["metadata"]["annotations"] == wanted
     assert deployment["spec"]["template"]["metadata"]["annotations"] == wanted
+
+
+@pytest.mark.parametrize(("replicas", "elects"), [(None, False), (0, False), (1, False), (2, True)])
+def test_several_syncers_have_a_lease_and_the_right_to_it_alone(
+    replicas: int | None, elects: bool
+) -> None:
+    objects = downstream_objects(replace(INPUTS, deployment=Deployment(replicas=replicas)))
+    by_kind = {one["kind"]: one for one in objects}
+    rules = [rule for rule in by_kind["ClusterRole"]["rules"] if "leases" in rule["resources"]]
+    arguments = by_kind["Deployment"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert ("--leader-elect" in arguments) is elects
+    assert [rule["resourceNames"] for rule in rules] == ([[INPUTS.id]] if elects else [])
+    assert not any("create" in rule["verbs"] for rule in rules)
+    assert ("Lease" in by_kind) is elects
 
 
 def test_another_token_is_no_other_configuration() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kcpctl.apis.meta import Unstructured
-from kcpctl.apis.resource import SECRETS
+from kcpctl.apis.resource import LOGICAL_CLUSTERS, SECRETS
 from kcpctl.errors import NotFound, ServiceUnavailable
 from kcpctl.reconcilers.synctarget.installation import with_token
 from kcpctl.reconcilers.synctarget.manifests import SyncerInputs
@@ -155,3 +155,15 @@ def test_a_token_whose_secret_was_deleted_is_replaced_at_once(
     deployed.take()
     deployed.reconcile()
     assert deployed.up.calls == deployed.down.calls == []
+
+
+def test_in_a_workspace_that_is_being_deleted_no_token_is_made_anew(workspaces: World) -> None:
+    workspaces.up.errors["/token"] = NotFound("no token requests here")
+    fill_at_once(workspaces)
+    workspaces.make_ready()
+    metadata = {"name": "cluster", "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    where = "/clusters/root" + LOGICAL_CLUSTERS.path(name="cluster")
+    workspaces.up.served[where] = {"kind": "LogicalCluster", "metadata": metadata}
+    _deleted(workspaces)
+    workspaces.reconcile()
+    assert workspaces.up.writes() == workspaces.down.writes() == []
