@@ -140,7 +140,14 @@ async def _serve(options: ServerOptions, kubeconfig: Path) -> None:
         loop.add_signal_handler(number, on_signal, number)
 
     def ready(server: RunningServer) -> None:
-        write_kubeconfig(kubeconfig, server.admin_kubeconfig())
+        try:
+            write_kubeconfig(kubeconfig, server.admin_kubeconfig())
+        except OSError as error:
+            raise KcpctlError(
+                f"the kubeconfig cannot be written to {kubeconfig}: {error.strerror}; make room "
+                "or give this user the right to write there, or name another file with "
+                "--write-kubeconfig"
+            ) from error
         click.echo(f"serving at {server.url}, kubeconfig {kubeconfig}")
 
     await serve(options, ready=ready, stop=stop)

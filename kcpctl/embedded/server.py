@@ -43,6 +43,7 @@ __all__ = ["RunningServer", "ServerOptions", "running_server", "serve"]
 
 Json = dict[str, Any]
 _HOSTS: Final = ("127.0.0.1", "localhost")
+# Who sends half a body is not waited for: what comes after the end began is not read any more.
 _SHUTDOWN_SECONDS: Final = 2.0
 _TLS_BUFFER_BYTES: Final = 32 * 1024
 """asyncio's default, 256 KiB for each connection, is for few and busy ones; a TLS record has at
@@ -217,7 +218,7 @@ async def _listen(
     database: Database | None,
 ) -> int:
     sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
-    runner = web.ServerRunner(api.web_server())
+    runner = web.ServerRunner(api.web_server(), shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     stack.push_async_callback(api.close)

@@ -188,10 +188,10 @@ def in_use(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield running.process.directory / "state"
 
 
-def refused(tmp_path: Path, *flags: str) -> str:
+def refused(tmp_path: Path, *flags: str, kubeconfig: str = "kubeconfig") -> str:
     command = [sys.executable, "-m", "kcpctl", "control-plane", "--port=0", *flags]
     done = subprocess.run(
-        [*command, f"--write-kubeconfig={tmp_path / 'kubeconfig'}"],
+        [*command, f"--write-kubeconfig={tmp_path / kubeconfig}"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -232,4 +232,13 @@ def test_a_key_that_is_none_is_refused_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "ca.key").write_text("garbage")
     assert refused(tmp_path, f"--data-dir={tmp_path}") == (
         f"Error: {tmp_path}/ca.key does not hold a P-256 key; remove it to get a new one"
+    )
+
+
+def test_a_kubeconfig_that_cannot_be_written_is_told_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert refused(tmp_path, kubeconfig="file/kubeconfig") == (
+        f"Error: the kubeconfig cannot be written to {tmp_path}/file/kubeconfig: File exists; make "
+        "room or give this user the right to write there, or name another file with "
+        "--write-kubeconfig"
     )

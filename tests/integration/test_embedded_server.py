@@ -17,11 +17,13 @@ from typing import Any
 import aiohttp
 import pytest
 
+from kcpctl.embedded import server as server_module
 from kcpctl.embedded.database import Database, DataDirError
 from kcpctl.embedded.server import RunningServer, ServerOptions, running_server, serve
 
 Json = dict[str, Any]
 PLAIN = ServerOptions(workspaces=False)
+TEN_BYTES = ("Content-Type: application/json", "Content-Length: 10")
 DEPLOYMENT: Json = {
     "metadata": {"name": "web"},
     "spec": {
@@ -447,3 +449,18 @@ async def test_tls_private_keys_do_not_stay_on_disk(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     async with running_server(PLAIN):
         assert os.listdir(tmp_path) == []
+
+
+async def test_who_sends_half_a_body_does_not_hold_up_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_SHUTDOWN_SECONDS", 0.1)
+    lines = ("POST /api/v1/namespaces/default/configmaps HTTP/1.1", "Host: a", *TEN_BYTES, "", "{")
+    async with asyncio.timeout(30):
+        async with running_server(PLAIN) as server:
+            trust = context_of(server, tmp_path, admin=True)
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=trust)
+            writer.write("\r\n".join(lines).encode())
+            await writer.drain()
+            await asyncio.sleep(0.1)
+        writer.close()

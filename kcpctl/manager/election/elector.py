@@ -33,6 +33,7 @@ _log = get_logger(__name__)
 
 # LE-03: a contender's pause is up to this much longer than the retry period.
 _JITTER: Final = 0.2
+_RELEASE_SECONDS: Final = 2.0
 
 
 class LeaderElector:
@@ -112,8 +113,9 @@ class LeaderElector:
     async def release(self) -> None:
         """Give the Lease back if it is ours, so that others need not wait (LE-15, LE-16).
 
-        Tries for one renew deadline. Call it when the work has ended (mends LE-17): from then on
-        no write passes the gate. May be called twice.
+        Tries for two seconds: whoever waits for the Lease waits longer then, but the process that
+        ends does not wait for a server that hangs. Call it when the work has ended (mends LE-17):
+        from then on no write passes the gate. May be called twice.
         """
         self._gate.close()
         self.leading = False
@@ -121,7 +123,7 @@ class LeaderElector:
         tried, self._tried = self._tried, False
         if tried:
             try:
-                await self._within(self._options.renew_deadline_seconds, self._give_back())
+                await self._within(_RELEASE_SECONDS, self._give_back())
             except KcpctlError as error:
                 _log.warning("The Lease was not released", lease=self._options.name, error=error)
         await self._tasks.close()
