@@ -208,15 +208,19 @@ class HttpTransport:
         """Read an answer; one that does not end must not fill the memory."""
         parts: list[bytes] = []
         size = 0
-        async for part in response.content.iter_any():
-            parts.append(part)
-            size += len(part)
-            if size > self._max_answer_bytes:
-                response.close()
-                raise AnswerTooLong(
-                    f"the answer is longer than {self._max_answer_bytes} bytes "
-                    f"({self._describe(call)})"
-                )
+        try:
+            async for part in response.content.iter_any():
+                parts.append(part)
+                size += len(part)
+                if size > self._max_answer_bytes:
+                    response.close()
+                    raise AnswerTooLong(
+                        f"the answer is longer than {self._max_answer_bytes} bytes "
+                        f"({self._describe(call)})"
+                    )
+        except BaseException:
+            parts.clear()  # whoever keeps the error keeps this frame
+            raise
         return b"".join(parts)
 
     async def _unless_closed(self, waiting: Coroutine[Any, Any, T]) -> T:
