@@ -144,5 +144,5 @@ def test_at_rest_there_are_heartbeats_and_nothing_else(agent: Agent, site: Site)
     first = agent.beats + 1
     eventually(lambda: agent.beats == first, poll_seconds=0.01)
     before = agent.writes
-    eventually(lambda: agent.beats == first + 3, poll_seconds=0.01)
-    assert agent.writes - before == 3
+    eventually(lambda: agent.beats == first + 2, poll_seconds=0.01)
+    assert agent.writes - before == 2
