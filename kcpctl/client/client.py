@@ -213,11 +213,13 @@ class AsyncClient:
         accept: str = "application/json",
         timeout_seconds: float | None = None,
         retry: bool = True,
+        pulse: bool = False,
     ) -> Response:
         """Send one request to a path of the logical cluster, such as ``/readyz``.
 
         Raises the tree of :mod:`kcpctl.errors` for everything but an answer below 300. With
-        ``retry=False`` each failure is reported at once, as a probe wants it.
+        ``retry=False`` each failure is reported at once, as a probe wants it. ``pulse`` says that
+        the same small GET is sent every few seconds.
         """
         call = Call(
             method=method,
@@ -228,6 +230,7 @@ class AsyncClient:
             accept=accept,
             timeout_seconds=timeout_seconds,
             retry=retry,
+            pulse=pulse,
         )
         with self._under_way:
             return await self._transport.request(call)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from typing import TYPE_CHECKING
 
 import aiohttp
 
 from kcpctl.client.gate import WriteGate
+from kcpctl.client.pulse import Address
 from kcpctl.client.tls import share_read_buffer
 from kcpctl.errors import NotLeading
 
@@ -23,12 +25,13 @@ _IDLE_SECONDS = 30.0  # shorter than any API server keeps an idle connection
 class Connector(aiohttp.TCPConnector):
     """Asks the write gate once more when the connection is there, which may have taken a while.
 
-    Its TLS connections have no read buffers of their own.
+    Its TLS connections have no read buffers of their own. ``address`` is where the last one leads.
     """
 
     def __init__(self, gate: WriteGate | None) -> None:
         super().__init__(limit=0, keepalive_timeout=_IDLE_SECONDS)
         self._gate = gate
+        self.address: Address | None = None
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -37,6 +40,7 @@ class Connector(aiohttp.TCPConnector):
         connection = await super().connect(req, traces, timeout)
         if connection.transport is not None:
             share_read_buffer(connection.transport)
+            self.address = _address_of(connection.transport)
         if self._gate is not None:
             try:
                 self._gate.check(req.method, f"{req.method} {req.url.path}")
@@ -44,6 +48,11 @@ class Connector(aiohttp.TCPConnector):
                 connection.release()
                 raise
         return connection
+
+
+def _address_of(transport: asyncio.BaseTransport) -> Address | None:
+    sock, peer = transport.get_extra_info("socket"), transport.get_extra_info("peername")
+    return Address(sock.family, peer) if sock is not None and peer else None
 
 
 def prepare_stream(response: aiohttp.ClientResponse) -> None:

@@ -15,7 +15,8 @@ class Call:
 
     ``path`` begins at the server's base URL. ``timeout_seconds`` covers one try, from connecting
     to the last byte; None is the transport's default. Without ``retry`` every failure is
-    reported at once.
+    reported at once. A ``pulse`` is a small GET that is sent again and again, for which a transport
+    may have a cheaper way; nobody needs its answer's headers.
     """
 
     method: str
@@ -26,6 +27,7 @@ class Call:
     accept: str = "application/json"
     timeout_seconds: float | None = None
     retry: bool = True
+    pulse: bool = False
 
 
 @dataclass(frozen=True, slots=True)

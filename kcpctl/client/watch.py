@@ -60,12 +60,14 @@ class LineSplitter:
             self._parts.append(chunk[start:])
             self._size += len(chunk) - start
             if self._size > _MAX_LINE_BYTES:
+                self._parts = []  # whoever keeps the error is not to keep that, too
                 raise TransportError(f"no line is longer than {_MAX_LINE_BYTES} bytes")
         return lines
 
     def rest(self) -> bytes:
-        """Return what came after the last line end."""
-        return b"".join(self._parts).strip()
+        """Return what came after the last line end, and forget it."""
+        parts, self._parts = self._parts, []
+        return b"".join(parts).strip()
 
 
 async def events(
@@ -100,20 +102,28 @@ async def batches(
             # An orderly end: half a line comes again, to whoever goes on from the last event.
             return
         except TransportError as error:
-            if rest := lines.rest():
+            if size := len(lines.rest()):
                 raise TransportError(
-                    f"{description} ended mid-line, {len(rest)} bytes into an event: {error}"
+                    f"{description} ended mid-line, {size} bytes into an event: {error}"
                 ) from error
             raise
-    if rest := lines.rest():
-        # Whole events end with a line end, but one that can be decoded was not cut.
-        try:
-            event = decode_event(rest)
-        except UNREADABLE as error:
-            raise TransportError(
-                f"{description} ended mid-line, {len(rest)} bytes into an event"
-            ) from error
+    # Whole events end with a line end, but one that can be decoded was not cut.
+    event, size = _last(lines.rest())
+    if event is not None:
         yield [_checked(event)]
+    elif size:
+        raise TransportError(f"{description} ended mid-line, {size} bytes into an event")
+
+
+def _last(line: bytes) -> tuple[RawEvent | None, int]:
+    """Return the event of a line if it is one, and its length.
+
+    Errors are raised elsewhere: their frames would keep the line for as long as they are kept.
+    """
+    try:
+        return (decode_event(line) if line else None), len(line)
+    except UNREADABLE:
+        return None, len(line)
 
 
 def _cut(lines: list[Span], description: str) -> tuple[list[RawEvent], Exception | None]:

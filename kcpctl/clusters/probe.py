@@ -64,7 +64,9 @@ async def connect(client: AsyncClient, *, timeout_seconds: float, clock: Clock) 
 
 async def _ask(client: AsyncClient, timeout_seconds: float) -> None:
     try:
-        await client.request("GET", "/readyz", timeout_seconds=timeout_seconds, retry=False)
+        await client.request(
+            "GET", "/readyz", timeout_seconds=timeout_seconds, retry=False, pulse=True
+        )
     except NotFound:
         await client.request("GET", "/version", timeout_seconds=timeout_seconds, retry=False)
     except (Forbidden, TooManyRequests):

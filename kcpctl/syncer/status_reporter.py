@@ -18,6 +18,8 @@ _log = get_logger(__name__)
 
 HEARTBEAT_RETRY_SECONDS: Final = 1.0
 """3.1: on failure a heartbeat is tried again each second."""
+# The first beat and the first conditions come at the same time, and both make the status.
+_ATTEMPTS: Final = 3
 # lastSyncTime tells that work was done, not how often.
 _LAST_SYNC_TIME_EVERY_SECONDS: Final = 60.0
 
@@ -146,21 +148,23 @@ class StatusReporter:
         name, uid = self._gate.target.name, self._gate.target.uid
         test = {"op": "test", "path": "/metadata/uid", "value": uid}
         ops = [test, *_add("/status", fields)]
-        try:
-            await self._patch(name, ops)
-            return
-        except (Invalid, Conflict) as error:
-            # Either the uid is another one, or there is no status yet to add a field to.
-            found = await self._read(name)
-            verdict = judge(found, uid)
-            if found is None or not verdict.has_syncer:
-                raise GateClosed(f"SyncTarget {name!r} {verdict.value}") from error
-        if found.get("status") is None:
-            version = found["metadata"]["resourceVersion"]
-            unchanged = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
-            ops = [test, unchanged, *_add("", {"status": fields})]
-        # Else somebody has made one meanwhile: our own conditions come at the same time.
-        await self._patch(name, ops)
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                await self._patch(name, ops)
+                return
+            except (Invalid, Conflict) as error:
+                # Either the uid is another one, or there is no status yet to add a field to.
+                found = await self._read(name)
+                verdict = judge(found, uid)
+                if found is None or not verdict.has_syncer:
+                    raise GateClosed(f"SyncTarget {name!r} {verdict.value}") from error
+                if attempt == _ATTEMPTS:
+                    raise
+            ops = [test, *_add("/status", fields)]
+            if found.get("status") is None:
+                version = found["metadata"]["resourceVersion"]
+                unchanged = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
+                ops = [test, unchanged, *_add("", {"status": fields})]
 
     async def _patch(self, name: str, ops: list[Unstructured]) -> None:
         await self._client.patch(

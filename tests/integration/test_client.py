@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -274,9 +275,12 @@ async def test_an_answer_without_end_is_given_up(server: ScriptedServer) -> None
     client = AsyncClient.plain(ClientConfig(server=server.url), max_answer_bytes=1000)
     server.on("GET", NS, Reply(b"x" * 1000), Reply(b"x" * 1001))
     assert len((await client.request("GET", NS)).body) == 1000
-    with pytest.raises(TransportError, match=r"longer than 1000 bytes \(GET"):
+    with pytest.raises(TransportError, match=r"longer than 1000 bytes \(GET") as caught:
         await client.request("GET", NS)
     await client.close()
+    kept = [frame.f_locals.get("parts") for frame, _ in traceback.walk_tb(caught.tb)]
+    assert [] in kept  # informers keep their last error, and with it its frames
+    assert not any(kept)
 
 
 async def test_an_error_without_end_is_cut(server: ScriptedServer, client: AsyncClient) -> None:

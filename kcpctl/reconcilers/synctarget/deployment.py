@@ -140,11 +140,11 @@ def _burst(syncer: Syncer) -> int | None:
     return syncer.burst or (syncer.qps if (syncer.qps or 0) > DEFAULT_BURST else None)
 
 
-def _is_current(found: Rollout, inputs: SyncerInputs) -> bool:
+def _is_current(found: Rollout, inputs: SyncerInputs, digest: str) -> bool:
     """Whether the Deployment is what would be applied, also after somebody has edited it."""
     replicas = inputs.deployment.replicas
     return (
-        found.config_hash == config_hash(inputs)
+        found.config_hash == digest
         and found.image == inputs.image
         and found.desired == (1 if replicas is None else replicas)
     )
@@ -220,6 +220,8 @@ class SyncerDeployer:
         self._secrets = secrets
         self._clock = clock
         self._tokens: ByKey[_Token] = ByKey()
+        # What the last hash was of: a quarter of a pass is to render all that once more.
+        self._hashes: ByKey[tuple[SyncerInputs, str]] = ByKey()
 
     def ensure(
         self,
@@ -241,7 +243,8 @@ class SyncerDeployer:
             downstream=downstream,
         )
         found = self._rollouts.observe(key, downstream, inputs.namespace, inputs.id)
-        current = found if found is not None and _is_current(found, inputs) else None
+        digest = self._hash(key, inputs)
+        current = found if found is not None and _is_current(found, inputs, digest) else None
         if inputs.external_secret:
             deployed = self._with_their_secret(work, current)
         else:
@@ -253,11 +256,19 @@ class SyncerDeployer:
         """Stop watching and drop what is known of a key."""
         self._rollouts.stop(key)
         self._tokens.forget(key)
+        self._hashes.forget(key)
 
     def remove(self, belongs: Callable[[str], bool]) -> None:
         """Do the same for all keys that belong, without waiting for the watches' ends."""
         self._rollouts.remove(belongs)
         self._tokens.remove(belongs)
+        self._hashes.remove(belongs)
+
+    def _hash(self, key: str, inputs: SyncerInputs) -> str:
+        known = self._hashes.get(key)
+        if known is None or known[0] != inputs:
+            known = self._hashes.keep(key, (inputs, config_hash(inputs)))
+        return known[1]
 
     def _with_their_secret(self, work: _Pass, current: Rollout | None) -> Deployed:
         rollout = current

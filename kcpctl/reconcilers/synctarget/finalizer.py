@@ -38,7 +38,7 @@ __all__ = ["Finalizer", "with_finalizers"]
 _RETRY_SECONDS: Final = 2.0
 # A syncer that is there says long before that it has seen the deletion: not every one that sent
 # heartbeats until now still is.
-_ANSWER_SECONDS: Final = 15.0
+_ANSWER_SECONDS: Final = 10.0
 # While it takes a person: a heartbeat comes with an event.
 _HELD_RETRY_SECONDS: Final = 30.0
 

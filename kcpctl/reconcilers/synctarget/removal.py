@@ -26,6 +26,7 @@ from kcpctl.apis.signing import certificate_rights
 from kcpctl.client import Client
 from kcpctl.errors import Conflict, NotFound
 from kcpctl.reconcilers.synctarget.manifests import SyncerInputs
+from kcpctl.runtime import get_logger
 
 __all__ = [
     "delete_certificate_rights",
@@ -34,6 +35,8 @@ __all__ = [
     "prune",
     "some_of",
 ]
+
+_log = get_logger(__name__)
 
 # Those of the syncer's objects whose place the spec may change; the Deployment goes first, so
 # that no syncer is left that could make anything again. The others have names that never change.
@@ -79,22 +82,24 @@ def delete_syncers_namespace(
     meta = namespace["metadata"]
     if meta.get("deletionTimestamp"):
         return
-    if not _is_used_by_others(client, meta["name"], uid, syncer):
+    if not (others := _used_by_others(client, meta["name"], uid, syncer)):
         delete_exactly(client, NAMESPACES, namespace)
         return
+    _log.info("Left a syncer's namespace to others", namespace=meta["name"], because_of=others)
     marks = dict.fromkeys((MANAGED_BY_LABEL, SYNCTARGET_NAME_LABEL, SYNCTARGET_UID_LABEL))
     change = {"metadata": {"uid": meta["uid"], "labels": marks}}
     with contextlib.suppress(NotFound, Conflict):
         client.resource(NAMESPACES).patch(meta["name"], change)
 
 
-def _is_used_by_others(client: Client, name: str, uid: str, syncer: str) -> bool:
-    return any(
-        _is_anothers(obj, resource, uid)
-        and (resource, obj["metadata"]["name"]) != (SECRETS, syncer)
-        for resource in _TELLTALE
-        for obj in client.resource(resource).list(namespace=name)
-    )
+def _used_by_others(client: Client, name: str, uid: str, syncer: str) -> str:
+    """Return something in a namespace that is neither the syncer's nor in every namespace."""
+    for resource in _TELLTALE:
+        for obj in client.resource(resource).list(namespace=name):
+            its_name = obj["metadata"]["name"]
+            if _is_anothers(obj, resource, uid) and (resource, its_name) != (SECRETS, syncer):
+                return f"{resource.plural} {its_name}"
+    return ""
 
 
 def _is_anothers(obj: Unstructured, resource: Resource, uid: str) -> bool:

@@ -34,6 +34,7 @@ class Shard:
     def __init__(self, server: str) -> None:
         self.server = server
         self.down: Exception | None = None
+        self.silent = False
         self.failing: dict[str, Exception] = {}
         self.objects: dict[str, dict[Key, Json]] = defaultdict(dict)
         self.requests: list[str] = []
@@ -118,6 +119,8 @@ class Shard:
         plural = call.path.rpartition("/")[2]
         self.requests.append(f"GET {call.path}")
         self._check(plural)
+        if self.silent:
+            await asyncio.Event().wait()
         sent: asyncio.Queue[bytes] = asyncio.Queue()
         self._watches[plural].append(sent)
         if call.query.get("sendInitialEvents"):

@@ -241,6 +241,13 @@ def test_a_dead_endpoint_holds_up_no_other_and_is_tried_again(rig: Rig, error: E
     assert rig.settle(seconds=60) == ["two|x"]
 
 
+def test_an_endpoint_that_does_not_answer_is_said_not_to(rig: Rig) -> None:
+    rig.shard("a", "one").silent = True
+    rig.start("a")
+    assert rig.status("a").last_error == "no answer yet"
+    assert rig.fleet.problem() == f"{rig.kcp.url('a')}: no answer yet"
+
+
 def test_an_endpoint_that_fails_later_is_tried_again_and_keeps_its_clusters(rig: Rig) -> None:
     shard = rig.shard("a", "one")
     rig.start("a")

@@ -105,6 +105,9 @@ async def test_a_cluster_that_is_not_reached_leaves_what_was_known(
     reviews.fail = ConnectionRefused("no")
     await later(clock, 300)
     assert told(authorization) == "True Authorized"
+    reviews.fail, reviews.forbidden = None, {("get", "configmaps")}
+    await later(clock, 60)
+    assert told(authorization) == "False Warning SyncerUnauthorized"
 
 
 def test_it_asks_for_what_a_managed_syncer_is_granted() -> None:

@@ -299,6 +299,12 @@ async def test_the_loop_tries_again_more_and_more_rarely_and_says_so_once(
     sync_targets.fail = None
     await step(world, 60)
     assert stored(world)[0]["status"] == "True"
+    sync_targets.fail = ServiceUnavailable("again")
+    running.want(LOST)
+    reads = sync_targets.reads
+    for _ in range(5):
+        await step(world, 1)
+    assert sync_targets.reads >= reads + 2
 
 
 async def test_the_loop_goes_on_where_a_server_answers_404_to_everything(

@@ -101,6 +101,9 @@ async def test_five_failures_in_a_row_are_a_loss_and_one_answer_ends_it(
     cluster.fail = None
     await run(clock, PROBE_SECONDS)
     assert (reach.problem, connected(reach)) == ("", "True Connected")
+    cluster.fail = error
+    await run(clock, PROBE_SECONDS)
+    assert (reach.problem, connected(reach)) == ("", "True Connected")
 
 
 async def test_a_cluster_that_hangs_fails(

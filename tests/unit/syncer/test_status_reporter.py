@@ -9,7 +9,7 @@ import pytest
 from kcpctl.apis.meta import Unstructured
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import PatchType
-from kcpctl.errors import NotFound, ServiceUnavailable, Unauthorized
+from kcpctl.errors import Invalid, NotFound, ServiceUnavailable, Unauthorized
 from kcpctl.runtime import TaskSet, format_time
 from kcpctl.syncer.gate import GateClosed
 from kcpctl.syncer.progress import SETTLED, Pass, Progress
@@ -137,6 +137,20 @@ async def test_a_beat_goes_into_a_status_that_somebody_makes_meanwhile(
     await reporter.beat()
     assert status(world)["conditions"] == CONDITIONS
     assert "lastHeartbeatTime" in status(world)
+
+
+async def test_a_beat_that_always_loses_its_race_is_lost(
+    world: World, reporter: StatusReporter, sync_targets: Target
+) -> None:
+    def get(name: str) -> Unstructured:
+        found = world.up.expect(SYNCTARGETS, "", "east")
+        world.up.put(SYNCTARGETS, found)
+        return {**found, "metadata": {**found["metadata"], "resourceVersion": "before"}}
+
+    sync_targets.on_get = get
+    with pytest.raises(Invalid):
+        await reporter.beat()
+    assert status(world) == {}
 
 
 async def test_a_successor_gets_no_beat(world: World, reporter: StatusReporter) -> None:

@@ -116,7 +116,7 @@ def test_a_syncer_that_does_not_say_that_it_has_seen_the_deletion_is_none(world:
     make_external(world, beats=True)
     begin_deletion(world)
     assert world.reconcile() == pytest.approx(2.0)
-    world.clock.step(15)
+    world.clock.step(10)
     world.reconcile()
     assert not world.exists()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kcpctl.reconcilers.synctarget.deployment import syncer_inputs
-from kcpctl.reconcilers.synctarget.manifests import SyncerInputs, syncer_arguments
+from kcpctl.reconcilers.synctarget.manifests import SyncerInputs, config_hash, syncer_arguments
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 
 if TYPE_CHECKING:
@@ -122,3 +122,29 @@ def test_the_command_line_accepts_the_verbosity(world: World) -> None:
     given = syncer_arguments(inputs(world, deployment={"logLevel": 4}))
     assert given[-1] == "--verbose"
     command.make_context("syncer", list(given[1:]), resilient_parsing=False)
+
+
+def test_a_configuration_is_hashed_once_and_each_change_of_it_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[str] = []
+
+    def counted(given: SyncerInputs) -> str:
+        hashed.append(given.image)
+        return config_hash(given)
+
+    monkeypatch.setattr("kcpctl.reconcilers.synctarget.deployment.config_hash", counted)
+    world.make_ready()
+    world.beat()
+    world.reconcile()
+    assert hashed == [world.options.syncer_image]
+    world.change_spec(deployment={"image": "other"})
+    world.reconcile()
+    world.reconcile()
+    assert hashed[1:] == ["other"]
+    world.change_spec(deployment={"image": None})
+    world.reconcile()
+    assert hashed[2:] == [world.options.syncer_image]
+    world.reconciler.remove(lambda key: key == "root|east")
+    world.reconcile()
+    assert len(hashed) == 4
