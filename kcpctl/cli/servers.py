@@ -68,9 +68,16 @@ class EmbeddedServers:
         }
 
     def start(self) -> None:
-        """Start every process."""
-        for member in self.members.values():
-            member.start()
+        """Start every process; raises ServerStartError when its files cannot be written."""
+        for name, member in self.members.items():
+            try:
+                member.start()
+            except OSError as error:
+                raise ServerStartError(
+                    f"the embedded server {name!r} cannot write {error.filename}: "
+                    f"{error.strerror}; make room or give this user the right to write there, or "
+                    "name another directory with --data-dir"
+                ) from error
 
     def wait_ready(self, name: str, stop: threading.Event | None = None) -> dict[str, Any]:
         """Wait until one serves and return its kubeconfig.

@@ -114,7 +114,10 @@ class Database:
         (verdict,) = execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict.splitlines()[-1])
-        revision, kind, port = execute("SELECT revision, workspaces, port FROM state").fetchone()
+        found = execute("SELECT revision, workspaces, port FROM state").fetchone()
+        if found is None:
+            raise sqlite3.DatabaseError("it does not say what it holds")
+        revision, kind, port = found
         if bool(kind) != workspaces:
             one, other = ("workspaces", "run") if kind else ("one ordinary cluster", "run it")
             way = "without" if kind else "with"

@@ -88,8 +88,8 @@ class Session:
 
     What ``admission`` does not let in counts as not assigned, for as long as the session lasts.
     One that is ``suspended`` has the heartbeat alone: nothing is compared, written or removed; one
-    that drains does not wait before it removes a namespace. Of the
-    synced types those are left alone that one of the sides does not serve: their copies stay, too.
+    that drains does not wait before it removes a namespace. Of the synced types those are left
+    alone that one of the sides does not serve: their copies stay, too.
     """
 
     def __init__(

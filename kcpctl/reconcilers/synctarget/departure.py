@@ -31,10 +31,14 @@ def depart(
     assigned = evict(upstream, cluster, target.metadata.name, now)
     held = [one for one in assigned if _is_held(one, key)]
     waits = [f"{_named(held)}, which soft finalizers hold"] if held else []
+    drained = is_drained(target)
     if alive:
-        if leaving := [one for one in assigned if one not in held]:
+        leaving = [one for one in assigned if one not in held]
+        if drained:  # then what never had a copy, as of a type that the cluster lacks, is ours
+            leaving = [one for one in leaving if _has_copy(one, key)]
+        if leaving:
             waits.append(f"{_named(leaving)}, which the syncer removes")
-        elif not held and not names_a_cluster(target.spec) and not is_drained(target):
+        elif not held and not names_a_cluster(target.spec) and not drained:
             waits.append("what the syncer has on its cluster")
     elif not names_a_cluster(target.spec) and (copied := list(_copied(upstream, key))):
         waits.append(
@@ -60,13 +64,15 @@ def _is_held(one: Assigned, key: str) -> bool:
     return has_soft_finalizers(one.obj["metadata"].get("annotations") or {}, key)
 
 
+def _has_copy(one: Assigned, key: str) -> bool:
+    return syncer_finalizer(key) in (one.obj["metadata"].get("finalizers") or ())
+
+
 def _copied(upstream: Client, key: str) -> Iterator[Assigned]:
     """Return what may have a copy downstream, also where its namespace alone is assigned."""
-    finalizer = syncer_finalizer(key)
     for resource in SYNCED_RESOURCES:
-        for obj in list_if_served(upstream, resource):
-            if finalizer in (obj["metadata"].get("finalizers") or ()):
-                yield Assigned(resource, obj)
+        found = (Assigned(resource, obj) for obj in list_if_served(upstream, resource))
+        yield from (one for one in found if _has_copy(one, key))
 
 
 def _named(found: Iterable[Assigned]) -> str:

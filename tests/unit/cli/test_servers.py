@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import stat
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
-from kcpctl.cli.servers import merge_kubeconfigs, write_kubeconfig
+from kcpctl.cli.servers import (
+    EmbeddedServers,
+    ServerStartError,
+    merge_kubeconfigs,
+    write_kubeconfig,
+)
 
 
 def kubeconfig(server: str) -> dict[str, Any]:
@@ -41,3 +48,14 @@ def test_a_kubeconfig_is_written_for_its_owner_alone(tmp_path: Path) -> None:
     assert yaml.safe_load(path.read_text()) == {"kind": "Config"}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [p.name for p in path.parent.iterdir()] == ["kubeconfig"]
+
+
+def test_a_directory_that_cannot_be_made_is_told_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    servers = EmbeddedServers(data_directory=tmp_path / "file")
+    with closing(servers), pytest.raises(ServerStartError) as caught:
+        servers.start()
+    assert str(caught.value) == (
+        f"the embedded server 'root' cannot write {tmp_path}/file/root: Not a directory; make room "
+        "or give this user the right to write there, or name another directory with --data-dir"
+    )

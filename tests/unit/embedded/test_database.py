@@ -232,6 +232,13 @@ def test_damage_that_no_start_would_meet_is_refused(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
+def test_a_file_that_does_not_say_what_it_holds_is_refused(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    edit(tmp_path, "DELETE FROM state")
+    with pytest.raises(DataDirError, match=r"objects\.db is damaged"):
+        opened(tmp_path)
+
+
 def test_a_damaged_object_is_refused(tmp_path: Path) -> None:
     database = opened(tmp_path)
     put(Store(1, database), "a")

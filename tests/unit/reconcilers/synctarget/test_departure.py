@@ -190,6 +190,18 @@ def test_copies_that_nobody_can_remove_are_left_behind_after_force_time_with_a_w
     assert world.recorder.take() == ["Warning OrphanedDownstream", "Normal Deleted"]
 
 
+def test_what_never_had_a_copy_is_not_waited_for_once_the_rest_has_left(world: World) -> None:
+    """The syncer does nothing about types that its cluster does not serve."""
+    world.make_ready()
+    world.add(DEPLOYMENTS, "web", "default", metadata={"labels": {state_label(KEY): "Sync"}})
+    begin_deletion(world)
+    world.reconcile()
+    assert world.message("Deleting").endswith("deployments default/web, which the syncer removes")
+    say(world, "Drained")
+    delete_until_gone(world)
+    assert metadata_of_web(world)["labels"] == {}
+
+
 def test_a_syncer_of_somebody_else_that_comes_back_in_time_is_waited_for(world: World) -> None:
     make_external(world, beats=False)
     world.add(DEPLOYMENTS, "web", "default", metadata=SYNCED)
