@@ -188,6 +188,7 @@ async def test_quiet_watches_share_a_read_buffer_and_mix_nothing_up(
         prepare_stream(response)
         assert response.connection is not None
         protocol = response.connection.transport._ssl_protocol  # type: ignore[union-attr]
+        assert "peercert" not in protocol._extra  # decoded, 1.4 KiB, and for nobody
         buffers.add(id(protocol._ssl_buffer))
         seen.append(len(protocol._ssl_buffer))
 
