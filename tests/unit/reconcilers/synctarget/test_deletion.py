@@ -183,8 +183,9 @@ def test_a_deletion_is_as_old_as_the_moment_in_which_it_was_seen(world: World) -
     world.make_ready()
     world.disconnect(message="connection refused")
     world.clock.jump(-3600)
-    begin_deletion(world)
+    world.delete_target()
     world.clock.jump(3600)
+    world.reconcile()
     assert world.reconcile() == pytest.approx(600.0)
     assert world.exists()
 
