@@ -92,7 +92,8 @@ def test_two_managers_without_election_converge_and_do_not_fight(
     downstream = kubelet_cluster.client
     managers = [site.controllers(), site.controllers()]
     uid: str = site.connect(kubelet_cluster, **SPEC)["metadata"]["uid"]
-    site.await_condition("Ready", "True")
+    for kind in ("Ready", "SyncerReady", "SyncerAuthorized"):  # the syncer's come last
+        site.await_condition(kind, "True")
     assert_at_rest(site, downstream, managers, uid)
     assert len(deployed(downstream, uid)) == len(DEPLOYED)
 
