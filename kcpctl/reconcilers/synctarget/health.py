@@ -85,6 +85,7 @@ class _Seen:
     """One object's stamps by slot: what they were, and the monotonic time that stands for."""
 
     uid: str
+    since: float
     slots: dict[str, tuple[tuple[str, ...], float]] = field(default_factory=dict)
 
 
@@ -109,7 +110,7 @@ class Observer:
         now = self._clock.monotonic()
         seen = self._seen.get(key)
         if seen is None or seen.uid != uid:
-            seen = self._seen.keep(key, _Seen(uid))
+            seen = self._seen.keep(key, _Seen(uid, now))
         known = seen.slots.get(slot)
         if known is None or known[0] != texts:
             written = max(map(parse_time, texts), default=None)
@@ -118,6 +119,11 @@ class Observer:
                 since -= max(self._clock.time() - written, 0.0)
             known = seen.slots[slot] = (texts, since)
         return now - known[1] if texts else None
+
+    def known_seconds(self, key: str) -> float:
+        """Return for how long an object has been looked at; 0 for one that was not."""
+        seen = self._seen.get(key)
+        return 0.0 if seen is None else self._clock.monotonic() - seen.since
 
     def forget(self, key: str) -> None:
         """Drop everything about an object that is gone."""

@@ -43,7 +43,12 @@ from kcpctl.reconcilers.problem import BUSY, Problem
 from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.approval import Approver
 from kcpctl.reconcilers.synctarget.certificate import Signing
-from kcpctl.reconcilers.synctarget.conditions import SYNCER_DEPLOYED, VALID, unhealthy_stamps
+from kcpctl.reconcilers.synctarget.conditions import (
+    HEARTBEAT_HEALTHY,
+    SYNCER_DEPLOYED,
+    VALID,
+    unhealthy_stamps,
+)
 from kcpctl.reconcilers.synctarget.deployment import SyncerDeployer
 from kcpctl.reconcilers.synctarget.events import reference_to, transitions
 from kcpctl.reconcilers.synctarget.eviction import evict
@@ -51,6 +56,7 @@ from kcpctl.reconcilers.synctarget.finalizer import Finalizer, with_finalizers
 from kcpctl.reconcilers.synctarget.health import (
     Heartbeat,
     Observer,
+    Thresholds,
     heartbeat_stamps,
     overdue_seconds,
 )
@@ -213,7 +219,9 @@ class SyncTargetReconciler:
         if findings.invalid is None:
             self._deploy(request, target, findings, options)
             self._certify(request, target, findings)
-        heartbeat = self._check_health(request.key, target)
+        # A deletion that begins from now on is as old as the moment in which it is seen.
+        self._observer.age(request.key, target.metadata.uid, "deletion", ())
+        heartbeat = self._check_health(request.key, target, options.thresholds)
         overdue = overdue_seconds(heartbeat, options.thresholds)
         unhealthy = self._unhealthy_seconds(request.key, target, target.status, overdue)
         now = self._clock.time()  # one for both: evictAfter may pass between two looks
@@ -364,12 +372,22 @@ class SyncTargetReconciler:
         binding = self._links.binding(request.cluster)
         return "" if binding is None else binding.path
 
-    def _check_health(self, key: str, target: SyncTarget) -> Heartbeat:
+    def _check_health(self, key: str, target: SyncTarget, thresholds: Thresholds) -> Heartbeat:
+        """Return the heartbeat's age.
+
+        A process that begins to look at a target which the status calls healthy does not believe
+        its own clock that the heartbeat is stale, for as long as a heartbeat may take: one of the
+        two clocks may be wrong by hours.
+        """
         stamps = heartbeat_stamps(target.status)
         try:
             age = self._observer.age(key, target.metadata.uid, "heartbeat", stamps)
         except ValueError as error:
             return Heartbeat(error=f"The heartbeat in the status cannot be read: {error}")
+        known = self._observer.known_seconds(key)
+        before = get_condition(target.status.conditions, HEARTBEAT_HEALTHY)
+        if before is not None and before.status == TRUE and known < thresholds.heartbeat_seconds:
+            age = None if age is None else min(age, known)
         return Heartbeat(age, self._waited_for_syncer(key, target, target.status))
 
     def _waited_for_syncer(

@@ -25,7 +25,6 @@ from kcpctl.apis.synctarget_status import (
     PENDING,
     PHASE_READY,
     TERMINATING,
-    Health,
     SyncTargetStatus,
 )
 from kcpctl.apis.workload import MANAGED, SyncTarget, deployment_mode
@@ -162,7 +161,7 @@ def decide(snapshot: Snapshot) -> Decision:
         virtual_workspaces=(
             target.status.virtual_workspaces if settled else virtual_workspaces(snapshot.link)
         ),
-        health=_health(target.status, conditions),
+        health=health_of(conditions),
         capacity=_capacity(target) if snapshot.invalid is None else target.status.capacity,
     )
     return Decision(status, None if settled else _requeue(snapshot, heartbeat, eviction))
@@ -276,13 +275,6 @@ def _waiting(conditions: list[Condition], heartbeat: Heartbeat, *, managed: bool
     if not is_true(conditions, SYNCER_DEPLOYED if managed else VALID):
         return Heartbeat(heartbeat.age_seconds, None, heartbeat.error)
     return Heartbeat(heartbeat.age_seconds, heartbeat.waited_seconds or 0.0, heartbeat.error)
-
-
-def _health(before: SyncTargetStatus, conditions: list[Condition]) -> Health | None:
-    """Return the health; what there is where no condition changed, as in nearly every pass."""
-    if before.health is not None and conditions == before.conditions:
-        return before.health
-    return health_of(conditions)
 
 
 def _capacity(target: SyncTarget) -> dict[str, str | int]:

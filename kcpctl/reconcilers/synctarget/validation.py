@@ -122,14 +122,7 @@ def _cells(target: SyncTarget, _default_image: str) -> str:
 
 
 def _evict_after(target: SyncTarget, _default_image: str) -> str:
-    """The schema's rule, for servers without it."""
-    if not target.spec.evict_after:
-        return ""
-    try:
-        parse_time(target.spec.evict_after)
-    except ValueError as error:
-        return f"spec.evictAfter: {error}"
-    return ""
+    return _unreadable("spec.evictAfter", target.spec.evict_after, parse_time)
 
 
 def _admission(target: SyncTarget, _default_image: str) -> str:
@@ -144,13 +137,19 @@ def _admission(target: SyncTarget, _default_image: str) -> str:
 
 
 def _grace(target: SyncTarget, _default_image: str) -> str:
+    return _unreadable(
+        "spec.evictionGracePeriod", target.spec.eviction_grace_period, parse_duration
+    )
+
+
+def _unreadable(field: str, text: str | None, parse: Callable[[str], object]) -> str:
     """The schema's rule, for servers without it."""
-    if not target.spec.eviction_grace_period:
+    if not text:
         return ""
     try:
-        parse_duration(target.spec.eviction_grace_period)
+        parse(text)
     except ValueError as error:
-        return f"spec.evictionGracePeriod: {error}"
+        return f"{field}: {error}"
     return ""
 
 

@@ -40,6 +40,7 @@ def change_image(one: Installation) -> None:
 
 def renew_token(one: Installation) -> None:
     one.world.clock.step(0.9 * one.world.options.syncer_token_seconds)
+    one.world.beat()  # the syncer lives all the time
 
 
 def delete(one: Installation) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from kcpctl.apis.conditions import Condition
 from kcpctl.apis.synctarget_status import HealthCheck
+from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.reconcilers.synctarget.checks import health_of
 
 if TYPE_CHECKING:
@@ -65,3 +66,25 @@ def test_it_is_written_with_the_conditions_and_never_alone(world: World) -> None
     assert [call for call in world.up.writes() if "synctargets" in call] != []
     world.reconcile()
     assert world.up.writes() == []
+
+
+def test_a_condition_of_another_writer_counts_as_soon_as_it_is_there(world: World) -> None:
+    world.make_ready()
+    path = world.path(SYNCTARGETS, "east")
+    obj = world.up.objects[path]
+    theirs = {
+        "type": "SyncerReady",
+        "status": "False",
+        "reason": "SyncFailed",
+        "severity": "Warning",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    status = obj["status"]
+    world.up.put(path, {**obj, "status": {**status, "conditions": [*status["conditions"], theirs]}})
+    world.reconcile()
+    health = world.target().status.health
+    assert health is not None
+    assert (health.score, len(health.checks)) == (80, 5)
+    world.take()
+    world.reconcile()
+    assert world.up.calls == []

@@ -178,6 +178,18 @@ def test_row_81_an_unreachable_cluster_holds_the_target_until_force_time(world: 
     assert world.recorder.take() == ["Warning OrphanedDownstream", "Normal Deleted"]
 
 
+def test_a_deletion_is_as_old_as_the_moment_in_which_it_was_seen(world: World) -> None:
+    """The server's clock is an hour behind: that forces nothing."""
+    world.make_ready()
+    world.disconnect(message="connection refused")
+    world.clock.jump(-3600)
+    world.delete_target()
+    world.clock.jump(3600)
+    world.reconcile()
+    assert world.reconcile() == pytest.approx(600.0)
+    assert world.exists()
+
+
 def test_a_cluster_that_refuses_holds_the_target_until_force_time_and_says_so(
     world: World,
 ) -> None:

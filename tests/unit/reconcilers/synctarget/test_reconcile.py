@@ -450,15 +450,33 @@ def test_a_jump_of_the_wall_clock_changes_nothing(world: World) -> None:
         assert world.up.calls == []
 
 
-def test_a_restarted_controller_trusts_the_stamp_it_finds(world: World) -> None:
+def test_a_restarted_controller_trusts_the_stamp_it_finds_if_no_other_comes(world: World) -> None:
     world.make_ready()
-    world.clock.step(299)
+    world.clock.step(239)
     world.reconciler = world.new_reconciler()
-    world.reconcile()
+    assert world.reconcile() == pytest.approx(60.0)
+    assert world.condition("HeartbeatHealthy") == "True HeartbeatReceived"
+    world.clock.step(60)
+    assert world.reconcile() == pytest.approx(1.0)
+    assert world.condition("HeartbeatHealthy") == "False ErrorHeartbeat"
     assert world.condition("Ready") == "True Ready"
     world.clock.step(1)
     world.reconcile()
     assert world.condition("Ready") == "False Unhealthy"
+    world.reconciler = world.new_reconciler()
+    world.up.calls.clear()
+    world.reconcile()
+    assert world.up.writes() == []
+
+
+def test_a_controller_whose_clock_is_an_hour_ahead_takes_over(world: World) -> None:
+    """Not a single healthy target becomes unhealthy for that."""
+    world.make_ready()
+    world.clock.jump(3600)
+    world.reconciler = world.new_reconciler()
+    world.reconcile()
+    assert world.up.writes() == []
+    assert world.condition("Ready") == "True Ready"
 
 
 def test_a_restarted_controller_reads_the_tokens_age_and_writes_nothing(world: World) -> None:
