@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import ssl
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from kcpctl.client.bodies import sendable
 from kcpctl.client.config import ClientConfig
 from kcpctl.client.connections import Connector, hang_up, prepare_stream
 from kcpctl.client.credentials import Credential, Credentials, credentials_of
@@ -34,7 +34,7 @@ from kcpctl.client.server_warnings import WarningHandler, WarningLog, warning_te
 from kcpctl.client.spans import STATUS, request_span
 from kcpctl.client.tls import shrink_read_buffers, tls_context
 from kcpctl.client.transport import Call, Response
-from kcpctl.errors import CertificateInvalid, KcpctlError, TransportError, Unauthorized
+from kcpctl.errors import CertificateInvalid, KcpctlError, NotLeading, TransportError, Unauthorized
 from kcpctl.runtime.clock import SYSTEM_CLOCK, Clock
 from kcpctl.runtime.logging import get_logger
 from kcpctl.runtime.metrics import Metrics
@@ -52,7 +52,6 @@ _MAX_ERROR_BYTES = 1024 * 1024
 # How much may wait for its reader before the socket is left alone (twice this, by aiohttp's rule).
 # Watches of thousands of events a second are a tenth faster than with aiohttp's 64 KiB.
 _READ_AHEAD_BYTES = 256 * 1024
-_LARGE_BYTES = 256 * 1024
 # Of one answer: of the server that we work for, which may send all of its objects at once.
 _MAX_ANSWER_BYTES = 1024 * 1024 * 1024
 _FAILURES = (aiohttp.ClientError, OSError, TimeoutError, ssl.SSLError)
@@ -311,13 +310,18 @@ class HttpTransport:
             call.method,
             self._url(call),
             headers=headers,
-            data=_sendable(call.body),
+            data=sendable(call.body, self._last_check(call)),
             ssl=self._context(credential),
             server_hostname=self._config.server_name or None,
             proxy=self._config.proxy_url or None,
             allow_redirects=False,
             timeout=self._timeout(call, endless),
         )
+
+    def _last_check(self, call: Call) -> Callable[[], None] | None:
+        if (gate := self._gate) is None:
+            return None
+        return lambda: gate.check(call.method, self._describe(call))
 
     def _headers_of(self, call: Call, credential: Credential) -> CIMultiDict[str]:
         headers = self._headers.copy()
@@ -402,6 +406,8 @@ class HttpTransport:
     def _failure(self, error: Exception, call: Call, timeout_seconds: float) -> Exception:
         if self._closed:
             return ClientClosed(f"the client was closed meanwhile ({self._describe(call)})")
+        if isinstance(error.__cause__, NotLeading):
+            return error.__cause__
         return transport_error(error, self._describe(call), timeout_seconds)
 
 
@@ -417,11 +423,6 @@ async def _error_body(response: aiohttp.ClientResponse) -> bytes:
     finally:
         response.release()
     return bytes(body)
-
-
-def _sendable(body: bytes | None) -> bytes | io.BytesIO | None:
-    """Have a large body written piece by piece, so that it does not hold up the loop."""
-    return io.BytesIO(body) if body is not None and len(body) > _LARGE_BYTES else body
 
 
 def _constant_headers(config: ClientConfig) -> CIMultiDict[str]:
