@@ -25,7 +25,8 @@ from kcpctl.reconcilers.synctarget.conditions import DELETING
 from kcpctl.reconcilers.synctarget.deletion import Cleaner, Progress
 from kcpctl.reconcilers.synctarget.departure import depart, drains
 from kcpctl.reconcilers.synctarget.events import reference_to
-from kcpctl.reconcilers.synctarget.health import Observer, heartbeat_stamps
+from kcpctl.reconcilers.synctarget.health import Observer
+from kcpctl.reconcilers.synctarget.heartbeat import heartbeat_age
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
 from kcpctl.reconcilers.synctarget.scheduling import LEAVING, SCHEDULABLE
 from kcpctl.reconcilers.synctarget.status import Snapshot, decide
@@ -173,8 +174,7 @@ class Finalizer:
     def _is_alive(self, key: str, target: SyncTarget, options: SyncTargetOptions) -> bool:
         """Whether there is a syncer that sends heartbeats."""
         try:
-            stamps = heartbeat_stamps(target.status)
-            age = self._observer.age(key, target.metadata.uid, "heartbeat", stamps)
+            age = heartbeat_age(self._observer, key, target, options.thresholds)
         except ValueError:
             return False
         return age is not None and age < options.thresholds.heartbeat_seconds

@@ -44,7 +44,6 @@ from kcpctl.reconcilers.recorder import Recorder
 from kcpctl.reconcilers.synctarget.approval import Approver
 from kcpctl.reconcilers.synctarget.certificate import Signing
 from kcpctl.reconcilers.synctarget.conditions import (
-    HEARTBEAT_HEALTHY,
     SYNCER_DEPLOYED,
     VALID,
     unhealthy_stamps,
@@ -57,9 +56,9 @@ from kcpctl.reconcilers.synctarget.health import (
     Heartbeat,
     Observer,
     Thresholds,
-    heartbeat_stamps,
     overdue_seconds,
 )
+from kcpctl.reconcilers.synctarget.heartbeat import heartbeat_age
 from kcpctl.reconcilers.synctarget.ignored import ignored_fields
 from kcpctl.reconcilers.synctarget.linking import Links, find_link
 from kcpctl.reconcilers.synctarget.options import SyncTargetOptions
@@ -373,21 +372,10 @@ class SyncTargetReconciler:
         return "" if binding is None else binding.path
 
     def _check_health(self, key: str, target: SyncTarget, thresholds: Thresholds) -> Heartbeat:
-        """Return the heartbeat's age.
-
-        A process that begins to look at a target which the status calls healthy does not believe
-        its own clock that the heartbeat is stale, for as long as a heartbeat may take: one of the
-        two clocks may be wrong by hours.
-        """
-        stamps = heartbeat_stamps(target.status)
         try:
-            age = self._observer.age(key, target.metadata.uid, "heartbeat", stamps)
+            age = heartbeat_age(self._observer, key, target, thresholds)
         except ValueError as error:
             return Heartbeat(error=f"The heartbeat in the status cannot be read: {error}")
-        known = self._observer.known_seconds(key)
-        before = get_condition(target.status.conditions, HEARTBEAT_HEALTHY)
-        if before is not None and before.status == TRUE and known < thresholds.heartbeat_seconds:
-            age = None if age is None else min(age, known)
         return Heartbeat(age, self._waited_for_syncer(key, target, target.status))
 
     def _waited_for_syncer(

@@ -121,6 +121,22 @@ def test_a_syncer_that_does_not_say_that_it_has_seen_the_deletion_is_none(world:
     assert not world.exists()
 
 
+def test_a_controller_whose_clock_is_an_hour_ahead_still_waits_for_the_syncer(
+    world: World,
+) -> None:
+    world.make_ready()
+    world.add(DEPLOYMENTS, "web", "default", metadata=SYNCED)
+    add_workload_namespace(world, "kcp-1", world.target().metadata.uid)
+    begin_deletion(world)
+    say(world, "Draining")
+    world.clock.jump(300)
+    world.reconciler = world.new_reconciler()
+    world.take()
+    assert world.reconcile() == pytest.approx(2.0)
+    assert world.message("Deleting").endswith("deployments default/web, which the syncer removes")
+    assert world.down.writes() == []
+
+
 def test_soft_finalizers_are_waited_for_until_force_time(world: World) -> None:
     world.make_ready()
     held = {**SYNCED, "annotations": {soft_finalizers_annotation(KEY): "backup"}}
