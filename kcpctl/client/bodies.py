@@ -15,33 +15,25 @@ __all__ = ["sendable"]
 _LARGE_BYTES: Final = 256 * 1024
 
 
-class _Guarded(aiohttp.BytesPayload):
+class _Guarded(aiohttp.Payload):
     """Between a connection and the first byte is a turn of the loop: long for a process that is
     paused there. The head is sent along with the body, so nothing has left before the question."""
 
-    def __init__(self, body: bytes, check: Callable[[], None]) -> None:
-        super().__init__(body)
-        self._check = check
+    check: Callable[[], None]
 
     async def write_with_length(
         self, writer: AbstractStreamWriter, content_length: int | None
     ) -> None:
-        self._check()
+        self.check()
         await super().write_with_length(writer, content_length)
 
 
-class _GuardedPieces(aiohttp.BytesIOPayload):
-    """The same, written piece by piece."""
+class _GuardedBytes(_Guarded, aiohttp.BytesPayload):
+    """One that is written at once."""
 
-    def __init__(self, body: bytes, check: Callable[[], None]) -> None:
-        super().__init__(io.BytesIO(body))
-        self._check = check
 
-    async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
-    ) -> None:
-        self._check()
-        await super().write_with_length(writer, content_length)
+class _GuardedPieces(_Guarded, aiohttp.BytesIOPayload):
+    """One that is written piece by piece."""
 
 
 def sendable(body: bytes | None, check: Callable[[], None] | None) -> object:
@@ -52,7 +44,9 @@ def sendable(body: bytes | None, check: Callable[[], None] | None) -> object:
     """
     if body is None:
         return None
-    large = len(body) > _LARGE_BYTES
-    if check is not None:
-        return _GuardedPieces(body, check) if large else _Guarded(body, check)
-    return io.BytesIO(body) if large else body
+    source = io.BytesIO(body) if len(body) > _LARGE_BYTES else body
+    if check is None:
+        return source
+    guarded = _GuardedBytes(source) if isinstance(source, bytes) else _GuardedPieces(source)
+    guarded.check = check
+    return guarded
