@@ -29,6 +29,7 @@ from kcpctl.reconcilers.synctarget.manifests import (
     SyncerInputs,
     config_hash,
     secret_object,
+    syncer_replicas,
 )
 from kcpctl.reconcilers.synctarget.moving import cluster_uid, is_elsewhere, lock_out
 from kcpctl.reconcilers.synctarget.options import (
@@ -142,11 +143,10 @@ def _burst(syncer: Syncer) -> int | None:
 
 def _is_current(found: Rollout, inputs: SyncerInputs, digest: str) -> bool:
     """Whether the Deployment is what would be applied, also after somebody has edited it."""
-    replicas = inputs.deployment.replicas
     return (
         found.config_hash == digest
         and found.image == inputs.image
-        and found.desired == (1 if replicas is None else replicas)
+        and found.desired == syncer_replicas(inputs)
     )
 
 

@@ -50,6 +50,7 @@ __all__ = [
     "secret_object",
     "syncer_arguments",
     "syncer_labels",
+    "syncer_replicas",
     "upstream_objects",
 ]
 
@@ -189,13 +190,14 @@ def _by_group() -> dict[str, list[str]]:
     return {group: sorted(plurals) for group, plurals in sorted(groups.items())}
 
 
-def _replicas(inputs: SyncerInputs) -> int:
+def syncer_replicas(inputs: SyncerInputs) -> int:
+    """Return how many Pods are wanted: one if nobody says."""
     return 1 if inputs.deployment.replicas is None else inputs.deployment.replicas
 
 
 def _elects(inputs: SyncerInputs) -> bool:
     """Whether there are several syncers, of which one works and the others stand by."""
-    return _replicas(inputs) > 1
+    return syncer_replicas(inputs) > 1
 
 
 def _downstream_rules(inputs: SyncerInputs) -> list[Unstructured]:
@@ -317,7 +319,7 @@ def syncer_arguments(inputs: SyncerInputs) -> list[str]:
 def _deployment_spec(inputs: SyncerInputs) -> Unstructured:
     labels = {"app": inputs.id}
     return {
-        "replicas": _replicas(inputs),
+        "replicas": syncer_replicas(inputs),
         "strategy": {"type": "Recreate"},
         "progressDeadlineSeconds": 600,
         "selector": {"matchLabels": labels},
