@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final, Protocol
 
@@ -14,7 +14,7 @@ from kcpctl.errors import KcpctlError, NotFound
 from kcpctl.runtime import SYSTEM_CLOCK, Clock
 from kcpctl.syncer.target import Target
 
-__all__ = ["Gate", "GateClosed", "Getter", "Verdict", "is_gone", "judge", "judge_parts"]
+__all__ = ["Gate", "GateClosed", "Getter", "Verdict", "is_gone", "judge"]
 
 
 _HELD_BY: Final = frozenset({SYNCTARGET_FINALIZER, LEGACY_SYNCTARGET_FINALIZER})
@@ -49,32 +49,18 @@ class Verdict(Enum):
 
 
 def judge(sync_target: Mapping[str, Any] | None, uid: str) -> Verdict:
-    """Return whether a SyncTarget as read (None: not found) may be served under ``uid``."""
+    """Return whether a SyncTarget as read (None: not found) may be served under ``uid``.
+
+    Whether its workloads leave is over when the controller has let it go.
+    """
     if sync_target is None:
         return Verdict.GONE
     metadata = sync_target.get("metadata") or {}
     spec = sync_target.get("spec") or {}
-    finalizers = metadata.get("finalizers") or ()
-    deleting = metadata.get("deletionTimestamp") is not None
-    return judge_parts(metadata.get("uid"), finalizers, spec, uid, deleting=deleting)
-
-
-def judge_parts(
-    found_uid: str | None,
-    finalizers: Sequence[str],
-    spec: Mapping[str, Any],
-    uid: str,
-    *,
-    deleting: bool,
-) -> Verdict:
-    """Return the same for a SyncTarget of which only this is known.
-
-    Whether its workloads leave is over when the controller has let it go.
-    """
-    if found_uid != uid:
+    if metadata.get("uid") != uid:
         return Verdict.REPLACED
-    if deleting:
-        held = not _HELD_BY.isdisjoint(finalizers)
+    if metadata.get("deletionTimestamp") is not None:
+        held = not _HELD_BY.isdisjoint(metadata.get("finalizers") or ())
         leaves = held and spec.get("deletionPolicy") != ORPHAN
         return Verdict.DRAINING if leaves else Verdict.DELETING
     if (spec.get("maintenance") or {}).get("suspend"):

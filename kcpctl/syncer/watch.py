@@ -10,7 +10,7 @@ from kcpctl.apis.admission import EVERYTHING, Admission
 from kcpctl.apis.meta import Unstructured
 from kcpctl.informers import CachedObject
 from kcpctl.logicalcluster import cluster_of
-from kcpctl.syncer.gate import Verdict, judge_parts
+from kcpctl.syncer.gate import Verdict, judge
 
 __all__ = ["TargetWatch"]
 
@@ -65,10 +65,7 @@ class TargetWatch:
             decoded = obj.decode()
             spec = decoded.get("spec") or {}
             self.declares_capacity = bool(spec.get("capacity"))
-            deleting = obj.meta.deletion_timestamp is not None
-            verdict = judge_parts(
-                obj.meta.uid, obj.meta.finalizers, spec, self._uid, deleting=deleting
-            )
+            verdict = judge(decoded, self._uid)
             self._set(verdict, self._admission(verdict, spec))
             if obj.meta.uid == self._uid:
                 self._on_seen(decoded)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from kcpctl.apis.meta import Unstructured
@@ -11,9 +13,12 @@ from kcpctl.syncer.watch import TargetWatch
 from kcpctl.testing.listerwatcher import cached_object
 
 
-def seen(name: str = "east", uid: str = "u", **fields: Any) -> CachedObject:
+def seen(
+    name: str = "east", uid: str = "u", spec: Unstructured | None = None, **fields: Any
+) -> CachedObject:
     meta = ObjectMetadata(name=name, uid=uid, **fields)
-    return cached_object(f"root:demo|{name}", "root:demo", meta)
+    raw = json.dumps({"metadata": msgspec.to_builtins(meta), "spec": spec or {}})
+    return cached_object(f"root:demo|{name}", "root:demo", meta, raw.encode())
 
 
 @pytest.fixture
@@ -53,9 +58,7 @@ def test_each_new_verdict_is_told_once(watch: TargetWatch, verdicts: list[Verdic
 
 
 def test_a_suspension_and_its_end_are_told(watch: TargetWatch, verdicts: list[Verdict]) -> None:
-    raw = b'{"spec":{"maintenance":{"suspend":true}}}'
-    meta = ObjectMetadata(name="east", uid="u")
-    suspended = cached_object("root:demo|east", "root:demo", meta, raw)
+    suspended = seen(spec={"maintenance": {"suspend": True}})
     watch.on_add(seen(), is_initial=True)
     watch.on_update(seen(), suspended)
     watch.on_update(suspended, seen())
@@ -63,9 +66,7 @@ def test_a_suspension_and_its_end_are_told(watch: TargetWatch, verdicts: list[Ve
 
 
 def restricted(types: str) -> CachedObject:
-    raw = f'{{"spec":{{"supportedResourceTypes":{types}}}}}'.encode()
-    meta = ObjectMetadata(name="east", uid="u")
-    return cached_object("root:demo|east", "root:demo", meta, raw)
+    return seen(spec={"supportedResourceTypes": json.loads(types)})
 
 
 def test_other_restrictions_are_told_though_the_verdict_stays(
