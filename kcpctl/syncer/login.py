@@ -66,7 +66,7 @@ class MakeTransport(Protocol):
     """Makes the transport of a configuration, or of other credentials for it."""
 
     def __call__(
-        self, config: ClientConfig, credentials: Credentials | None = None
+        self, config: ClientConfig, *, credentials: Credentials | None = None
     ) -> HttpTransport:
         """Make a transport."""
 
@@ -117,7 +117,7 @@ async def certified(
         upstream.path,
         upstream.config(),
         load=upstream.config,
-        make=lambda config: upstream.make(config, keeper),
+        make=lambda config: upstream.make(config, credentials=keeper),
         clock=upstream.clock,
     )
     return keeper, certified

@@ -12,7 +12,6 @@ from typing import Final
 
 from kcpctl.apis.naming import syncer_id
 from kcpctl.client import AsyncClient, Client, ClientConfig, Transport, WriteGate, load_config
-from kcpctl.client.credentials import Credentials
 from kcpctl.client.http import HttpTransport
 from kcpctl.errors import InternalError, ServiceUnavailable, TransportError, UsageError
 from kcpctl.logicalcluster import ROOT, WILDCARD, is_valid_path
@@ -65,19 +64,10 @@ def run_syncer(
     in. With ``leader_elect`` it stands by until it holds the Lease; one that has lost it ends.
     Raises the tree of :mod:`kcpctl.errors`; with ``once`` also for whatever was not synced.
     """
-
-    def make(config: ClientConfig, credentials: Credentials | None = None) -> HttpTransport:
-        return HttpTransport(
-            config,
-            qps=qps,
-            burst=burst,
-            clock=clock,
-            metrics=metrics,
-            credentials=credentials,
-            write_gate=gate,
-        )
-
     gate = WriteGate(clock) if options.leader_elect and not once else None
+    make = partial(
+        HttpTransport, qps=qps, burst=burst, clock=clock, metrics=metrics, write_gate=gate
+    )
     upstream_config = _load(from_kubeconfig)
     downstream_config = _load(to_kubeconfig)
     prefix, name = _upstream_cluster(upstream_config, options.from_cluster)
