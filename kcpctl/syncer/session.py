@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any, Final
 
 from kcpctl.apis.admission import EVERYTHING, Admission
 from kcpctl.apis.meta import Unstructured
-from kcpctl.apis.resource import (
-    DEPLOYMENTS,
-    NAMESPACES,
-    NODES,
-    SELF_SUBJECT_ACCESS_REVIEWS,
-    Resource,
-)
+from kcpctl.apis.resource import Resource
 from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import Client
 from kcpctl.controller import Controller
-from kcpctl.informers import CachedObject, InformerFactory, SharedInformer
+from kcpctl.informers import CachedObject, SharedInformer
 from kcpctl.runtime import SYSTEM_CLOCK, SYSTEM_RANDOM, Clock, Metrics, TaskSet, get_logger
 from kcpctl.syncer.assignment import is_marked, namespace_is_assigned
-from kcpctl.syncer.authorization import Authorization
+from kcpctl.syncer.caches import Caches
 from kcpctl.syncer.cleaner import NamespaceCleaner
-from kcpctl.syncer.compatibility import ALL_TYPES, ClusterTypes, ServedTypes
-from kcpctl.syncer.facts import ClusterFacts, without_most_of_a_node
+from kcpctl.syncer.cluster_report import ClusterReport
+from kcpctl.syncer.compatibility import ALL_TYPES, ServedTypes
 from kcpctl.syncer.gate import Gate, Verdict
 from kcpctl.syncer.namespaces import LOCATOR_INDEX, NamespaceMapper, by_locator
 from kcpctl.syncer.objects import ObjectSyncer
 from kcpctl.syncer.options import SyncerOptions
 from kcpctl.syncer.own_conditions import OwnConditions
 from kcpctl.syncer.progress import Progress, Tracked
-from kcpctl.syncer.reachability import Reachability
 from kcpctl.syncer.readiness import LASTING_SECONDS, SessionState, syncer_ready
-from kcpctl.syncer.side import SYNCED_RESOURCES, Side
+from kcpctl.syncer.side import SYNCED_RESOURCES
 from kcpctl.syncer.status_reporter import StatusReporter
 from kcpctl.syncer.transform import same_apart_from_status
 from kcpctl.workqueue import Fair, ItemExponential, QueueMetrics, RateLimitingQueue
@@ -48,35 +41,6 @@ _SYNC_POLL_SECONDS: Final = 0.05
 _STOP_SECONDS: Final = 3.0
 # A key that waits longer than this has failed about ten times (5 ms doubled), or was refused.
 _LONG_WAIT_SECONDS: Final = 5.0
-
-
-class _Informers:
-    """The informers of one side: its namespaces and the synced types, not started yet."""
-
-    def __init__(
-        self,
-        name: str,
-        client: Client,
-        selector: str,
-        resources: Sequence[Resource],
-        *,
-        clock: Clock,
-        rng: random.Random,
-        metrics: Metrics | None,
-    ) -> None:
-        self.factory = InformerFactory(
-            client.aio, client.loop, name=name, clock=clock, rng=rng, metrics=metrics
-        )
-        self.namespaces = self.factory.informer(NAMESPACES, label_selector=selector)
-        self.objects: Mapping[Resource, SharedInformer[Unstructured]] = {
-            resource: self.factory.informer(resource, label_selector=selector)
-            for resource in resources
-        }
-        self.side = Side(
-            client,
-            self.namespaces.lister,
-            {resource: informer.lister for resource, informer in self.objects.items()},
-        )
 
 
 class Session:
@@ -115,33 +79,23 @@ class Session:
         self._drains = gate.serves is Verdict.DRAINING
         self._options = options
         self._loop = upstream.loop
-        self._down_loop = downstream.loop
         self._clock = clock
         self._rng = rng
         self._metrics = metrics or Metrics()
-        informers = partial(_Informers, clock=clock, rng=rng, metrics=metrics)
+        caches = partial(Caches, clock=clock, rng=rng, metrics=metrics)
         served = types.both
-        self._up = informers("upstream", upstream, "", served)
+        self._up = caches("upstream", upstream, "", served)
         selector = gate.target.downstream_selector
         there = [one for one in SYNCED_RESOURCES if one in types.downstream]
-        self._down = informers("downstream", downstream, selector, there)
+        self._down = caches("downstream", downstream, selector, there)
         self._down.namespaces.add_index(LOCATOR_INDEX, by_locator)
         self._namespaces = NamespaceMapper(gate.target, gate, self._down.side)
-        # Not waited for: an identity that may not list Nodes serves all the same.
-        self._nodes = self._down.factory.informer(NODES, transform=without_most_of_a_node)
-        self._cluster_types = ClusterTypes(
-            downstream.aio,
-            [resource for resource in SYNCED_RESOURCES if admission.has_type(resource)],
-            types.upstream,
-            clock=clock,
-        )
-        self._facts = ClusterFacts(
-            downstream.aio, self._known_nodes, declared, clock=clock, more=self._more_facts
-        )
-        self._reachability = Reachability(downstream.aio, self._down_synced, clock=clock)
-        self._authorization = Authorization(
-            downstream.aio.resource(SELF_SUBJECT_ACCESS_REVIEWS),
-            [resource for resource in types.both if admission.has_type(resource)],
+        self._cluster = ClusterReport(
+            downstream,
+            self._down,
+            types=types,
+            admission=admission,
+            declared=declared,
             clock=clock,
         )
         sync_targets = upstream.aio.resource(SYNCTARGETS)
@@ -150,7 +104,7 @@ class Session:
             gate,
             sync_targets,
             self.progress,
-            self._facts,
+            self._cluster.facts,
             identity=identity,
             interval_seconds=options.heartbeat_interval_seconds,
             clock=clock,
@@ -160,8 +114,6 @@ class Session:
             self._namespace_controller(),
         ]
         self._tasks = TaskSet("syncer")
-        # On the loop of the cluster's client, which may be another: connections belong to theirs.
-        self._down_tasks = TaskSet("syncer")
         self._working = False
         self._stopped = False
 
@@ -249,15 +201,13 @@ class Session:
         self._down.factory.start()
         if heartbeat:
             self._loop.run(self._spawn(self.conditions.run(), "conditions"))
-            self._down_loop.run(self._spawn_down(self._reachability.run(), "probe"))
+            self._cluster.begin()
         if not self.suspended and not self._start_work(wanted):
             return False
         self._working = True
         self.look()
         if heartbeat:
-            self._down_loop.run(self._spawn_down(self._facts.run(), "facts"))
-            self._down_loop.run(self._spawn_down(self._cluster_types.run(), "types"))
-            self._down_loop.run(self._spawn_down(self._authorization.run(), "authorization"))
+            self._cluster.go_on()
             self._loop.run(self._spawn(self.reporter.run(), "heartbeat"))
         _log.info(
             "Serving the SyncTarget",
@@ -280,23 +230,6 @@ class Session:
             controller.start()
         return True
 
-    def _down_synced(self) -> bool:
-        objects = self._down.objects.values()
-        return self._down.namespaces.synced and all(informer.synced for informer in objects)
-
-    def _known_nodes(self) -> list[Unstructured] | None:
-        return self._nodes.lister.list() if self._nodes.synced else None
-
-    def _more_facts(self) -> Unstructured:
-        """Return how many copies there are, and which types the cluster serves."""
-        known = self._cluster_types.fields()
-        if self._down_synced():
-            informers = self._down.objects
-            counts = {resource: len(one.lister.keys()) for resource, one in informers.items()}
-            known["resourceCount"] = sum(counts.values())
-            known["workloadCount"] = counts.get(DEPLOYMENTS, 0)
-        return known
-
     def look(self) -> None:
         """Have the conditions say how things are now. Called now and then by the supervisor."""
         state = SessionState(
@@ -304,19 +237,15 @@ class Session:
             working=self._working,
             drains=self._drains,
             drained=self._drains and self._is_drained(),
-            unreachable=self._reachability.problem,
+            unreachable=self._cluster.problem,
             failing=self.progress.lasting(LASTING_SECONDS),
         )
-        found = (self._reachability.connected, self._authorization.condition, syncer_ready(state))
-        for condition in found:
+        for condition in (*self._cluster.conditions(), syncer_ready(state)):
             if condition is not None:
                 self.conditions.want(condition)
 
     async def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.spawn(coroutine, name=name)
-
-    async def _spawn_down(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
-        self._down_tasks.spawn(coroutine, name=name)
 
     def beat(self) -> None:
         """Write one heartbeat now."""
@@ -370,7 +299,7 @@ class Session:
             return
         self._stopped = True
         self._loop.run(self._tasks.close())
-        self._down_loop.run(self._down_tasks.close())
+        self._cluster.close()
         deadline = self._clock.monotonic() + _STOP_SECONDS
         for controller in self._controllers:
             controller.stop(max(deadline - self._clock.monotonic(), 0.1))
