@@ -165,8 +165,7 @@ class Worker:
 
     def _succeed(self, key: str, result: Result | None) -> Outcome:
         self._queue.forget(key)
-        if self._repeats.by_key:
-            self._repeats.end(key)
+        self._repeats.forget(key)
         if result is None or result.requeue_after_seconds is None:
             return "success"
         self._queue.add_after(key, result.requeue_after_seconds, result.priority)

@@ -18,6 +18,7 @@ from kcpctl.apis.workload import SYNCTARGETS
 from kcpctl.client import Client, ResourceClient
 from kcpctl.clusters import ConnectionStatus
 from kcpctl.controller import ObjectReference, Request, Result
+from kcpctl.controller.by_key import ByKey
 from kcpctl.errors import (
     ApiError,
     DeadlineExceeded,
@@ -29,7 +30,6 @@ from kcpctl.errors import (
 )
 from kcpctl.informers import CachedObject
 from kcpctl.logicalcluster import key_of, split_key
-from kcpctl.reconcilers.by_key import ByKey
 from kcpctl.reconcilers.clusterregistration.facts import Facts, discover
 from kcpctl.reconcilers.clusterregistration.leftovers import leftovers
 from kcpctl.reconcilers.clusterregistration.options import ClusterRegistrationOptions

@@ -22,9 +22,9 @@ from kcpctl.apis.signing import (
 )
 from kcpctl.apis.workload import SyncTarget
 from kcpctl.client import Client
+from kcpctl.controller.by_key import ByKey
 from kcpctl.errors import Conflict, Forbidden, NotFound
 from kcpctl.logicalcluster import key_of
-from kcpctl.reconcilers.by_key import ByKey
 from kcpctl.reconcilers.credentials import Cache
 from kcpctl.reconcilers.synctarget.certificate import Signing
 from kcpctl.reconcilers.synctarget.manifests import FIELD_MANAGER

@@ -11,8 +11,8 @@ from kcpctl.apis.resource import SECRETS
 from kcpctl.apis.synctarget_deployment import DEFAULT_BURST, Deployment, RetryBackoff, Syncer
 from kcpctl.apis.workload import SyncTarget, SyncTargetSpec
 from kcpctl.client import Client
+from kcpctl.controller.by_key import ByKey
 from kcpctl.errors import NotFound
-from kcpctl.reconcilers.by_key import ByKey
 from kcpctl.reconcilers.credentials import Cache
 from kcpctl.reconcilers.synctarget.image_pull import image_pull_problem
 from kcpctl.reconcilers.synctarget.installation import (

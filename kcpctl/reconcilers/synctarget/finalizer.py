@@ -14,8 +14,8 @@ from kcpctl.apis.synctarget_status import SyncTargetStatus
 from kcpctl.apis.workload import ORPHAN, SYNCTARGETS, SyncTarget, names_a_cluster
 from kcpctl.client import Client
 from kcpctl.controller import Request, Result
+from kcpctl.controller.by_key import ByKey
 from kcpctl.errors import Forbidden, NotConnected
-from kcpctl.reconcilers.by_key import ByKey
 from kcpctl.reconcilers.claims import Hint, explained
 from kcpctl.reconcilers.committing import commit_unless_gone
 from kcpctl.reconcilers.credentials import CredentialSource

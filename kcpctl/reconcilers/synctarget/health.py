@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from kcpctl.apis.synctarget_status import SyncTargetStatus
-from kcpctl.reconcilers.by_key import ByKey
+from kcpctl.controller.by_key import ByKey
 from kcpctl.runtime import Clock, parse_time
 
 __all__ = [

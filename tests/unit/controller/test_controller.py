@@ -101,9 +101,9 @@ def test_a_failure_that_repeats_is_a_warning_once_and_one_that_changes_another(
 def test_what_a_removed_cluster_failed_with_is_dropped(bench: Bench) -> None:
     bench.start(Forbidden("the claim is not accepted"))
     bench.run(KEY)
-    assert KEY in bench.controller._repeats.by_key
+    assert bench.controller._repeats.get(KEY)
     bench.controller.remove(cluster_of_key(KEY))
-    assert not bench.controller._repeats.by_key
+    assert len(bench.controller._repeats) == 0
 
 
 def test_a_terminal_error_waits_for_a_change_and_forgets(bench: Bench) -> None:

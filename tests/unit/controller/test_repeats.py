@@ -16,7 +16,7 @@ def test_only_another_message_or_another_key_is_news() -> None:
 def test_after_its_end_the_same_failure_is_news_again() -> None:
     repeats = Repeats()
     repeats.is_news("a|1", OSError("no"))
-    repeats.end("a|1")
+    repeats.forget("a|1")
     assert repeats.is_news("a|1", OSError("no"))
 
 
@@ -25,4 +25,4 @@ def test_removal_keeps_what_others_failed_with() -> None:
     for key in ("a|1", "a|2", "b|1"):
         repeats.is_news(key, OSError("no"))
     repeats.remove(lambda key: key.startswith("a|"))
-    assert list(repeats.by_key) == ["b|1"]
+    assert (len(repeats), repeats.get("b|1")) == (1, "no")

@@ -1,4 +1,4 @@
-"""What a reconciler keeps in memory of the objects that it has seen."""
+"""What a controller keeps in memory of the objects that it has seen."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kcpctl.reconcilers.by_key import ByKey
+from kcpctl.controller.by_key import ByKey
 
 
 def kept() -> ByKey[int]:
