@@ -249,10 +249,13 @@ class Syncer:
         if session is not None and not self._goes_on(session):
             served = verdict is Verdict.ACTIVE
             session.gate.close("lets in other objects by now" if served else verdict.value)
-        if verdict is not Verdict.ACTIVE:
+        name = self._options.sync_target_name
+        if verdict is Verdict.DRAINING:
+            _log.info("What is assigned to the SyncTarget leaves the cluster", name=name)
+        elif verdict is not Verdict.ACTIVE:
             _log.warning(
                 "The SyncTarget is not synced; nothing is touched downstream",
-                name=self._options.sync_target_name,
+                name=name,
                 reason=verdict.value,
             )
         with self._changed:

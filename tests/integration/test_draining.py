@@ -56,7 +56,7 @@ def ask_to_leave(world: World) -> bool:
 
 
 def test_what_is_asked_to_leave_does_and_the_syncer_says_so_and_goes_on_beating(
-    world: World,
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.create(CONFIG_MAPS, "one")
     label = {"metadata": {"labels": {world.target.state_label: "Sync"}}}
@@ -72,6 +72,7 @@ def test_what_is_asked_to_leave_does_and_the_syncer_says_so_and_goes_on_beating(
         assert "finalizers" not in world.up(CONFIG_MAPS, "one")["metadata"]
         beat = world.sync_target["status"]["lastSyncerHeartbeatTime"]
         eventually(lambda: world.sync_target["status"]["lastSyncerHeartbeatTime"] != beat)
+    assert "nothing is touched downstream" not in caplog.text
 
 
 def test_a_namespace_that_was_emptied_just_before_goes_too(world: World) -> None:
